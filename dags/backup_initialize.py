@@ -1,0 +1,37 @@
+"""The DAG ``backup_initialize``: create the backup databases, schemas, tables and containers, and nothing else."""
+
+from __future__ import annotations
+
+from airflow.sdk import DAG, Param
+
+from backup_sync.config import config_path, read_services
+from backup_sync.operators import InitializeBackupOperator
+
+CONFIG = config_path(__file__)
+SERVICES = read_services(CONFIG)
+
+with DAG(
+    dag_id="backup_initialize",
+    description="Create what the backups lack; copies nothing",
+    doc_md="Creates the backup databases, schemas, tables, containers and histories that are missing. "
+    "What is there already is left as it is, so it can be run at any time.",
+    schedule=None,
+    render_template_as_native_obj=True,
+    tags=["backup", *SERVICES],
+    params={
+        "service": Param(
+            "all", enum=["all", *SERVICES], title="Service", description="All declared services, or one of them."
+        ),
+        "dry_run": Param(
+            False, type="boolean", title="Dry run", description="Say what would be created, and create nothing."
+        ),
+    },
+):
+    for service in SERVICES:
+        InitializeBackupOperator(
+            task_id=service,
+            service=service,
+            config=CONFIG,
+            only="{{ params.service }}",
+            dry_run="{{ params.dry_run }}",
+        )

@@ -1,0 +1,68 @@
+"""The declared services: ``dags/backup_sync.yaml``, read and validated.
+
+Reading the *names* is cheap (the DAG file needs no more and is parsed every few seconds); validating a whole entry
+happens in the tasks, so that a mistake in one service fails that service and not the others.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from backup_sync.core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from backup_sync.service import Service
+
+
+def config_path(dag_file: str) -> Path:
+    """``backup_sync.yaml`` beside the DAG file, or the file named in ``BACKUP_SYNC_CONFIG``."""
+    return Path(os.environ.get("BACKUP_SYNC_CONFIG") or Path(dag_file).with_name("backup_sync.yaml"))
+
+
+def read_services(path: Path) -> dict[str, dict[str, Any]]:
+    """The raw entries by service name, in the file's order; only the outer form is checked here.
+
+    Raises :class:`ConfigurationError` if the file is missing, is no YAML, or is not ``services: {name: {…}}``.
+    """
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"{path} does not exist; create it or name another file in BACKUP_SYNC_CONFIG"
+        ) from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise ConfigurationError(
+            f"{path} is not valid YAML{where}: {getattr(error, 'problem', 'cannot be read')}"
+        ) from None
+    if not isinstance(data, dict) or set(data) != {"services"} or not isinstance(data["services"], dict):
+        raise ConfigurationError(f"{path} must hold one top-level key, 'services', with an entry for each service")
+    for name, entry in data["services"].items():
+        if not isinstance(name, str) or not name.replace("_", "").replace("-", "").isalnum() or not name.isascii():
+            raise ConfigurationError(f"{path}: service name {name!r} may hold only ASCII letters, digits, '-' and '_'")
+        if name == "all":
+            raise ConfigurationError(f"{path}: a service cannot be called 'all'; that word means every service")
+        if not isinstance(entry, dict):
+            raise ConfigurationError(f"{path}: services.{name} must be a mapping of settings")
+    if not data["services"]:
+        raise ConfigurationError(f"{path}: no service is declared under 'services'")
+    return data["services"]
+
+
+def load_service(path: Path, name: str) -> Service:
+    """The validated :class:`~backup_sync.service.Service` called ``name``.
+
+    Raises :class:`ConfigurationError` naming the field and the fix.
+    """
+    # Imported here: building pydantic models costs more than the DAG parser should pay for service names.
+    from backup_sync.service import parse_service
+
+    services = read_services(path)
+    if name not in services:
+        raise ConfigurationError(f"unknown service {name!r}; {path.name} declares: {', '.join(services)}")
+    return parse_service(name, services[name], where=f"{path.name}: services.{name}")

@@ -1,0 +1,288 @@
+"""The walk: cut → digest → compare → apply → guard → delete.
+
+Both stores cut the key space in the same way and each digests its pieces by itself. Where the digests agree, the
+work on that piece ends: nothing of it is read over the wire. Where they do not, the (key, stamp) pairs are compared
+and only the records that changed are read and written. Deletes come last, are guarded as a whole, and each is
+checked against the source once more just before it is written.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from backup_sync.core.diff import Changes, Key, diff
+from backup_sync.core.errors import ConfigurationError
+from backup_sync.core.guard import check_deletes
+from backup_sync.core.pipeline import both, read_ahead
+from backup_sync.core.progress import Progress
+from backup_sync.core.result import IN_PROGRESS, SyncResult
+from backup_sync.core.spool import KeySpool
+from backup_sync.service import Service
+from backup_sync.stores.base import Applied, Cut, Digest, Record, Store
+
+log = logging.getLogger(__name__)
+
+RANGE_RECORDS = 50_000
+"""Records whose (key, stamp) pairs are held in memory at once: what bounds the memory of a run."""
+
+DELETE_BATCH = 1_000
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the one who started the run asked for."""
+
+    force: bool = False
+    dry_run: bool = False
+    allow_mass_delete: bool = False
+
+
+def initialize(source: Store, backup: Store, *, dry_run: bool = False) -> list[str]:
+    """Make the backup ready for the source: database, schema, table or container, history.
+
+    Returns what was created (with ``dry_run``: what would be), in words; an empty list when all was there.
+    Raises ConfigurationError when the source cannot be backed up or the two ends do not fit.
+    """
+    if source.kind != backup.kind:
+        raise ConfigurationError(
+            f"source is {source.kind} and backup is {backup.kind}: both connections of a service must be of one type"
+        )
+    # The history first: if the source turns out to be unusable, there is a place to say so.
+    created = backup.create(None, dry_run=dry_run)
+    return created + [what for what in backup.create(source.describe(), dry_run=dry_run) if what not in created]
+
+
+def record_history(backup: Store, run: SyncResult, *, reported: bool = True) -> None:
+    """Write the run's history record. ``reported``: False if the sync never said what it had done (it was killed);
+    then the counts are those that it had committed."""
+    if not reported:
+        backup.resume(run)
+    backup.save_history(run)
+
+
+def sync(service: Service, source: Store, backup: Store, run: SyncResult, options: Options) -> None:
+    """Bring the backup in step with the source; ``run`` is filled in as the work goes on.
+
+    On return ``run`` is Completed. On an exception it holds what had been done until then (counts of what was
+    committed, deletes withheld) and the caller decides what becomes of it. A dry run takes no lock and writes
+    nothing, not even history.
+    """
+    run.status, run.dry_run = IN_PROGRESS, options.dry_run
+    shape = source.describe()
+    source.open(shape)
+    if options.dry_run:
+        if backup.exists():
+            backup.open(shape)
+            _Walk(service, source, backup, run, options).run()
+        else:
+            run.inserted = source.count()
+    else:
+        backup.open(shape)
+        with backup.lock(run, service.lock_wait_seconds):
+            backup.begin(run)
+            _Walk(service, source, backup, run, options).run()
+    run.complete()
+
+
+class _Walk:
+    """One run over one pair of stores. Counts are kept in ``run``; what is planned but not written, here."""
+
+    def __init__(self, service: Service, source: Store, backup: Store, run: SyncResult, options: Options) -> None:
+        self.service, self.source, self.backup, self.run_, self.options = service, source, backup, run, options
+        self.source_records = 0
+        self.backup_records = 0
+        self.skipped = 0
+        self.rejected = 0
+        self.written_before = run.inserted + run.updated  # by earlier attempts of this run
+        self.deletes = KeySpool()
+        self.progress = Progress(run)
+
+    def run(self) -> None:
+        try:
+            self._walk()
+            self._delete()
+        finally:
+            self.deletes.close()
+            self._book()
+
+    def _walk(self) -> None:
+        if self.backup.count() == 0:
+            self.progress.total = self.source.count()
+            self._copy(None, None)
+        else:
+            self._visit(None, self.source)
+
+    # comparing
+
+    def _visit(self, within: Any, by: Store) -> None:
+        """Compare a range of any size. ``by``: the store that cuts it."""
+        cut = by.cut(within, RANGE_RECORDS)
+        source, backup = both(lambda: self.source.digests(cut), lambda: self.backup.digests(cut))
+        if source is None or backup is None:
+            for piece in range(len(cut)):
+                self._compare(cut.select([piece]))
+            return
+        if within is None:
+            self.progress.total = sum(digest[0] for digest in source.values())
+        self._drill(cut, source, backup)
+
+    def _drill(self, cut: Cut, source: Any, backup: Any) -> None:
+        """Sort the pieces of a cut by their digests: done, copy, delete, compare, or cut again."""
+        pieces = sorted(source.keys() | backup.keys())
+        differing = pieces if self.options.force else [n for n in pieces if source.get(n) != backup.get(n)]
+        if 2 * len(differing) > len(pieces):
+            differing = pieces  # one long range reads faster than many gaps
+        else:
+            same = set(pieces).difference(differing)
+            self._same(sum(source[n][0] for n in same))
+        for kind, group in _groups(differing, source, backup):
+            if kind == "copy":
+                self._copy(cut.select(group), None)
+            elif kind == "delete":
+                for batch in self._keys_of(self.backup, cut.select(group)):
+                    self.backup_records += len(batch)
+                    self.deletes.extend(batch)
+            elif kind == "compare":
+                self._compare(cut.select(group))
+            else:
+                larger = self.source if _count(source, group[0]) >= _count(backup, group[0]) else self.backup
+                self._visit(cut.select(group), larger)
+
+    def _same(self, records: int) -> None:
+        self.source_records += records
+        self.backup_records += records
+        self.skipped += records
+        self.progress.advance(records)
+
+    def _compare(self, within: Any) -> None:
+        """Compare a range that fits in memory, record by record, and write what changed."""
+        source, backup = both(lambda: dict(self.source.stamps(within)), lambda: dict(self.backup.stamps(within)))
+        changes = diff(source, backup, self.service.rules, force=self.options.force)
+        self.source_records += len(source)
+        self.backup_records += len(backup)
+        del source, backup
+        self.skipped += changes.skipped
+        self.run_.ahead += changes.ahead
+        self.deletes.extend(changes.deletes)
+        self._copy(within, changes)
+        self.progress.advance(changes.skipped)
+
+    @staticmethod
+    def _keys_of(store: Store, within: Any) -> Iterator[list[Key]]:
+        batch: list[Key] = []
+        for key, _ in store.stamps(within):
+            batch.append(key)
+            if len(batch) == RANGE_RECORDS:
+                yield batch
+                batch = []
+        yield batch
+
+    # writing
+
+    def _copy(self, within: Any, changes: Changes | None) -> None:
+        """Write the changed records of a range; without ``changes`` all of its records are new to the backup."""
+        if changes is not None and not changes.inserts and not changes.updates:
+            return
+        if self.options.dry_run:
+            self.run_.inserted += self._records_in(within) if changes is None else len(changes.inserts)
+            self.run_.updated += 0 if changes is None else len(changes.updates)
+            return
+        keys = None if changes is None else {*changes.inserts, *changes.updates}
+        updates = set() if changes is None else set(changes.updates)
+        batches = read_ahead(self.source.records(within, keys, among=0 if changes is None else changes.seen))
+        try:
+            for batch in batches:
+                inserting, updating = self._split(batch, updates)
+                self._wrote(self.backup.apply(inserting, updating))
+                if changes is None:
+                    self.source_records += len(batch)
+                self.progress.advance(len(batch))
+        finally:
+            batches.close()
+
+    def _records_in(self, within: Any) -> int:
+        count = self.source.count() if within is None else sum(len(keys) for keys in self._keys_of(self.source, within))
+        self.source_records += count
+        return count
+
+    def _split(self, batch: list[Record], updates: set[Key]) -> tuple[Sequence[Record], Sequence[Record]]:
+        if not updates:
+            return batch, []
+        inserting: list[Record] = []
+        updating: list[Record] = []
+        for record in batch:
+            (updating if self.source.key_of(record) in updates else inserting).append(record)
+        return inserting, updating
+
+    def _wrote(self, applied: Applied) -> None:
+        self.run_.inserted += applied.inserted
+        self.run_.updated += applied.updated
+        self.run_.deleted += applied.deleted
+        self.rejected += applied.rejected
+
+    def _delete(self) -> None:
+        """Guard the deletes as a whole, then write them, each batch re-checked against the source."""
+        found = len(self.deletes)
+        guard, allow = self.service.guard, self.options.allow_mass_delete
+        try:
+            check_deletes(
+                self.service.name,
+                found,
+                self.source_records,
+                self.backup_records,
+                share=guard.share,
+                count=guard.count,
+                allow=allow,
+            )
+        except Exception:
+            self.run_.withheld = found
+            raise
+        if found and not allow and self.source.count() == 0:
+            # Emptied while we were reading it: the diff saw records that are no longer there to be checked.
+            self.run_.withheld = found
+            check_deletes(self.service.name, found, 0, self.backup_records, share=0, count=0, allow=False)
+        for keys in self.deletes.batches(DELETE_BATCH):
+            returned = self.source.present(keys)
+            gone = [key for key in keys if key not in returned]
+            if self.options.dry_run:
+                self.run_.deleted += len(gone)
+            elif gone:
+                self._wrote(self.backup.delete(gone))
+
+    def _book(self) -> None:
+        """Counts that are known only for the attempt as a whole."""
+        self.run_.rejected = self.rejected + self.source.rejected
+        # What an earlier attempt wrote looks the same now; it is counted as written, so not as skipped as well.
+        self.run_.skipped = max(0, self.skipped - self.written_before)
+        usages = (self.source.usage, self.backup.usage)
+        self.run_.request_charge = round(sum(usage.request_charge for usage in usages), 2)
+        self.run_.throttled = sum(usage.throttled for usage in usages)
+
+
+def _count(digests: Any, piece: int) -> int:
+    digest: Digest | None = digests.get(piece)
+    return digest[0] if digest else 0
+
+
+def _groups(pieces: Sequence[int], source: Any, backup: Any) -> Iterator[tuple[str, list[int]]]:
+    """Runs of pieces that want the same treatment; those to be compared are bounded by RANGE_RECORDS.
+
+    Yields (what to do, pieces): ``copy`` (the backup has none), ``delete`` (the source has none), ``compare``, or
+    ``cut`` (a single piece with too many records to compare at once).
+    """
+    kind, group, records = "", list[int](), 0
+    for piece in pieces:
+        here, there = _count(source, piece), _count(backup, piece)
+        size = max(here, there)
+        wanted = "copy" if not there else "delete" if not here else "cut" if size > RANGE_RECORDS else "compare"
+        full = wanted == "cut" or (wanted == "compare" and records + size > RANGE_RECORDS)
+        if group and (wanted != kind or full):
+            yield kind, group
+            group, records = [], 0
+        kind, records = wanted, records + size
+        group.append(piece)
+    if group:
+        yield kind, group

@@ -1,0 +1,40 @@
+"""Everything that can go wrong, sorted by what should happen next.
+
+    BackupSyncError
+    ├── ConfigurationError   a setting, connection or grant is wrong      → fail now; a retry cannot help
+    ├── FatalError           the data or the schema forbids going on      → fail now; a person must decide
+    │   └── DeletesWithheld  so many deletes that it looks like an accident
+    └── RetriableError       the store is away, busy or locked            → Airflow retries with back-off
+        └── LockHeld         another run is writing to this backup
+
+A single record that cannot be copied is no exception at all: it is counted as *rejected* and the run goes on.
+
+Messages are one sentence that names the thing and the fix. They never hold a secret or a row's values; driver
+exceptions often do (``The duplicate key value is (…)``), so the stores translate them and drop the original.
+"""
+
+from __future__ import annotations
+
+
+class BackupSyncError(Exception):
+    """Base of every error that backup_sync raises on purpose."""
+
+
+class ConfigurationError(BackupSyncError):
+    """A declared service, an Airflow connection or a database grant is not as it has to be."""
+
+
+class FatalError(BackupSyncError):
+    """The stores were reached and understood, and what they hold forbids going on."""
+
+
+class DeletesWithheld(FatalError):
+    """The guard stopped the deletes of a run (inserts and updates were applied)."""
+
+
+class RetriableError(BackupSyncError):
+    """The same call may well succeed later."""
+
+
+class LockHeld(RetriableError):
+    """Another run holds the lock on the backup."""

@@ -1,0 +1,106 @@
+"""What one run of one service did: plain data that travels through XCom, logs and history."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field, fields
+from datetime import datetime, timezone
+from typing import Any
+
+PENDING, IN_PROGRESS, COMPLETED, FAILED = "Pending", "InProgress", "Completed", "Failed"
+
+# Fixed once and for all: SyncIds made from it must stay the same across releases.
+_NAMESPACE = uuid.UUID("6f0f5b52-2c2c-5d5b-9b7e-5a3c1d0c7e11")
+
+
+def utc_now() -> datetime:
+    """The present moment, timezone-aware, in UTC."""
+    return datetime.now(timezone.utc)
+
+
+def iso(moment: datetime | None) -> str | None:
+    """``2024-12-07T00:00:00Z``: UTC, with microseconds only when there are any."""
+    if moment is None:
+        return None
+    return moment.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
+
+
+def sync_id(dag_id: str, run_id: str, service: str) -> uuid.UUID:
+    """The same run of the same service always has the same id, so a retry finds its own history record."""
+    return uuid.uuid5(_NAMESPACE, f"{dag_id}\n{run_id}\n{service}")
+
+
+@dataclass
+class SyncResult:
+    """One service in one run.
+
+    ``inserted``, ``updated`` and ``deleted`` count what was really written, over all attempts of the run.
+    ``skipped``: records that were the same on both sides. ``withheld``: deletes that the guard would not let
+    through. ``rejected``: source records that cannot be copied. ``ahead``: records whose backup stamp is higher
+    than the source's. ``request_charge`` (Cosmos request units) and ``throttled`` (429 answers) cover both stores.
+    """
+
+    sync_id: uuid.UUID
+    service_name: str
+    status: str = PENDING
+    inserted: int = 0
+    updated: int = 0
+    deleted: int = 0
+    skipped: int = 0
+    withheld: int = 0
+    rejected: int = 0
+    ahead: int = 0
+    started_at: datetime = field(default_factory=utc_now)
+    completed_at: datetime | None = None
+    error_message: str | None = None
+    attempt: int = 1
+    run_id: str = ""
+    dry_run: bool = False
+    request_charge: float = 0.0
+    throttled: int = 0
+
+    @property
+    def total_processed(self) -> int:
+        """Records written: inserted + updated + deleted."""
+        return self.inserted + self.updated + self.deleted
+
+    @property
+    def success(self) -> bool:
+        return self.status == COMPLETED
+
+    def complete(self) -> None:
+        self.status, self.completed_at, self.error_message = COMPLETED, utc_now(), None
+
+    def fail(self, message: str) -> None:
+        self.status, self.completed_at, self.error_message = FAILED, utc_now(), message
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready, in the names that the summary and the REST API show (``InsertedCount`` …)."""
+        out: dict[str, Any] = {}
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, datetime):
+                value = iso(value)
+            elif isinstance(value, uuid.UUID):
+                value = str(value)
+            out[_public(item.name)] = value
+        out["TotalProcessed"] = self.total_processed
+        return out
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> SyncResult:
+        """The inverse of :meth:`to_dict`."""
+        values = {item.name: data[_public(item.name)] for item in fields(cls) if _public(item.name) in data}
+        values["sync_id"] = uuid.UUID(values["sync_id"])
+        for name in ("started_at", "completed_at"):
+            if values.get(name):
+                values[name] = datetime.fromisoformat(values[name].replace("Z", "+00:00"))
+        return cls(**values)
+
+
+_COUNTS = {"inserted", "updated", "deleted", "skipped", "withheld", "rejected", "ahead", "throttled"}
+
+
+def _public(name: str) -> str:
+    pascal = "".join(part.capitalize() for part in name.split("_"))
+    return f"{pascal}Count" if name in _COUNTS else pascal

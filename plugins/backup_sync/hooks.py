@@ -1,0 +1,114 @@
+"""From an Airflow connection to a store: the only place that knows both."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseHook
+from airflow.sdk.exceptions import AirflowException
+
+from backup_sync.core.errors import ConfigurationError
+from backup_sync.service import Service
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection
+
+    from backup_sync.stores.base import Store
+
+
+def open_stores(service: Service) -> tuple[Store, Store]:
+    """The two ends of a service, (source, backup). Nothing is connected to yet.
+
+    Raises ConfigurationError for a connection that is missing, of another type, or incomplete.
+    """
+    return open_store(service, service.source), open_store(service, service.backup)
+
+
+def open_store(service: Service, conn_id: str) -> Store:
+    """One end of a service; the connection's type picks the store."""
+    connection = _connection(service, conn_id)
+    openers = {"mssql": _mssql, "sqlite": _sqlite, "azure_cosmos": _cosmos}
+    if connection.conn_type not in openers:
+        raise ConfigurationError(
+            f"connection {conn_id} is of type {connection.conn_type!r}; service {service.name} needs one of "
+            f"{', '.join(openers)}"
+        )
+    is_container = connection.conn_type == "azure_cosmos"
+    if is_container != (service.container is not None):
+        needs = "'container'" if is_container else "'table'"
+        raise ConfigurationError(
+            f"connection {conn_id} is of type {connection.conn_type}, so service {service.name} has to name a {needs}"
+        )
+    return openers[connection.conn_type](service, conn_id, connection)
+
+
+def _connection(service: Service, conn_id: str) -> Connection:
+    try:
+        return BaseHook.get_connection(conn_id)
+    except AirflowException:
+        raise ConfigurationError(
+            f"connection {conn_id} of service {service.name} does not exist; create it in Airflow (Admin → Connections) "
+            f"or set AIRFLOW_CONN_{conn_id.upper()}"
+        ) from None
+    except ValueError:
+        # The text of the exception may quote the connection, and with it the password.
+        raise ConfigurationError(f"connection {conn_id} cannot be read; check AIRFLOW_CONN_{conn_id.upper()}") from None
+
+
+def _mssql(service: Service, conn_id: str, connection: Connection) -> Store:
+    from airflow.providers.microsoft.mssql.hooks.mssql import MsSqlHook
+
+    from backup_sync.stores.mssql import MssqlStore
+
+    if not connection.schema:
+        raise ConfigurationError(f"connection {conn_id} names no database; set its 'schema'")
+    if not connection.host or not connection.port:
+        raise ConfigurationError(f"connection {conn_id} lacks host or port; set both (SQL Server's own port is 1433)")
+
+    def connect(database: str | None) -> Any:
+        return MsSqlHook(mssql_conn_id=conn_id, schema=database).get_conn()
+
+    return MssqlStore(service, connect, conn_id, connection.schema)
+
+
+def _sqlite(service: Service, conn_id: str, connection: Connection) -> Store:
+    from backup_sync.stores.sqlite import SqliteStore
+
+    if not connection.host:
+        raise ConfigurationError(f"connection {conn_id} names no file; set its 'host' to the path of the database")
+    path = Path(connection.host)
+    source = conn_id == service.source
+
+    def connect(_: str | None) -> sqlite3.Connection:
+        # A backup file is made when it is missing; a source that is missing is a mistake in the path.
+        mode = "rw" if source else "rwc"
+        return sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=30, check_same_thread=False)
+
+    return SqliteStore(service, connect, conn_id)
+
+
+def _cosmos(service: Service, conn_id: str, connection: Connection) -> Store:
+    from backup_sync.stores.cosmos import CosmosStore
+    from backup_sync.stores.cosmos_account import Account
+
+    extra = connection.extra_dejson
+    missing = [
+        what
+        for what, value in (
+            ("login (the account's endpoint)", connection.login),
+            ("password (the account's key)", connection.password),
+            ("database_name in extra", extra.get("database_name")),
+        )
+        if not value
+    ]
+    if missing:
+        raise ConfigurationError(f"connection {conn_id} lacks {' and '.join(missing)}")
+    account = Account(
+        endpoint=connection.login or "",
+        key=connection.password or "",
+        database=extra["database_name"],
+        container=extra.get("collection_name") or service.container or "",
+    )
+    return CosmosStore(service, account, conn_id)

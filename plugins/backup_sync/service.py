@@ -1,0 +1,94 @@
+"""One declared service, as the rest of the code sees it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from backup_sync.core.errors import ConfigurationError
+
+Rule = Literal["higher", "newer", "different"]
+Name = Annotated[str, Field(min_length=1, max_length=255)]
+
+
+class Guard(BaseModel):
+    """How many deletes are too many: only over *both* limits are they withheld."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    share: float = Field(default=0.20, ge=0, le=1, description="share of the backup's records, 0..1")
+    count: int = Field(default=10, ge=0, description="number of records")
+
+
+class Service(BaseModel):
+    """A thing to back up: where from, where to, and what makes a record count as changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    name: Name
+    source: Name = Field(description="Airflow connection id of the operational store")
+    backup: Name = Field(description="Airflow connection id of the backup store")
+    table: Name | None = Field(default=None, description="schema.table, for mssql and sqlite connections")
+    container: Name | None = Field(default=None, description="container name, for azure_cosmos connections")
+    key: list[Name] | None = Field(default=None, description="key columns of a table; default: its primary key")
+    changed: dict[Name, Rule] = Field(min_length=1, description="field → when a record counts as changed")
+    where: dict[Name, str | int | bool] = Field(default_factory=dict, description="container: only documents like this")
+    history: Name | None = Field(default=None, description="table or container of the run history")
+    guard: Guard = Guard()
+    concurrency: int = Field(default=8, ge=1, le=256, description="container: requests in flight at most")
+    lock_wait_seconds: float = Field(default=90, ge=0, description="how long to wait for another run to end")
+
+    @field_validator("table")
+    @classmethod
+    def _schema_and_table(cls, value: str | None) -> str | None:
+        if value is not None and (value.count(".") != 1 or not all(value.split("."))):
+            raise ValueError("write it as schema.table, for example customer.Customers")
+        return value
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Service:
+        if (self.table is None) == (self.container is None):
+            raise ValueError("name either a table or a container, and not both")
+        if self.table is not None and self.where:
+            raise ValueError("'where' works for containers only; remove it")
+        if self.container is not None and self.key is not None:
+            raise ValueError("'key' works for tables only (documents have id and partition key); remove it")
+        if self.source == self.backup:
+            raise ValueError("source and backup are the same connection; a store cannot be its own backup")
+        return self
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields that make up a stamp, in order."""
+        return tuple(self.changed)
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """For each of :attr:`fields`, when it counts as changed."""
+        return tuple(self.changed.values())
+
+
+def parse_service(name: str, entry: dict[str, Any], *, where: str) -> Service:
+    """Validate one entry of the file. ``where`` names it in messages.
+
+    Raises :class:`ConfigurationError`: one sentence with every field that is wrong and why. Values are left out of
+    it, since what was put in the wrong place may be a password.
+    """
+    if "name" in entry:
+        raise ConfigurationError(f"{where}: remove 'name'; the key of the entry is the service's name")
+    try:
+        return Service(name=name, **entry)
+    except TypeError:
+        raise ConfigurationError(f"{where}: every setting's name must be text") from None
+    except ValidationError as error:
+        problems = []
+        for item in error.errors(include_url=False, include_input=False, include_context=False):
+            field = ".".join(str(part) for part in item["loc"])
+            if item["type"] == "extra_forbidden":
+                known = ", ".join(item for item in Service.model_fields if item != "name")
+                problems.append(f"unknown field '{field}' (known: {known})")
+            else:
+                text = item["msg"].removeprefix("Value error, ")
+                problems.append(f"{field}: {text}" if field else text)
+        raise ConfigurationError(f"{where}: {'; '.join(problems)}") from None

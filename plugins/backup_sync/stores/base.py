@@ -1,0 +1,139 @@
+"""What every store must do, and the types that pass between the engine and a store.
+
+A *range* is a slice of the key space. It is made by one store (:meth:`Store.cut`) and understood by the other one,
+because both evaluate it in their own engine with the same rules; the engine above never looks inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from backup_sync.core.diff import Key, Stamp
+from backup_sync.core.result import SyncResult
+
+Record = Any
+"""A row as a tuple of wire values in catalog order, or a document as a dict. Opaque to the engine."""
+
+Digest = tuple[Any, ...]
+"""(count, hash …) of all (key, stamp) pairs of a range, computed by the database. The count comes first."""
+
+
+class Cut(Protocol):
+    """A range cut into numbered pieces that lie side by side and together cover it."""
+
+    def __len__(self) -> int: ...
+
+    def select(self, pieces: Sequence[int]) -> Any:
+        """The range made of these pieces (ascending numbers)."""
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What one write really did."""
+
+    inserted: int = 0
+    updated: int = 0
+    deleted: int = 0
+    rejected: int = 0
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What the run cost a store that meters requests."""
+
+    request_charge: float = 0.0
+    throttled: int = 0
+
+
+class Store(Protocol):
+    """One end of a service. Used by one thread at a time."""
+
+    kind: str
+    """``mssql``, ``sqlite`` or ``azure_cosmos``; both ends of a service have the same."""
+
+    def describe(self) -> Any:
+        """What the store says of itself: the table's columns and key, or the container's partition key.
+
+        Raises ConfigurationError if the table, container or a configured field does not exist or cannot be a key.
+        """
+
+    def create(self, shape: Any, *, dry_run: bool = False) -> list[str]:
+        """Make whatever is missing for a backup of ``shape``; returns what was made, in words. Idempotent.
+
+        Without a shape only what holds the history is made: database, schema, history.
+        """
+
+    def exists(self) -> bool:
+        """Whether the table or container is there at all."""
+
+    def open(self, shape: Any) -> None:
+        """Get ready to read or write records of ``shape``. Raises ConfigurationError if the store does not fit."""
+
+    # reading
+    def cut(self, within: Any, records: int) -> Cut:
+        """Cut a range (None: everything) into pieces of about ``records`` records each."""
+
+    def digests(self, cut: Any) -> Mapping[int, Digest] | None:
+        """Digest by piece number; pieces without records are left out. None: this store has no cheap digest."""
+
+    def stamps(self, within: Any) -> Iterator[tuple[Key, Stamp]]: ...
+
+    def records(self, within: Any, keys: Collection[Key] | None = None, among: int = 0) -> Iterator[list[Record]]:
+        """Batches of whole records: all of the range, or those with these keys that (still) exist.
+
+        ``among``: how many records the range holds, so that the store can choose between reading it whole and
+        asking for the keys one by one.
+        """
+
+    def key_of(self, record: Record) -> Key: ...
+
+    def present(self, keys: Sequence[Key]) -> set[Key]:
+        """Which of these keys exist (now)."""
+
+    def count(self) -> int: ...
+
+    # writing
+    def apply(self, inserts: Sequence[Record], updates: Sequence[Record]) -> Applied:
+        """Write records and their counts in the run's history, both or neither."""
+
+    def delete(self, keys: Sequence[Key]) -> Applied: ...
+
+    def lock(self, run: SyncResult, wait_seconds: float) -> AbstractContextManager[None]:
+        """Hold the backup for this run. Raises LockHeld, saying who has it, when the wait is over."""
+
+    def begin(self, run: SyncResult) -> None:
+        """Open the run's history record; one left by an earlier attempt gives ``run`` its counts and start."""
+
+    def resume(self, run: SyncResult) -> None:
+        """Give ``run`` the counts and the start of its earlier attempts, from its history record if there is one."""
+
+    def save_history(self, run: SyncResult) -> None:
+        """Write the run's history record (once for each SyncId, however often it is called)."""
+
+    def history(self, limit: int = 20) -> list[dict[str, Any]]:
+        """The newest runs of this service, newest first, in the names of :meth:`SyncResult.to_dict`."""
+
+    # bookkeeping
+    @property
+    def rejected(self) -> int:
+        """Records met while reading that cannot be copied (each was logged with its key and the reason)."""
+
+    @property
+    def usage(self) -> Usage: ...
+
+    def close(self) -> None: ...
+
+
+def batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Lists of up to ``size`` items, in order."""
+    batch: list[Any] = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

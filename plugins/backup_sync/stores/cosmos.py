@@ -1,0 +1,461 @@
+"""A Cosmos DB container (API for NoSQL) as a store. All query text for Cosmos is in this file.
+
+A record is a document as the SDK parsed it, less the system properties; its key is (id, partition key value as
+JSON). Cosmos assigns ``_ts`` and ``_etag`` anew in a copy, so neither is ever compared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from azure.cosmos import PartitionKey
+
+from backup_sync.core.diff import Key, Stamp
+from backup_sync.core.errors import ConfigurationError, FatalError
+from backup_sync.core.result import SyncResult
+from backup_sync.service import Service
+from backup_sync.stores.base import Applied, Record, Usage, batches
+from backup_sync.stores.cosmos_account import Account, Connection, CosmosError
+from backup_sync.stores.cosmos_history import CosmosHistory
+from backup_sync.stores.feed_ranges import EpkRange, FeedCut
+
+log = logging.getLogger(__name__)
+
+HISTORY = "sync-history"
+SYSTEM_PROPERTIES = ("_rid", "_self", "_etag", "_attachments", "_ts")
+FORBIDDEN_IN_ID = frozenset("/\\?#")
+PAGE = 1_000
+READ_KEYS = 200
+BATCH = 500
+_FULL = ("", "FF")
+
+
+@dataclass(frozen=True)
+class ContainerShape:
+    """A container's partition key definition; ``kind`` is Hash or MultiHash (hierarchical)."""
+
+    paths: tuple[str, ...]
+    kind: str
+    version: int
+
+
+class CosmosStore:
+    kind = "azure_cosmos"
+
+    def __init__(self, service: Service, account: Account, where: str) -> None:
+        self.service, self.where = service, where
+        self.account = account
+        self.history_name = service.history or HISTORY
+        self._connection: Connection | None = None
+        self._history: CosmosHistory | None = None
+        self.shape: ContainerShape | None = None
+        self.run: SyncResult | None = None
+        self._rejected = 0
+        self._used = Usage()
+
+    @property
+    def connection(self) -> Connection:
+        if self._connection is None:
+            self._connection = Connection(self.account, self.where, self.service.concurrency)
+        return self._connection
+
+    # catalog
+
+    def _properties(self, container: str) -> dict[str, Any] | None:
+        """A container's definition; None if there is no such container or database."""
+        handle = self.connection.container(container)
+        try:
+            found: dict[str, Any] = self._do(lambda: handle.read(response_hook=self.connection.meter))
+            return found
+        except CosmosError as error:
+            if error.status == 404:
+                return None
+            raise self._unexpected(error, f"reading container {container}") from None
+
+    def describe(self) -> ContainerShape:
+        properties = self._properties(self.account.container)
+        if properties is None:
+            raise ConfigurationError(
+                f"{self.where}: container {self.account.container} of database {self.account.database} does not exist; "
+                "correct 'database_name' and 'collection_name' in the connection's extra"
+            )
+        definition = properties["partitionKey"]
+        return ContainerShape(
+            paths=tuple(definition["paths"]),
+            kind=definition.get("kind", "Hash"),
+            version=int(definition.get("version") or 1),
+        )
+
+    def exists(self) -> bool:
+        return self._properties(self.account.container) is not None
+
+    def open(self, shape: ContainerShape) -> None:
+        if not self.exists():
+            raise ConfigurationError(
+                f"{self.where}: container {self.account.container} does not exist yet; run the DAG backup_initialize first"
+            )
+        self._check_fit(shape)
+        self.shape = shape
+
+    def _check_fit(self, shape: ContainerShape) -> None:
+        own = self.describe()
+        if own != shape:
+            raise FatalError(
+                f"{self.where}: container {self.account.container} is partitioned by {', '.join(own.paths)} "
+                f"({own.kind} version {own.version}) and the source by {', '.join(shape.paths)} ({shape.kind} version "
+                f"{shape.version}); a partition key cannot be changed: name another container in the connection's extra"
+            )
+
+    def create(self, shape: ContainerShape | None, *, dry_run: bool = False) -> list[str]:
+        wanted = {self.history_name: ContainerShape(("/serviceName",), "Hash", 2)}
+        if shape is not None:
+            wanted[self.account.container] = shape
+        missing = {name: shape for name, shape in wanted.items() if self._properties(name) is None}
+        if shape is not None and self.account.container not in missing:
+            self._check_fit(shape)
+        if not missing:
+            return []
+        made = [] if self._database_exists() else [f"database {self.account.database}"]
+        if not dry_run:
+            self._create(missing, database=bool(made))
+        return made + [f"container {name}" for name in missing]
+
+    def _database_exists(self) -> bool:
+        try:
+            self._do(lambda: self.connection.database().read(response_hook=self.connection.meter))
+            return True
+        except CosmosError as error:
+            if error.status == 404:
+                return False
+            raise self._unexpected(error, f"reading database {self.account.database}") from None
+
+    def _create(self, containers: dict[str, ContainerShape], *, database: bool) -> None:
+        client = self.connection.client()
+        if database:
+            self._do_unless_there(lambda: client.create_database(self.account.database))
+        for name, shape in containers.items():
+            # No default TTL: a copy's clock would start anew, and a backup that expires is none.
+            paths: Any = list(shape.paths) if shape.kind == "MultiHash" else shape.paths[0]
+            kind: Any = shape.kind
+            key = PartitionKey(path=paths, kind=kind, version=shape.version)
+            self._do_unless_there(partial(self.connection.database().create_container, name, key))
+
+    def _do_unless_there(self, request: Callable[[], Awaitable[Any]]) -> None:
+        try:
+            self._do(request)
+        except CosmosError as error:
+            if error.status != 409:  # somebody else made it in the meantime
+                raise self._unexpected(error, "creating a database or container") from None
+
+    # reading
+
+    def cut(self, within: EpkRange | None, records: int) -> FeedCut:
+        assert self.shape is not None
+        ranges = self._run(self._feed_ranges())
+        pieces = max(1, -(-self.count() // records)) if self.shape.version == 2 else 1
+        return FeedCut(tuple(ranges), pieces)
+
+    async def _feed_ranges(self) -> list[tuple[str, str]]:
+        container = self.connection.container()
+
+        async def read() -> list[tuple[str, str]]:
+            found = []
+            async for item in container.read_feed_ranges():
+                found.append((item["Range"]["min"], item["Range"]["max"]))
+            return sorted(found)
+
+        return await self.connection.call(read)
+
+    def digests(self, cut: FeedCut) -> None:
+        return None
+
+    def stamps(self, within: EpkRange | None) -> Iterator[tuple[Key, Stamp]]:
+        parts = ['c["id"] AS i']
+        parts += [f"{_property(path)} AS k{number}" for number, path in enumerate(self._paths)]
+        parts += [f"{_property('/' + name)} AS s{number}" for number, name in enumerate(self.service.fields)]
+        keys = [f"k{number}" for number in range(len(self._paths))]
+        stamps = [f"s{number}" for number in range(len(self.service.fields))]
+        for row in self._query(f"SELECT {', '.join(parts)} FROM c", within):
+            problem = self._problem(row.get("i"), all(name in row for name in keys))
+            if problem:
+                self._reject(row.get("i"), problem)
+                continue
+            yield (row["i"], _key_text([row[name] for name in keys])), tuple(row.get(name) for name in stamps)
+
+    def records(
+        self, within: EpkRange | None, keys: Collection[Key] | None = None, among: int = 0
+    ) -> Iterator[list[Record]]:
+        if keys is None:
+            yield from batches(self._copyable(self._query("SELECT * FROM c", within)), BATCH)
+        elif 2 * len(keys) >= among:
+            documents = (document for document in self._query("SELECT * FROM c", within) if self._key(document) in keys)
+            yield from batches(map(_without_system, documents), BATCH)
+        else:
+            for chunk in batches(keys, BATCH):
+                yield self._run(self._read_keys(chunk))
+
+    def _copyable(self, documents: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        for document in documents:
+            values = [_value(document, path) for path in self._paths]
+            problem = self._problem(document.get("id"), _MISSING not in values)
+            if problem:
+                self._reject(document.get("id"), problem)
+            else:
+                yield _without_system(document)
+
+    async def _read_keys(self, keys: Sequence[Key]) -> list[dict[str, Any]]:
+        container = self.connection.container()
+
+        def request(chunk: Sequence[Key]) -> Callable[[], Awaitable[list[dict[str, Any]]]]:
+            items = [(str(key[0]), _key_value(key)) for key in chunk]
+            return lambda: container.read_items(items, response_hook=self.connection.meter)
+
+        found = await asyncio.gather(*(self._answer(request(chunk)) for chunk in batches(keys, READ_KEYS)))
+        wanted = self.service.where.items()
+        return [
+            _without_system(document)
+            for documents in found
+            for document in documents
+            if all(document.get(name) == value for name, value in wanted)
+        ]
+
+    def key_of(self, record: Record) -> Key:
+        return self._key(record) or ("", "")
+
+    def _key(self, document: dict[str, Any]) -> Key | None:
+        values = [_value(document, path) for path in self._paths]
+        if "id" not in document or _MISSING in values:
+            return None
+        return (document["id"], _key_text(values))
+
+    def present(self, keys: Sequence[Key]) -> set[Key]:
+        found: set[Key] = set()
+        select = ", ".join(['c["id"] AS i', *(f"{_property(path)} AS k{n}" for n, path in enumerate(self._paths))])
+        for chunk in batches(keys, READ_KEYS):
+            ids = [{"name": "@ids", "value": [key[0] for key in chunk]}]
+            for row in self._query(f"SELECT {select} FROM c", None, 'ARRAY_CONTAINS(@ids, c["id"])', ids):
+                if all(f"k{n}" in row for n in range(len(self._paths))):
+                    found.add((row["i"], _key_text([row[f"k{n}"] for n in range(len(self._paths))])))
+        return found.intersection(keys)
+
+    def count(self) -> int:
+        return sum(self._query("SELECT VALUE COUNT(1) FROM c", None))
+
+    def _query(
+        self,
+        select: str,
+        within: EpkRange | None,
+        condition: str = "",
+        parameters: Sequence[dict[str, Any]] = (),
+    ) -> Iterator[Any]:
+        """Stream a query's results. Spans of the range are read side by side, a page of each at a time."""
+        terms, params = [condition] if condition else [], list(parameters)
+        for number, (name, value) in enumerate(self.service.where.items()):
+            terms.append(f"{_property('/' + name)} = @w{number}")
+            params.append({"name": f"@w{number}", "value": value})
+        text = f"{select} WHERE {' AND '.join(terms)}" if terms else select
+        open_pages = [self._pages(text, params, span) for span in (within.spans if within and within.spans else [None])]
+        while open_pages:
+            pages = self._run(self._next_pages(open_pages))
+            open_pages = [feed for feed, page in zip(open_pages, pages, strict=True) if page is not None]
+            for page in pages:
+                yield from page or ()
+
+    def _pages(self, text: str, params: list[dict[str, Any]], span: tuple[str, str] | None) -> Any:
+        options: dict[str, Any] = {"max_item_count": PAGE, "response_hook": self.connection.meter}
+        if span is not None and span != _FULL:
+            # Without a range the asynchronous client crosses all partitions by itself.
+            low, high = span
+            options["feed_range"] = {
+                "Range": {"min": low, "max": high, "isMinInclusive": True, "isMaxInclusive": False}
+            }
+        return self.connection.container().query_items(text, parameters=params, **options).by_page()
+
+    async def _next_pages(self, feeds: list[Any]) -> list[list[Any] | None]:
+        async def one(feed: Any) -> list[Any] | None:
+            async def fetch() -> list[Any] | None:
+                try:
+                    return [item async for item in await anext(feed)]
+                except StopAsyncIteration:
+                    return None
+
+            return await self._answer(fetch)
+
+        return await asyncio.gather(*(one(feed) for feed in feeds))
+
+    # writing
+
+    def apply(self, inserts: Sequence[Record], updates: Sequence[Record]) -> Applied:
+        """Upserts, then the counts. A run that is killed in between has written more than it counted, never less."""
+        new = self._run(self._upsert_all(inserts))
+        old = self._run(self._upsert_all(updates))
+        if len(inserts) + len(updates) >= 10 and not new + old:
+            raise FatalError(
+                f"{self.where}: Cosmos DB refused every document of a batch; see the log for their ids and the reason"
+            )
+        applied = Applied(inserted=new, updated=old, rejected=len(inserts) + len(updates) - new - old)
+        self._counted(applied)
+        return applied
+
+    async def _upsert_all(self, documents: Sequence[Record]) -> int:
+        container = self.connection.container()
+
+        async def one(document: dict[str, Any]) -> bool:
+            try:
+                await self.connection.call(
+                    lambda: container.upsert_item(document, no_response=True, response_hook=self.connection.meter)
+                )
+                return True
+            except CosmosError as error:
+                reason = (
+                    "is larger than the container takes" if error.status == 413 else f"was refused ({error.status})"
+                )
+                log.warning("%s: document %r %s; it is counted as rejected", self.where, document["id"], reason)
+                return False
+
+        return sum(await asyncio.gather(*map(one, documents)))
+
+    def delete(self, keys: Sequence[Key]) -> Applied:
+        applied = Applied(deleted=self._run(self._delete_all(keys)))
+        self._counted(applied)
+        return applied
+
+    async def _delete_all(self, keys: Sequence[Key]) -> int:
+        container = self.connection.container()
+
+        async def one(key: Key) -> bool:
+            try:
+                await self.connection.call(
+                    lambda: container.delete_item(
+                        str(key[0]), partition_key=_key_value(key), response_hook=self.connection.meter
+                    )
+                )
+                return True
+            except CosmosError as error:
+                if error.status == 404:  # gone already, for example by a try whose answer was lost
+                    return False
+                raise self._unexpected(error, "deleting a document") from None
+
+        return sum(await asyncio.gather(*map(one, keys)))
+
+    def _counted(self, applied: Applied) -> None:
+        assert self.run is not None
+        self.run.inserted += applied.inserted
+        self.run.updated += applied.updated
+        self.run.deleted += applied.deleted
+        self.history_container.save(self.run)
+        self.history_container.check_lease()
+
+    # history and lock
+
+    @property
+    def history_container(self) -> CosmosHistory:
+        if self._history is None:
+            self._history = CosmosHistory(self.connection, self.service.name, self.history_name)
+        return self._history
+
+    def begin(self, run: SyncResult) -> None:
+        self.history_container.begin(run)
+        # A copy of its own: the engine counts in ``run`` what this store reports back.
+        self.run = SyncResult.from_dict(run.to_dict())
+
+    def resume(self, run: SyncResult) -> None:
+        self.history_container.resume(run)
+
+    def save_history(self, run: SyncResult) -> None:
+        self.history_container.save(run)
+
+    def history(self, limit: int = 20) -> list[dict[str, Any]]:
+        return self.history_container.newest(limit)
+
+    def lock(self, run: SyncResult, wait_seconds: float) -> AbstractContextManager[None]:
+        return self.history_container.lease(run, wait_seconds)
+
+    # bookkeeping
+
+    @property
+    def rejected(self) -> int:
+        return self._rejected
+
+    @property
+    def usage(self) -> Usage:
+        return self._connection.usage if self._connection is not None else self._used
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._used = self._connection.usage
+            self._connection.close()
+            self._connection = self._history = None
+
+    @property
+    def _paths(self) -> tuple[str, ...]:
+        assert self.shape is not None
+        return self.shape.paths
+
+    def _problem(self, id_: Any, has_partition_key: bool) -> str | None:
+        if not isinstance(id_, str) or not id_:
+            return "has no id"
+        if not has_partition_key:
+            return f"has no value for the partition key {', '.join(self._paths)}"
+        if FORBIDDEN_IN_ID & set(id_):
+            return "has an id with one of / \\ ? #, by which Cosmos DB cannot address it"
+        return None
+
+    def _reject(self, id_: Any, problem: str) -> None:
+        self._rejected += 1
+        log.warning(
+            "%s: document %s %s; it is counted as rejected and not copied", self.where, id_ or "(no id)", problem
+        )
+
+    def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return self.connection.run(work)
+
+    def _do(self, request: Callable[[], Awaitable[Any]]) -> Any:
+        return self.connection.run(self.connection.call(request))
+
+    async def _answer(self, request: Callable[[], Awaitable[Any]]) -> Any:
+        """A request for which every status but success is a fault."""
+        try:
+            return await self.connection.call(request)
+        except CosmosError as error:
+            raise self._unexpected(error, f"reading container {self.account.container}") from None
+
+    def _unexpected(self, error: CosmosError, doing: str) -> FatalError:
+        return FatalError(f"{self.where}: Cosmos DB answered {error.status} (sub-status {error.sub_status}) on {doing}")
+
+
+_MISSING: Any = object()
+
+
+def _property(path: str) -> str:
+    """``c["a"]["b"]`` for the path ``/a/b``; names are quoted as JSON, so that none can end the expression."""
+    return "c" + "".join(f"[{json.dumps(part)}]" for part in path.strip("/").split("/"))
+
+
+def _value(document: dict[str, Any], path: str) -> Any:
+    found: Any = document
+    for part in path.strip("/").split("/"):
+        if not isinstance(found, dict) or part not in found:
+            return _MISSING
+        found = found[part]
+    return found
+
+
+def _key_text(values: Sequence[Any]) -> str:
+    return json.dumps(list(values), ensure_ascii=False)
+
+
+def _key_value(key: Key) -> Any:
+    values = json.loads(str(key[1]))
+    return values[0] if len(values) == 1 else values
+
+
+def _without_system(document: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in document.items() if name not in SYSTEM_PROPERTIES}

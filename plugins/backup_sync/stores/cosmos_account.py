@@ -1,0 +1,194 @@
+"""A Cosmos DB container as seen through the official SDK: opening it, pacing requests, and reading its errors.
+
+The SDK's asynchronous client is used inside, from a private event loop, because concurrency is what pays over a
+network; to the outside everything here is synchronous.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from azure.core.exceptions import AzureError, ServiceRequestError, ServiceResponseError
+from azure.cosmos.aio import CosmosClient
+from azure.cosmos.exceptions import CosmosHttpResponseError
+
+from backup_sync.core.errors import BackupSyncError, ConfigurationError, FatalError, RetriableError
+from backup_sync.stores.base import Usage
+
+T = TypeVar("T")
+
+# At INFO, which is where Airflow puts its tasks, the SDK logs each request with its headers, and the partition key's
+# value is one of them.
+for _noisy in ("azure.cosmos", "azure.core.pipeline.policies.http_logging_policy"):
+    logging.getLogger(_noisy).setLevel(logging.WARNING)
+
+# https://learn.microsoft.com/rest/api/cosmos-db/http-status-codes-for-cosmosdb: throttled, timed out, retry with,
+# partition gone (split), and the server's own troubles.
+PASSING = {408, 410, 429, 449, 500, 502, 503, 504}
+RETRY_SECONDS = 120.0
+"""How long one request is tried again before the run gives up (on top of the SDK's own patience)."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """Where a container is, as told by an ``azure_cosmos`` connection."""
+
+    endpoint: str
+    key: str = field(repr=False)
+    database: str
+    container: str
+
+
+class CosmosError(Exception):
+    """An HTTP status that a caller may want to look at; never leaves the stores."""
+
+    def __init__(self, status: int, sub_status: int) -> None:
+        super().__init__(status)
+        self.status, self.sub_status = status, sub_status
+
+
+class Pace:
+    """How many requests may be in flight: halved by a throttled answer, raised by one after each hundred good ones."""
+
+    def __init__(self, most: int) -> None:
+        self.most = self.now = most
+        self._flying = 0
+        self._good = 0
+        self._room = asyncio.Condition()
+
+    async def __aenter__(self) -> None:
+        async with self._room:
+            await self._room.wait_for(lambda: self._flying < self.now)
+            self._flying += 1
+
+    async def __aexit__(self, *_: object) -> None:
+        async with self._room:
+            self._flying -= 1
+            self._room.notify_all()
+
+    def throttled(self) -> None:
+        self.now, self._good = max(1, self.now // 2), 0
+
+    def good(self) -> None:
+        self._good += 1
+        if self._good >= 100 and self.now < self.most:
+            self.now, self._good = self.now + 1, 0
+
+
+class Connection:
+    """A private event loop, the SDK's client on it, and the metering of every answer.
+
+    ``where`` is what messages call it: the connection id.
+    """
+
+    def __init__(self, account: Account, where: str, concurrency: int, retry_seconds: float = RETRY_SECONDS) -> None:
+        self.account, self.where, self.retry_seconds = account, where, retry_seconds
+        self.charge = 0.0
+        self.throttles = 0
+        self._loop = asyncio.new_event_loop()
+        self._client: CosmosClient | None = None
+        self.pace = Pace(concurrency)
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine to its end. Raises errors of the BackupSyncError tree, and CosmosError for a status."""
+        return self._loop.run_until_complete(work)
+
+    def client(self) -> CosmosClient:
+        if self._client is None:
+            try:
+                self._client = CosmosClient(
+                    self.account.endpoint, credential=self.account.key, retry_throttle_backoff_max=30
+                )
+            except (ValueError, TypeError) as error:
+                # A key that is no base64 fails here, before any request; the text of the error may quote it.
+                raise ConfigurationError(
+                    f"{self.where}: login (endpoint) or password (key) is malformed ({type(error).__name__})"
+                ) from None
+        return self._client
+
+    def database(self) -> Any:
+        return self.client().get_database_client(self.account.database)
+
+    def container(self, name: str | None = None) -> Any:
+        return self.database().get_container_client(name or self.account.container)
+
+    @property
+    def usage(self) -> Usage:
+        return Usage(self.charge, self.throttles)
+
+    def meter(self, headers: Mapping[str, Any], *_: object) -> None:
+        """A response hook: adds up request charges and the 429s that the SDK waited out by itself."""
+        self.charge += float(headers.get("x-ms-request-charge") or 0)
+        waited = int(headers.get("x-ms-throttle-retry-count") or 0)
+        if waited:
+            self.throttles += waited
+            self.pace.throttled()
+        else:
+            self.pace.good()
+
+    async def call(self, request: Callable[[], Awaitable[T]]) -> T:
+        """One paced request, tried again while trying again can help.
+
+        Only for requests that may be repeated: reads, upserts, deletes. Raises CosmosError for a status that is
+        an answer (404, 409, 412, 413, 400), and the tree's errors for all others.
+        """
+        deadline = time.monotonic() + self.retry_seconds
+        wait = 0.1
+        while True:
+            try:
+                async with self.pace:
+                    return await request()
+            except CosmosHttpResponseError as error:
+                status = int(error.status_code or 0)
+                if status == 429:
+                    self.throttles += 1
+                    self.pace.throttled()
+                if status not in PASSING or time.monotonic() + wait > deadline:
+                    raise self._refused(status, error) from None
+                pause = float((error.headers or {}).get("x-ms-retry-after-ms") or 0) / 1000 if error.headers else 0.0
+            except (ServiceRequestError, ServiceResponseError, AzureError, OSError, asyncio.TimeoutError) as error:
+                if isinstance(error, AzureError) and not isinstance(error, ServiceRequestError | ServiceResponseError):
+                    raise FatalError(f"{self.where}: the Cosmos client reports {type(error).__name__}") from None
+                if time.monotonic() + wait > deadline:
+                    raise RetriableError(
+                        f"{self.where}: cannot reach Cosmos DB, or the connection was cut ({type(error).__name__})"
+                    ) from None
+                pause = 0.0
+            await asyncio.sleep(max(pause, wait * random.uniform(0.5, 1.0)))
+            wait = min(wait * 2, 10.0)
+
+    def _refused(self, status: int, error: CosmosHttpResponseError) -> Exception:
+        sub_status = int(getattr(error, "sub_status", 0) or 0)
+        return self.refusal(status) or CosmosError(status, sub_status)
+
+    def refusal(self, status: int) -> BackupSyncError | None:
+        """What a status says of the account as a whole; None for those that are about one request."""
+        if status == 401:
+            return ConfigurationError(f"{self.where}: Cosmos DB refused the key; correct the connection's password")
+        if status == 403:
+            return ConfigurationError(
+                f"{self.where}: Cosmos DB forbids this (403): the key may be read-only, or the firewall closed to this address"
+            )
+        if status == 429:
+            return RetriableError(
+                f"{self.where}: Cosmos DB throttles requests (429) for longer than {self.retry_seconds:.0f} s; "
+                "raise its throughput or lower 'concurrency'"
+            )
+        if status in PASSING:
+            return RetriableError(f"{self.where}: Cosmos DB keeps answering {status}")
+        return None
+
+    def close(self) -> None:
+        if self._loop.is_closed():
+            return
+        if self._client is not None:
+            self._loop.run_until_complete(self._client.close())
+            self._client = None
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.close()

@@ -1,0 +1,577 @@
+"""SQL Server. All T-SQL is in this file; types and errors are in its two neighbours.
+
+Rows are read with the columns' wire expressions, and written either by bulk copy (many new rows) or as a JSON array
+in a bound parameter that OPENJSON turns into a set (SQL Server 2016, compatibility level 130, or newer). MERGE is
+not used: it has known deadlocks and races, and UPDATE … FROM beside INSERT … WHERE NOT EXISTS says the same.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from backup_sync.core.diff import Key, Stamp
+from backup_sync.core.errors import BackupSyncError, ConfigurationError, LockHeld, RetriableError
+from backup_sync.core.result import SyncResult, iso, utc_now
+from backup_sync.stores import mssql_types as types
+from backup_sync.stores.base import Applied, Record, batches
+from backup_sync.stores.history import HISTORY_COLUMNS, from_row, resume, to_row
+from backup_sync.stores.mssql_errors import translate
+from backup_sync.stores.ranges import EvenCut, KeyRange
+from backup_sync.stores.sql import (
+    DIGEST_P,
+    DIGEST_Q,
+    EVERYTHING,
+    FETCH_ROWS,
+    MIX,
+    SYNCED_AT,
+    Column,
+    SqlStore,
+    TableShape,
+)
+
+MSSQL_TYPES = {
+    "uuid": "UNIQUEIDENTIFIER",
+    "text": "NVARCHAR(MAX)",
+    "count": "BIGINT",
+    "flag": "BIT",
+    "moment": "DATETIME2(7)",
+}
+BULK_ROWS = 4_000
+"""From here on a bulk copy is quicker than OPENJSON (its first use in a session costs about a third of a second)."""
+READ_ROWS = 10_000
+JSON_ROWS = 2_000
+
+
+def quote(name: str) -> str:
+    return "[" + name.replace("]", "]]") + "]"
+
+
+class MssqlStore(SqlStore):
+    kind = "mssql"
+
+    def __init__(self, service: Any, connect: Any, where: str, database: str) -> None:
+        super().__init__(service, connect, where)
+        self.database = database
+        self.name = f"{quote(self.schema)}.{quote(self.table)}"
+        self.history_name = f"{quote(self.schema)}.{quote(self.history_table)}"
+
+    # connection
+
+    @property
+    def connection(self) -> Any:
+        if self._connection is None:
+            self._connection = self._open(None)
+        return self._connection
+
+    def _open(self, database: str | None) -> Any:
+        with self._translated():
+            connection = self._connect(database)
+            connection.autocommit(True)  # transactions are written out where they are meant
+            return connection
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except BackupSyncError:
+            raise
+        except Exception as error:
+            number = _number(error)
+            if number is None:
+                raise
+            raise translate(self.where, number, error) from None
+
+    def query(self, sql: str, params: Sequence[Any] = (), size: int = FETCH_ROWS) -> Iterator[tuple[Any, ...]]:
+        with self._translated():
+            cursor = self.connection.cursor()
+            try:
+                cursor.execute(*_bound(sql, params))
+                while rows := cursor.fetchmany(size):
+                    yield from rows
+            finally:
+                cursor.close()
+
+    def run_sql(self, sql: str, params: Sequence[Any] = ()) -> int:
+        with self._translated(), self.connection.cursor() as cursor:
+            cursor.execute(*_bound(sql, params))
+            return int(cursor.rowcount)
+
+    def scalar(self, sql: str, params: Sequence[Any] = ()) -> Any:
+        rows = list(self.query(sql, params))
+        return rows[0][0] if rows else None
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        self.run_sql("BEGIN TRANSACTION")
+        try:
+            yield
+        except BaseException:
+            try:
+                self.run_sql("IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION")
+            except BackupSyncError:
+                self.close()  # the connection is gone, and the server rolls back by itself
+            raise
+        self.run_sql("COMMIT TRANSACTION")
+
+    # catalog
+
+    def catalog(self) -> TableShape | None:
+        names = (
+            "COLUMN_NAME",
+            "DATA_TYPE",
+            "IS_NULLABLE",
+            "CHARACTER_MAXIMUM_LENGTH",
+            "NUMERIC_PRECISION",
+            "NUMERIC_SCALE",
+            "DATETIME_PRECISION",
+            "COLLATION_NAME",
+        )
+        sql = (
+            f"SELECT {', '.join(names)} FROM INFORMATION_SCHEMA.COLUMNS "
+            "WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s ORDER BY ORDINAL_POSITION"
+        )
+        columns = []
+        for values in self.query(sql, (self.schema, self.table)):
+            row = dict(zip(names, values, strict=True))
+            self._refuse_unknown(row)
+            columns.append(
+                Column(
+                    name=row["COLUMN_NAME"],
+                    type=types.declared(row),
+                    nullable=row["IS_NULLABLE"] == "YES",
+                    collation=row["COLLATION_NAME"],
+                )
+            )
+        if not columns:
+            return None
+        return TableShape(tuple(columns), self._primary_key())
+
+    def _refuse_unknown(self, row: dict[str, Any]) -> None:
+        name = str(row["DATA_TYPE"]).lower()
+        if name not in types.KNOWN:
+            reason = types.REFUSED.get(name, "this type is not known here")
+            raise ConfigurationError(
+                f"{self.where}: column {row['COLUMN_NAME']} of {self.service.table} is of type {name}: {reason}. "
+                "Back up a view or table without it"
+            )
+
+    def _primary_key(self) -> tuple[str, ...]:
+        sql = (
+            "SELECT c.name FROM sys.indexes i "
+            "JOIN sys.index_columns ic ON ic.object_id = i.object_id AND ic.index_id = i.index_id "
+            "JOIN sys.columns c ON c.object_id = ic.object_id AND c.column_id = ic.column_id "
+            "WHERE i.object_id = OBJECT_ID(%s) AND i.is_primary_key = 1 ORDER BY ic.key_ordinal"
+        )
+        return tuple(row[0] for row in self.query(sql, (self.name,)))
+
+    def unique(self, key: tuple[str, ...]) -> bool:
+        sql = (
+            "SELECT i.index_id, c.name FROM sys.indexes i "
+            "JOIN sys.index_columns ic ON ic.object_id = i.object_id AND ic.index_id = i.index_id "
+            "JOIN sys.columns c ON c.object_id = ic.object_id AND c.column_id = ic.column_id "
+            "WHERE i.object_id = OBJECT_ID(%s) AND i.is_unique = 1 AND i.has_filter = 0 AND ic.is_included_column = 0"
+        )
+        indexes: dict[int, set[str]] = {}
+        for index, column in self.query(sql, (self.name,)):
+            indexes.setdefault(index, set()).add(column.casefold())
+        wanted = {name.casefold() for name in key}
+        if any(columns <= wanted for columns in indexes.values()):
+            return True
+        columns = ", ".join(quote(name) for name in key)
+        return self.scalar(f"SELECT TOP (1) 1 FROM {self.name} GROUP BY {columns} HAVING COUNT(*) > 1") is None
+
+    def create(self, shape: TableShape | None, *, dry_run: bool = False) -> list[str]:
+        made = []
+        if not self._database_exists():
+            made.append(f"database {self.database}")
+            if dry_run:
+                made += [f"schema {self.schema}", f"table {self.schema}.{self.history_table}"]
+                return [*made, f"table {self.service.table}"] if shape else made
+            self._create_database()
+        if self.scalar("SELECT SCHEMA_ID(%s)", (self.schema,)) is None:
+            made.append(f"schema {self.schema}")
+            if not dry_run:
+                # CREATE SCHEMA has to be alone in its batch.
+                self.run_sql(f"CREATE SCHEMA {quote(self.schema)}")
+        if shape is None:
+            pass
+        elif (own := self.catalog()) is not None:
+            self.check_fit(shape, own)
+        else:
+            made.append(f"table {self.service.table}")
+            if not dry_run:
+                self.run_sql(self.create_table_sql(shape))
+        if self.scalar("SELECT OBJECT_ID(%s)", (self.history_name,)) is None:
+            made.append(f"table {self.schema}.{self.history_table}")
+            if not dry_run:
+                self.run_sql(self.create_history_sql())
+        return made
+
+    def _database_exists(self) -> bool:
+        try:
+            _ = self.connection
+            return True
+        except (ConfigurationError, RetriableError) as error:
+            refused = error
+            # 4060 or 911 says "no such database" and also "not for you"; DB-Library may report either as a
+            # failed connection. master knows which.
+            try:
+                admin = self._open("master")
+            except BackupSyncError:
+                raise refused from None
+        try:
+            cursor = admin.cursor()
+            with self._translated():
+                cursor.execute("SELECT DB_ID(%s)", (self.database,))
+                if cursor.fetchone()[0] is not None:
+                    raise refused
+            return False
+        finally:
+            admin.close()
+
+    def _create_database(self) -> None:
+        admin = self._open("master")
+        try:
+            with self._translated():
+                admin.cursor().execute(f"CREATE DATABASE {quote(self.database)}")
+        finally:
+            admin.close()
+
+    def create_table_sql(self, shape: TableShape) -> str:
+        """Plain columns only: no identity, computed column, default or trigger may change what is written."""
+        lines = []
+        for column in shape.columns:
+            collate = f" COLLATE {column.collation}" if column.collation else ""
+            lines.append(f"{quote(column.name)} {column.type}{collate} {'NULL' if column.nullable else 'NOT NULL'}")
+        lines.append(f"{quote(SYNCED_AT)} DATETIME2(7) NOT NULL")
+        lines.append(f"PRIMARY KEY ({', '.join(quote(name) for name in shape.key)})")
+        return f"CREATE TABLE {self.name} ({', '.join(lines)})"
+
+    def create_history_sql(self) -> str:
+        columns = [
+            f"{quote(name)} {MSSQL_TYPES[kind]} {'NULL' if null else 'NOT NULL'}"
+            for name, kind, null in HISTORY_COLUMNS
+        ]
+        columns[0] += " PRIMARY KEY"
+        return f"CREATE TABLE {self.history_name} ({', '.join(columns)})"
+
+    # reading
+
+    def is_integer(self, column: Column) -> bool:
+        return types.base(column.type) in types.INTEGERS
+
+    def digestible(self) -> bool:
+        return True
+
+    def _where(self, within: KeyRange, prefix: str = "") -> tuple[str, list[Any]]:
+        terms, params = ["1 = 1"], list[Any]()
+        if within.after is not None:
+            terms.append(self._beyond(within.after, ">", ">", params, prefix))
+        if within.upto is not None:
+            terms.append(self._beyond(within.upto, "<", "<=", params, prefix))
+        if within.even is not None and within.pieces is not None:
+            terms.append(f"{self._piece(within.even)} IN (SELECT CONVERT(INT, [value]) FROM OPENJSON(%s))")
+            params.append(json.dumps(within.pieces))
+        return " AND ".join(terms), params
+
+    def _beyond(self, key: Key, strictly: str, finally_: str, params: list[Any], prefix: str) -> str:
+        """``(a, b) > (x, y)`` written out, since T-SQL has no row comparison: a > x OR (a = x AND b > y)."""
+        alternatives = []
+        for depth in range(len(key)):
+            terms = []
+            for position in range(depth + 1):
+                column = self.key_columns[position]
+                operator = "=" if position < depth else finally_ if depth == len(key) - 1 else strictly
+                terms.append(f"{prefix}{quote(column.name)} {operator} {types.literal(column.type)}")
+                params.append(key[position])
+            alternatives.append(" AND ".join(terms))
+        return "(" + " OR ".join(f"({terms})" for terms in alternatives) + ")"
+
+    def _piece(self, even: EvenCut) -> str:
+        name = quote(self.key_columns[0].name)
+        return (
+            f"(CASE WHEN {name} < {even.first} THEN 0 WHEN {name} >= {even.last_start} THEN {even.count - 1} "
+            f"ELSE (CONVERT(BIGINT, {name}) - {even.first}) / {even.width} END)"
+        )
+
+    def bounds(self, within: KeyRange) -> tuple[int, int] | None:
+        name = quote(self.key_columns[0].name)
+        where, params = self._where(within)
+        low, high = next(self.query(f"SELECT MIN({name}), MAX({name}) FROM {self.name} WHERE {where}", params))
+        return None if low is None else (int(low), int(high))
+
+    def boundaries(self, within: KeyRange, every: int) -> list[Key]:
+        names = ", ".join(quote(column.name) for column in self.key_columns)
+        wire = ", ".join(types.outgoing(quote(column.name), column.type) for column in self.key_columns)
+        where, params = self._where(within)
+        sql = (
+            f"SELECT {wire} FROM (SELECT {names}, ROW_NUMBER() OVER (ORDER BY {names}) AS n "
+            f"FROM {self.name} WHERE {where}) k WHERE n %% {every} = 0 ORDER BY n"
+        )
+        return [tuple(row) for row in self.query(sql, params)]
+
+    def digest_rows(self, within: KeyRange, even: EvenCut | None) -> Iterator[tuple[Any, ...]]:
+        sql, params = self.digest_sql(within, even)
+        for piece, count, *sums in self.query(sql, params, size=10_000):
+            yield (int(piece), int(count), *(int(value) for value in sums))
+
+    def digest_sql(self, within: KeyRange, even: EvenCut | None) -> tuple[str, list[Any]]:
+        terms = [str(MIX[0])]
+        for number, column in enumerate((*self.key_columns, *self.stamp_columns), start=1):
+            value = f"{self._whole(column)} %% {DIGEST_P} * {MIX[2 * number]}"
+            terms.append(
+                f"COALESCE({value}, {MIX[2 * number + 1]}) %% {DIGEST_P}"
+                if column.nullable
+                else f"{value} %% {DIGEST_P}"
+            )
+        where, params = self._where(within)
+        # The mix is computed in a derived table so that it is written, and evaluated, once for each row.
+        inner = f"SELECT {self._piece(even) if even else '0'} AS piece, ({' + '.join(terms)}) %% {DIGEST_P} AS mix"
+        return (
+            f"SELECT piece, COUNT_BIG(*), SUM(mix * mix %% {DIGEST_Q}), SUM(mix) "
+            f"FROM ({inner} FROM {self.name} WHERE {where}) d GROUP BY piece"
+        ), params
+
+    def _whole(self, column: Column) -> str:
+        """A whole number that stands for the column's value: itself, or 8 bytes of a hash of its text."""
+        name = quote(column.name)
+        if self.is_integer(column):
+            return f"CONVERT(BIGINT, {name})"
+        if types.base(column.type) in types.BINARIES:
+            return f"CONVERT(BIGINT, CONVERT(BINARY(8), HASHBYTES('MD5', {name})))"
+        text = types.outgoing(name, column.type)
+        return f"CONVERT(BIGINT, CONVERT(BINARY(8), HASHBYTES('MD5', CONVERT(NVARCHAR(MAX), {text}))))"
+
+    def stamps(self, within: KeyRange | None) -> Iterator[tuple[Key, Stamp]]:
+        width = len(self.key_columns)
+        names = ", ".join(
+            types.outgoing(quote(column.name), column.type) for column in (*self.key_columns, *self.stamp_columns)
+        )
+        where, params = self._where(within or EVERYTHING)
+        for row in self.query(f"SELECT {names} FROM {self.name} WHERE {where}", params, size=READ_ROWS):
+            yield row[:width], row[width:]
+
+    def read(self, within: KeyRange) -> Iterator[list[Record]]:
+        where, params = self._where(within)
+        sql = f"SELECT {self._wire()} FROM {self.name} WHERE {where}"
+        yield from batches(self.query(sql, params), READ_ROWS)
+
+    def read_keys(self, keys: Sequence[Key]) -> Iterator[list[Record]]:
+        sql = f"SELECT {self._wire('t.')} FROM {self._posted()} p JOIN {self.name} t ON {self._join()}"
+        yield list(self.query(sql, [self._post(keys)]))
+
+    def present(self, keys: Sequence[Key]) -> set[Key]:
+        sql = f"SELECT p.i FROM {self._posted()} p WHERE EXISTS (SELECT 1 FROM {self.name} t WHERE {self._join()})"
+        return {keys[row[0]] for row in self.query(sql, [self._post(keys)])}
+
+    def count(self) -> int:
+        return int(self.scalar(f"SELECT COUNT_BIG(*) FROM {self.name}"))
+
+    def _wire(self, prefix: str = "") -> str:
+        assert self.shape is not None
+        return ", ".join(types.outgoing(prefix + quote(column.name), column.type) for column in self.shape.columns)
+
+    # keys and rows posted as JSON
+
+    def _post(self, keys: Sequence[Key]) -> str:
+        return json.dumps([[i, *map(types.to_json, key)] for i, key in enumerate(keys)], ensure_ascii=False)
+
+    def _posted(self) -> str:
+        """A derived table of the posted keys, in the key columns' own types: (i, k0, k1 …)."""
+        fields, columns = ["i int '$[0]'"], ["i"]
+        for number, column in enumerate(self.key_columns):
+            form = types.incoming(column.type)
+            fields.append(f"k{number} {form.json_type} '$[{number + 1}]'")
+            collate = f" COLLATE {column.collation}" if column.collation else ""
+            columns.append(f"{form.expression.format(f'k{number}')}{collate} AS k{number}")
+        return f"(SELECT {', '.join(columns)} FROM OPENJSON(%s) WITH ({', '.join(fields)}))"
+
+    def _join(self) -> str:
+        return " AND ".join(f"t.{quote(column.name)} = p.k{number}" for number, column in enumerate(self.key_columns))
+
+    def _posted_rows(self) -> str:
+        """A derived table of posted rows, in the columns' own names and types."""
+        assert self.shape is not None
+        fields, columns = [], []
+        for number, column in enumerate(self.shape.columns):
+            form = types.incoming(column.type)
+            fields.append(f"c{number} {form.json_type} '$[{number}]'")
+            collate = f" COLLATE {column.collation}" if column.collation else ""
+            columns.append(f"{form.expression.format(f'c{number}')}{collate} AS {quote(column.name)}")
+        return f"(SELECT {', '.join(columns)} FROM OPENJSON(%s) WITH ({', '.join(fields)}))"
+
+    # writing
+
+    def write_inserts(self, rows: Sequence[Record]) -> Applied:
+        text_key = any(types.base(column.type) in types.TEXTS for column in self.key_columns)
+        if len(rows) >= BULK_ROWS and not text_key:
+            self._bulk_copy(rows)
+            return Applied(inserted=len(rows))
+        inserted = updated = 0
+        for chunk in batches(rows, JSON_ROWS):
+            if text_key:
+                # Keys that differ here may be equal there (case, trailing blanks): let the engine decide.
+                updated += self._update(chunk)
+            inserted += self._insert(chunk)
+        return Applied(inserted=inserted, updated=updated)
+
+    def write_updates(self, rows: Sequence[Record]) -> Applied:
+        return Applied(updated=sum(self._update(chunk) for chunk in batches(rows, JSON_ROWS)))
+
+    def _bulk_copy(self, rows: Sequence[Record]) -> None:
+        assert self.shape is not None
+        now = _now()
+        positions = self._positions()
+        with self._translated():
+            self.connection.bulk_copy(
+                self.name,
+                [(*map(_bulk, row), now) for row in rows],
+                column_ids=positions,
+                batch_size=len(rows) + 1,
+                tablock=False,
+            )
+
+    def _positions(self) -> list[int]:
+        """Where each column stands in the backup's own table: a bulk copy goes by position."""
+        assert self.shape is not None
+        sql = "SELECT name, column_id FROM sys.columns WHERE object_id = OBJECT_ID(%s)"
+        found = {name.casefold(): position for name, position in self.query(sql, (self.name,))}
+        return [found[name.casefold()] for name in (*(column.name for column in self.shape.columns), SYNCED_AT)]
+
+    def _insert(self, rows: Sequence[Record]) -> int:
+        sql = self.insert_sql()
+        return self.run_sql(sql, [_now(), _rows_json(rows)])
+
+    def insert_sql(self) -> str:
+        assert self.shape is not None
+        names = ", ".join(quote(column.name) for column in self.shape.columns)
+        same = " AND ".join(f"t.{quote(column.name)} = s.{quote(column.name)}" for column in self.key_columns)
+        return (
+            f"INSERT INTO {self.name} ({names}, {quote(SYNCED_AT)}) "
+            f"SELECT {names}, CONVERT(DATETIME2(7), %s) FROM {self._posted_rows()} s "
+            f"WHERE NOT EXISTS (SELECT 1 FROM {self.name} t WHERE {same})"
+        )
+
+    def _update(self, rows: Sequence[Record]) -> int:
+        return self.run_sql(self.update_sql(), [_now(), _rows_json(rows)])
+
+    def update_sql(self) -> str:
+        assert self.shape is not None
+        # Key columns are set as well: under a case-insensitive collation an equal key may be spelled anew.
+        settings = ", ".join(f"{quote(column.name)} = s.{quote(column.name)}" for column in self.shape.columns)
+        same = " AND ".join(f"t.{quote(column.name)} = s.{quote(column.name)}" for column in self.key_columns)
+        return (
+            f"UPDATE t SET {settings}, {quote(SYNCED_AT)} = CONVERT(DATETIME2(7), %s) "
+            f"FROM {self.name} t JOIN {self._posted_rows()} s ON {same}"
+        )
+
+    def write_deletes(self, keys: Sequence[Key]) -> int:
+        return self.run_sql(
+            f"DELETE t FROM {self.name} t JOIN {self._posted()} p ON {self._join()}", [self._post(keys)]
+        )
+
+    # history and lock
+
+    def count_in_history(self, applied: Applied) -> None:
+        assert self.run is not None
+        self.run_sql(
+            f"UPDATE {self.history_name} SET InsertedCount = InsertedCount + %s, UpdatedCount = UpdatedCount + %s, "
+            "DeletedCount = DeletedCount + %s WHERE SyncId = CONVERT(UNIQUEIDENTIFIER, %s)",
+            [applied.inserted, applied.updated, applied.deleted, str(self.run.sync_id)],
+        )
+
+    def begin(self, run: SyncResult) -> None:
+        with self.transaction():
+            self.resume(run)
+            self._save(run)
+        self.run = run
+
+    def resume(self, run: SyncResult) -> None:
+        resume(run, self.find_history(run.sync_id))
+
+    def save_history(self, run: SyncResult) -> None:
+        with self.transaction():
+            self._save(run)
+
+    def _save(self, run: SyncResult) -> None:
+        row = to_row(run)
+        names = [name for name, _, _ in HISTORY_COLUMNS]
+        slots = [f"CONVERT({MSSQL_TYPES[kind]}, %s)" for _, kind, _ in HISTORY_COLUMNS]
+        settings = ", ".join(f"{quote(n)} = {s}" for n, s in zip(names[1:], slots[1:], strict=True))
+        if not self.run_sql(f"UPDATE {self.history_name} SET {settings} WHERE SyncId = {slots[0]}", [*row[1:], row[0]]):
+            columns = ", ".join(quote(name) for name in names)
+            self.run_sql(f"INSERT INTO {self.history_name} ({columns}) VALUES ({', '.join(slots)})", row)
+
+    def find_history(self, sync_id: Any) -> dict[str, Any] | None:
+        rows = self._history("", "WHERE SyncId = CONVERT(UNIQUEIDENTIFIER, %s)", [str(sync_id)])
+        return rows[0] if rows else None
+
+    def history(self, limit: int = 20) -> list[dict[str, Any]]:
+        return self._history(
+            f"TOP ({int(limit)})", "WHERE ServiceName = %s ORDER BY StartedAt DESC", [self.service.name]
+        )
+
+    def _history(self, top: str, suffix: str, params: list[Any]) -> list[dict[str, Any]]:
+        columns = ", ".join(
+            f"CONVERT(CHAR(36), {quote(name)})" if kind == "uuid" else quote(name) for name, kind, _ in HISTORY_COLUMNS
+        )
+        return [
+            from_row(row) for row in self.query(f"SELECT {top} {columns} FROM {self.history_name} {suffix}", params)
+        ]
+
+    @contextmanager
+    def lock(self, run: SyncResult, wait_seconds: float) -> Iterator[None]:
+        """An application lock of this session (sp_getapplock): gone with the connection, however that ends."""
+        resource = f"backup_sync:{self.service.name}"
+        sql = (
+            "DECLARE @got INT; EXEC @got = sp_getapplock @Resource = %s, @LockMode = 'Exclusive', "
+            "@LockOwner = 'Session', @LockTimeout = %s; SELECT @got"
+        )
+        if self.scalar(sql, (resource, int(wait_seconds * 1000))) < 0:
+            raise LockHeld(
+                f"{self.where}: the backup of {self.service.name} is being written by {self._holder()}; "
+                f"waited {wait_seconds:.0f} s for it to end"
+            )
+        try:
+            yield
+        finally:
+            try:
+                self.run_sql("EXEC sp_releaseapplock @Resource = %s, @LockOwner = 'Session'", (resource,))
+            except BackupSyncError:
+                self.close()  # closing the session releases the lock as well
+
+    def _holder(self) -> str:
+        rows = self._history(
+            "TOP (1)", "WHERE ServiceName = %s AND CompletedAt IS NULL ORDER BY StartedAt DESC", [self.service.name]
+        )
+        return f"run {rows[0]['RunId']} since {rows[0]['StartedAt']}" if rows else "another run"
+
+
+def _number(error: BaseException) -> int | None:
+    """The error number in a pymssql exception (its first argument, at times nested); None if it is not one."""
+    if not type(error).__module__.startswith("pymssql"):
+        return None
+    found: Any = error.args[0] if error.args else 0
+    while isinstance(found, tuple) and found:
+        found = found[0]
+    return found if isinstance(found, int) else 0
+
+
+def _bound(sql: str, params: Sequence[Any]) -> tuple[Any, ...]:
+    # pymssql folds %% into % only when it has parameters to bind.
+    return (sql, tuple(params)) if params else (sql.replace("%%", "%"),)
+
+
+def _now() -> str:
+    return (iso(utc_now()) or "").rstrip("Z")
+
+
+def _rows_json(rows: Sequence[Record]) -> str:
+    return json.dumps([[types.to_json(value) for value in row] for row in rows], ensure_ascii=False)
+
+
+def _bulk(value: Any) -> Any:
+    return int(value) if isinstance(value, bool) else value

@@ -1,0 +1,80 @@
+"""SQL Server's error numbers → what should happen next.
+
+The texts of SQL Server's messages are passed on only where they name objects; many others quote a row's values
+(``The duplicate key value is (…)``), so for those there is a sentence of our own.
+Numbers: https://learn.microsoft.com/sql/relational-databases/errors-events/database-engine-events-and-errors
+"""
+
+from __future__ import annotations
+
+from backup_sync.core.errors import BackupSyncError, ConfigurationError, FatalError, RetriableError
+
+RETRIABLE = {
+    1205: "was chosen as deadlock victim",
+    1222: "waited too long for a lock",
+    3960: "met an update conflict under snapshot isolation",
+    1105: "has no room left in the database's files",
+    9002: "has a full transaction log",
+    701: "is out of memory",
+    802: "is out of memory",
+    10928: "has reached a resource limit",
+    10929: "is too busy",
+    40197: "met an error while processing the request",
+    40501: "is too busy",
+    40613: "is not available at the moment",
+    49918: "is too busy",
+    49919: "is too busy",
+    49920: "is too busy",
+    6005: "is shutting down",
+    942: "has the database offline",
+    17142: "is paused",
+    922: "is recovering the database",
+    927: "is restoring the database",
+}
+
+CONFIGURATION = {
+    18456: "refused the login; correct login and password of the connection",
+    18452: "refused the login; correct login and password of the connection",
+    18470: "refused the login: the account is disabled",
+    18487: "refused the login: the password has expired",
+    18488: "refused the login: the password must be changed",
+    4060: "cannot open the database; correct 'schema' of the connection (the database's name) or grant access to it",
+    911: "has no such database; correct 'schema' of the connection",
+    229: "denied a permission; grant what README.md lists for this connection",
+    230: "denied a permission on a column; grant what README.md lists for this connection",
+    262: "denied a permission; grant what README.md lists for this connection",
+    297: "denied a permission; grant what README.md lists for this connection",
+    916: "does not let this login into the database; create a user for it there",
+    207: "does not know a column",
+    208: "does not know a table",
+}
+
+FATAL = {
+    2627: "found a key there twice",
+    2601: "found a value there twice that a unique index forbids",
+    515: "was given NULL for a column that is NOT NULL",
+    547: "has a foreign key or check constraint that forbids a row",
+    2628: "found a value too long for its column",
+    8152: "found a value too long for its column",
+    245: "could not convert a value",
+    8114: "could not convert a value",
+    8115: "found a number too large for its column",
+    241: "could not read a date",
+    242: "found a date out of range",
+}
+
+# DB-Library's own numbers (sybdb.h): what the client library says when the connection goes.
+CONNECTION = {20002, 20003, 20004, 20006, 20009, 20017, 20020, 20047, 20056}
+
+
+def translate(where: str, number: int, error: BaseException) -> BackupSyncError:
+    """The error of our own that stands for a driver error. ``where``: the connection id."""
+    if number in CONFIGURATION:
+        return ConfigurationError(f"{where}: SQL Server {CONFIGURATION[number]} (error {number})")
+    if number in RETRIABLE:
+        return RetriableError(f"{where}: SQL Server {RETRIABLE[number]} (error {number})")
+    if number in FATAL:
+        return FatalError(f"{where}: SQL Server {FATAL[number]} (error {number})")
+    if number in CONNECTION:
+        return RetriableError(f"{where}: cannot reach SQL Server, or the connection was cut (DB-Library {number})")
+    return FatalError(f"{where}: SQL Server reports error {number or type(error).__name__}")

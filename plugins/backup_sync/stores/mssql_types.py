@@ -1,0 +1,122 @@
+"""SQL Server's types: how a value leaves the source, travels, and arrives unchanged.
+
+Values travel as what the driver carries without loss; everything else travels as text that the server itself makes
+and reads: pymssql cuts DATETIME2 to microseconds (and parameters to milliseconds), and has no type for
+UNIQUEIDENTIFIER or DATETIMEOFFSET in a bulk copy.
+
+Styles of CONVERT: https://learn.microsoft.com/sql/t-sql/functions/cast-and-convert-transact-sql
+(121 = ODBC canonical with all fractional digits; 2 for money = four decimals; 2 for binary = hex without 0x;
+3 for float = 17 significant digits, which round-trip).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+INTEGERS = {"tinyint", "smallint", "int", "bigint"}
+TEXTS = {"char", "varchar", "nchar", "nvarchar", "text", "ntext"}
+BINARIES = {"binary", "varbinary", "image", "timestamp", "rowversion"}
+MOMENTS = {"datetime", "smalldatetime", "date", "time", "datetime2", "datetimeoffset"}
+EXACT = {"decimal", "numeric", "money", "smallmoney"}
+FLOATS = {"float", "real"}
+OTHERS = {"bit", "uniqueidentifier", "xml"}
+KNOWN = INTEGERS | TEXTS | BINARIES | MOMENTS | EXACT | FLOATS | OTHERS
+
+REFUSED = {
+    "sql_variant": "each of its values has a type of its own, which a copy would lose",
+    "geography": "CLR types cannot be read through this driver",
+    "geometry": "CLR types cannot be read through this driver",
+    "hierarchyid": "CLR types cannot be read through this driver",
+}
+
+
+def base(type_: str) -> str:
+    """``nvarchar`` of ``nvarchar(100)``."""
+    return type_.partition("(")[0].strip().lower()
+
+
+def declared(row: Mapping[str, Any]) -> str:
+    """The type as a CREATE TABLE would write it, from a row of INFORMATION_SCHEMA.COLUMNS (upper-case names)."""
+    name = str(row["DATA_TYPE"]).lower()
+    if name in {"timestamp", "rowversion"}:
+        return "binary(8)"  # a copy must hold the source's value, not count versions of its own
+    if name in {"text", "ntext", "image"}:
+        # Deprecated types that cannot be compared or bulk-copied well; their successors hold the same values.
+        return {"text": "varchar(max)", "ntext": "nvarchar(max)", "image": "varbinary(max)"}[name]
+    if name in {"char", "varchar", "nchar", "nvarchar", "binary", "varbinary"}:
+        length = row["CHARACTER_MAXIMUM_LENGTH"]
+        return f"{name}({'max' if length in (-1, None) or length > 8000 else length})"
+    if name in {"decimal", "numeric"}:
+        return f"{name}({row['NUMERIC_PRECISION']},{row['NUMERIC_SCALE']})"
+    if name in {"time", "datetime2", "datetimeoffset"}:
+        return f"{name}({7 if row['DATETIME_PRECISION'] is None else row['DATETIME_PRECISION']})"
+    if name == "float" and row["NUMERIC_PRECISION"] == 24:
+        return "real"
+    return name
+
+
+def outgoing(quoted: str, type_: str) -> str:
+    """The expression that selects a column in its wire form."""
+    name = base(type_)
+    if name in MOMENTS:
+        return f"CONVERT(VARCHAR(34), {quoted}, 121)"
+    if name in {"money", "smallmoney"}:
+        return f"CONVERT(VARCHAR(30), {quoted}, 2)"
+    if name in {"decimal", "numeric"}:
+        return f"CONVERT(VARCHAR(45), {quoted})"
+    if name == "uniqueidentifier":
+        return f"CONVERT(CHAR(36), {quoted})"
+    if name == "xml":
+        return f"CONVERT(NVARCHAR(MAX), {quoted})"
+    return quoted
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """How a posted JSON value becomes the column's value: its type in OPENJSON, and the expression around it."""
+
+    json_type: str
+    expression: str  # with {} for the posted value
+
+
+def incoming(type_: str) -> Incoming:
+    """Wire form → column, through OPENJSON."""
+    name = base(type_)
+    if name in BINARIES:
+        return Incoming("varchar(max)", f"CONVERT({type_}, {{}}, 2)")
+    if name in FLOATS:
+        return Incoming("varchar(40)", f"CONVERT({type_}, {{}})")
+    if name in MOMENTS:
+        return Incoming("varchar(34)", f"CONVERT({type_}, {{}}, 121)")
+    if name in {"xml", "uniqueidentifier"}:
+        return Incoming("nvarchar(max)" if name == "xml" else "char(36)", f"CONVERT({type_}, {{}})")
+    if name in EXACT:
+        return Incoming("varchar(45)", f"CONVERT({type_}, {{}})")
+    if name == "bit":
+        return Incoming("int", "CONVERT(bit, {})")
+    return Incoming(type_, "{}")
+
+
+def to_json(value: Any) -> Any:
+    """A wire value as JSON: bytes as hex, floats with all their digits as text, bit as 0 or 1."""
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, float):
+        return repr(value)
+    return value
+
+
+def literal(type_: str) -> str:
+    """A placeholder for a bound key value, of the column's own type so that an index on it is used."""
+    name = base(type_)
+    if name in INTEGERS or name == "bit":
+        return "%s"
+    if name in BINARIES:
+        return f"CONVERT({type_}, %s)"
+    if name in MOMENTS:
+        return f"CONVERT({type_}, %s, 121)"
+    return f"CONVERT({type_}, %s)"

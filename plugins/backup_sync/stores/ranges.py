@@ -1,0 +1,71 @@
+"""Slices of a SQL table's key space, and the two ways of cutting it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from backup_sync.core.diff import Key
+
+
+@dataclass(frozen=True)
+class KeyRange:
+    """All keys with ``after < key <= upto`` in the engine's own order; None: open at that end.
+
+    With ``pieces``, only the keys that fall into these pieces of ``even``.
+    """
+
+    after: Key | None = None
+    upto: Key | None = None
+    even: EvenCut | None = None
+    pieces: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class EvenCut:
+    """A single whole-number key, cut by arithmetic: piece n holds the keys from ``first + n * width``.
+
+    The first piece reaches down to the range's lower end and the last one up to its upper end, so that a key beyond
+    those that the cutting store had seen belongs to a piece as well.
+    """
+
+    within: KeyRange
+    first: int
+    width: int
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    @property
+    def last_start(self) -> int:
+        return self.first + (self.count - 1) * self.width
+
+    def select(self, pieces: Sequence[int]) -> KeyRange:
+        low, high = pieces[0], pieces[-1]
+        after = self.within.after if low == 0 else (self.first + low * self.width - 1,)
+        upto = self.within.upto if high == self.count - 1 else (self.first + (high + 1) * self.width - 1,)
+        if len(pieces) == high - low + 1:
+            return KeyRange(after, upto)
+        return KeyRange(after, upto, self, tuple(pieces))
+
+
+@dataclass(frozen=True)
+class ListCut:
+    """Any key, cut at boundaries that the engine itself read off its index: piece n ends at ``bounds[n]``."""
+
+    within: KeyRange
+    bounds: tuple[Key, ...]
+
+    def __len__(self) -> int:
+        return len(self.bounds) + 1
+
+    def piece(self, number: int) -> KeyRange:
+        return self.select([number])
+
+    def select(self, pieces: Sequence[int]) -> KeyRange:
+        """Only pieces that lie side by side: here a gap costs a query, so the engine's groups are read whole."""
+        low, high = pieces[0], pieces[-1]
+        after = self.bounds[low - 1] if low else self.within.after
+        upto = self.bounds[high] if high < len(self.bounds) else self.within.upto
+        return KeyRange(after, upto)

@@ -1,0 +1,393 @@
+"""SQLite: the store of the embedded default, and a real one for whoever keeps data in it.
+
+SQLite has no schemas: of ``customer.Customers`` it knows ``Customers``. Values are copied in their own storage
+class, so nothing is ever converted. All SQL text for SQLite is in this file.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from backup_sync.core.diff import Key, Stamp
+from backup_sync.core.errors import BackupSyncError, ConfigurationError, FatalError, LockHeld, RetriableError
+from backup_sync.core.result import SyncResult, iso, utc_now
+from backup_sync.service import Service
+from backup_sync.stores.base import Applied, Record, batches
+from backup_sync.stores.history import HISTORY_COLUMNS, from_row, resume, to_row
+from backup_sync.stores.ranges import EvenCut, KeyRange
+from backup_sync.stores.sql import (
+    DIGEST_P,
+    DIGEST_Q,
+    EVERYTHING,
+    FETCH_ROWS,
+    MIX,
+    SYNCED_AT,
+    Column,
+    SqlStore,
+    TableShape,
+)
+
+SQLITE_TYPES = {"uuid": "TEXT", "text": "TEXT", "count": "INTEGER", "flag": "INTEGER", "moment": "TEXT"}
+
+
+def quote(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+class SqliteStore(SqlStore):
+    kind = "sqlite"
+
+    def __init__(self, service: Service, connect: Callable[[str | None], Any], where: str) -> None:
+        super().__init__(service, connect, where)
+        self.name = quote(self.table)
+        self.history_name = quote(self.history_table)
+
+    # connection
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        if self._connection is None:
+            with self._translated():
+                connection = self._connect(None)
+                connection.isolation_level = None  # transactions are written out where they are meant
+                connection.text_factory = _text
+                self._connection = connection
+        return self._connection
+
+    @property
+    def path(self) -> Path:
+        row = self.connection.execute("PRAGMA database_list").fetchone()
+        return Path(row[2])
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self._error(error) from None
+
+    def _error(self, error: sqlite3.Error) -> BackupSyncError:
+        """SQLite's own texts name tables, columns and files, never values; only constraint names are passed on."""
+        name = getattr(error, "sqlite_errorname", "") or type(error).__name__
+        text = str(error).partition("\n")[0]
+        if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR")):
+            return RetriableError(f"{self.where}: SQLite reports {name}: {text}")
+        if name.startswith(("SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_READONLY", "SQLITE_AUTH", "SQLITE_NOTADB")):
+            return ConfigurationError(
+                f"{self.where}: SQLite reports {name}: {text}; correct the path or its permissions"
+            )
+        return FatalError(f"{self.where}: SQLite reports {name}: {text}")
+
+    def query(self, sql: str, params: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        with self._translated():
+            cursor = self.connection.execute(sql, params)
+            while rows := cursor.fetchmany(FETCH_ROWS):
+                yield from rows
+
+    def run_sql(self, sql: str, params: Sequence[Any] = ()) -> int:
+        with self._translated():
+            return self.connection.execute(sql, params).rowcount
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        self.run_sql("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            if self.connection.in_transaction:
+                self.run_sql("ROLLBACK")
+            raise
+        self.run_sql("COMMIT")
+
+    # catalog
+
+    def catalog(self) -> TableShape | None:
+        rows = list(self.query(f"PRAGMA table_xinfo({self.name})"))
+        if not rows:
+            return None
+        key = [row[1] for row in sorted((row for row in rows if row[5]), key=lambda row: row[5])]
+        columns = []
+        for _, name, type_, not_null, _, in_key, hidden in rows:
+            if hidden == 1:  # a virtual table's own column
+                continue
+            # SQLite lets a primary key be NULL unless told otherwise; what counts is whether it ever is.
+            nullable = not not_null and not (in_key and not self._has_null(name))
+            columns.append(Column(name, type_.upper(), nullable))
+        return TableShape(tuple(columns), tuple(key))
+
+    def _has_null(self, column: str) -> bool:
+        sql = f"SELECT 1 FROM {self.name} WHERE {quote(column)} IS NULL LIMIT 1"
+        return next(self.query(sql), None) is not None
+
+    def unique(self, key: tuple[str, ...]) -> bool:
+        columns = ", ".join(quote(name) for name in key)
+        sql = f"SELECT 1 FROM {self.name} GROUP BY {columns} HAVING COUNT(*) > 1 LIMIT 1"
+        return next(self.query(sql), None) is None
+
+    def create(self, shape: TableShape | None, *, dry_run: bool = False) -> list[str]:
+        made = []
+        own = self.catalog()
+        if shape is None:
+            pass
+        elif own is None:
+            columns = [
+                f"{quote(column.name)} {column.type}{'' if column.nullable else ' NOT NULL'}"
+                for column in shape.columns
+            ]
+            columns.append(f"{quote(SYNCED_AT)} TEXT NOT NULL")
+            columns.append(f"PRIMARY KEY ({', '.join(quote(name) for name in shape.key)})")
+            made.append((f"table {self.table}", f"CREATE TABLE {self.name} ({', '.join(columns)})"))
+        else:
+            self.check_fit(shape, own)
+        if not list(self.query("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", [self.history_table])):
+            columns = [
+                f"{quote(name)} {SQLITE_TYPES[kind]}{'' if null else ' NOT NULL'}"
+                for name, kind, null in HISTORY_COLUMNS
+            ]
+            columns[0] += " PRIMARY KEY"
+            made.append((f"table {self.history_table}", f"CREATE TABLE {self.history_name} ({', '.join(columns)})"))
+        if made and not dry_run:
+            self.run_sql("PRAGMA journal_mode = WAL")  # so that the copy can be queried while a run writes to it
+            with self.transaction():
+                for _, statement in made:
+                    self.run_sql(statement)
+        return [what for what, _ in made]
+
+    # reading
+
+    def is_integer(self, column: Column) -> bool:
+        # Any declared type may hold anything in SQLite, so INTEGER affinity alone does not promise whole numbers;
+        # an INTEGER PRIMARY KEY does, and for other columns the digest checks each value's storage class.
+        return "INT" in column.type
+
+    def digestible(self) -> bool:
+        return all(self.is_integer(column) for column in (*self.key_columns, *self.stamp_columns))
+
+    def _where(self, within: KeyRange) -> tuple[str, list[Any]]:
+        names = [quote(column.name) for column in self.key_columns]
+        left = names[0] if len(names) == 1 else f"({', '.join(names)})"
+        right = "?" if len(names) == 1 else f"({', '.join('?' * len(names))})"
+        terms, params = ["1 = 1"], list[Any]()
+        for bound, operator in ((within.after, ">"), (within.upto, "<=")):
+            if bound is not None:
+                terms.append(f"{left} {operator} {right}")
+                params += bound
+        if within.even is not None and within.pieces is not None:
+            terms.append(f"{self._piece(within.even)} IN (SELECT value FROM json_each(?))")
+            params.append(str(list(within.pieces)))
+        return " AND ".join(terms), params
+
+    def _piece(self, even: EvenCut) -> str:
+        name = quote(self.key_columns[0].name)
+        return (
+            f"(CASE WHEN {name} < {even.first} THEN 0 WHEN {name} >= {even.last_start} THEN {even.count - 1} "
+            f"ELSE ({name} - {even.first}) / {even.width} END)"
+        )
+
+    def bounds(self, within: KeyRange) -> tuple[int, int] | None:
+        name = quote(self.key_columns[0].name)
+        where, params = self._where(within)
+        # Two look-ups at the ends of the index; MIN and MAX in one SELECT would scan it.
+        ends = []
+        for function in ("MIN", "MAX"):
+            ends.append(next(self.query(f"SELECT {function}({name}) FROM {self.name} WHERE {where}", params))[0])
+        if ends[0] is None:
+            return None
+        if not all(isinstance(end, int) for end in ends):
+            raise FatalError(f"{self.where}: key column {name} is declared whole-number and holds other values as well")
+        return ends[0], ends[1]
+
+    def boundaries(self, within: KeyRange, every: int) -> list[Key]:
+        names = ", ".join(quote(column.name) for column in self.key_columns)
+        where, params = self._where(within)
+        sql = (
+            f"SELECT {names} FROM (SELECT {names}, ROW_NUMBER() OVER (ORDER BY {names}) AS n "
+            f"FROM {self.name} WHERE {where}) WHERE n % ? = 0 ORDER BY {names}"
+        )
+        return list(self.query(sql, [*params, every]))
+
+    def digest_rows(self, within: KeyRange, even: EvenCut | None) -> Iterator[tuple[Any, ...]]:
+        terms = [f"{MIX[0]}"]
+        for number, column in enumerate((*self.key_columns, *self.stamp_columns), start=1):
+            name = quote(column.name)
+            terms.append(f"COALESCE({name} % {DIGEST_P} * {MIX[2 * number]}, {MIX[2 * number + 1]})")
+        linear = f"(({' + '.join(f'({term}) % {DIGEST_P}' for term in terms)}) % {DIGEST_P})"
+        plain = [f"TOTAL({quote(column.name)})" for column in self.stamp_columns]
+        odd = " + ".join(
+            f"SUM(typeof({quote(c.name)}) NOT IN ('integer', 'null'))" for c in (*self.key_columns, *self.stamp_columns)
+        )
+        where, params = self._where(within)
+        piece = self._piece(even) if even else "0"
+        sql = (
+            f"SELECT {piece} AS piece, COUNT(*), SUM({linear} * {linear} % {DIGEST_Q}), {', '.join(plain)}, {odd} "
+            f"FROM {self.name} WHERE {where} GROUP BY piece"
+        )
+        for row in self.query(sql, params):
+            # A value that is no whole number was mixed as one: make such a piece differ from every other.
+            yield row if not row[-1] else (*row, object())
+
+    def stamps(self, within: KeyRange | None) -> Iterator[tuple[Key, Stamp]]:
+        width = len(self.key_columns)
+        names = ", ".join(quote(column.name) for column in (*self.key_columns, *self.stamp_columns))
+        where, params = self._where(within or EVERYTHING)
+        for row in self.query(f"SELECT {names} FROM {self.name} WHERE {where}", params):
+            yield row[:width], row[width:]
+
+    def read(self, within: KeyRange) -> Iterator[list[Record]]:
+        where, params = self._where(within)
+        yield from batches(self.query(f"SELECT {self._columns()} FROM {self.name} WHERE {where}", params), FETCH_ROWS)
+
+    def read_keys(self, keys: Sequence[Key]) -> Iterator[list[Record]]:
+        self._post(keys)
+        sql = f"SELECT {self._columns('t.')} FROM temp.posted p CROSS JOIN {self.name} t ON {self._join()}"
+        yield list(self.query(sql))
+
+    def present(self, keys: Sequence[Key]) -> set[Key]:
+        self._post(keys)
+        sql = f"SELECT p.i FROM temp.posted p WHERE EXISTS (SELECT 1 FROM {self.name} t WHERE {self._join()})"
+        return {keys[row[0]] for row in self.query(sql)}
+
+    def count(self) -> int:
+        return int(next(self.query(f"SELECT COUNT(*) FROM {self.name}"))[0])
+
+    def _columns(self, prefix: str = "") -> str:
+        assert self.shape is not None
+        return ", ".join(prefix + quote(column.name) for column in self.shape.columns)
+
+    def _join(self) -> str:
+        return " AND ".join(f"t.{quote(c.name)} = p.k{i}" for i, c in enumerate(self.key_columns))
+
+    def _post(self, keys: Sequence[Key]) -> None:
+        """Put keys into a table of this connection's own, where they keep their exact values."""
+        width = len(self.key_columns)
+        with self._translated():
+            self.connection.execute("DROP TABLE IF EXISTS temp.posted")
+            self.connection.execute(f"CREATE TEMP TABLE posted (i INTEGER, {', '.join(f'k{n}' for n in range(width))})")
+            self.connection.executemany(
+                f"INSERT INTO temp.posted VALUES (?{', ?' * width})", ((i, *key) for i, key in enumerate(keys))
+            )
+
+    # writing
+
+    def write_inserts(self, rows: Sequence[Record]) -> Applied:
+        """Insert; a row whose key the engine finds there already (equal under its collation) is updated instead."""
+        before = self.connection.total_changes
+        self._many("INSERT OR IGNORE", "", rows)
+        inserted = self.connection.total_changes - before
+        if inserted == len(rows):
+            return Applied(inserted=inserted)
+        updated = self._upsert(rows) - inserted
+        return Applied(inserted=inserted, updated=updated)
+
+    def write_updates(self, rows: Sequence[Record]) -> Applied:
+        return Applied(updated=self._upsert(rows))
+
+    def _upsert(self, rows: Sequence[Record]) -> int:
+        assert self.shape is not None
+        names = [*(column.name for column in self.shape.columns), SYNCED_AT]
+        key = ", ".join(quote(name) for name in self.shape.key)
+        settings = ", ".join(f"{quote(name)} = excluded.{quote(name)}" for name in names)
+        return self._many("INSERT", f"ON CONFLICT ({key}) DO UPDATE SET {settings}", rows)
+
+    def _many(self, verb: str, suffix: str, rows: Sequence[Record]) -> int:
+        assert self.shape is not None
+        width = len(self.shape.columns)
+        sql = (
+            f"{verb} INTO {self.name} ({self._columns()}, {quote(SYNCED_AT)}) "
+            f"VALUES ({', '.join('?' * width)}, '{iso(utc_now())}') {suffix}"
+        )
+        before = self.connection.total_changes
+        with self._translated():
+            self.connection.executemany(sql, rows)
+        return self.connection.total_changes - before
+
+    def write_deletes(self, keys: Sequence[Key]) -> int:
+        where = " AND ".join(f"{quote(column.name)} = ?" for column in self.key_columns)
+        before = self.connection.total_changes
+        with self._translated():
+            self.connection.executemany(f"DELETE FROM {self.name} WHERE {where}", keys)
+        return self.connection.total_changes - before
+
+    # history and lock
+
+    def count_in_history(self, applied: Applied) -> None:
+        assert self.run is not None
+        self.run_sql(
+            f"UPDATE {self.history_name} SET InsertedCount = InsertedCount + ?, UpdatedCount = UpdatedCount + ?, "
+            "DeletedCount = DeletedCount + ? WHERE SyncId = ?",
+            [applied.inserted, applied.updated, applied.deleted, str(self.run.sync_id)],
+        )
+
+    def begin(self, run: SyncResult) -> None:
+        with self.transaction():
+            self.resume(run)
+            self._save(run)
+        self.run = run
+
+    def resume(self, run: SyncResult) -> None:
+        resume(run, self.find_history(run.sync_id))
+
+    def save_history(self, run: SyncResult) -> None:
+        with self.transaction():
+            self._save(run)
+
+    def _save(self, run: SyncResult) -> None:
+        row = to_row(run)
+        names = ", ".join(quote(name) for name, _, _ in HISTORY_COLUMNS)
+        settings = ", ".join(f"{quote(name)} = excluded.{quote(name)}" for name, _, _ in HISTORY_COLUMNS[1:])
+        self.run_sql(
+            f"INSERT INTO {self.history_name} ({names}) VALUES ({', '.join('?' * len(row))}) "
+            f"ON CONFLICT (SyncId) DO UPDATE SET {settings}",
+            row,
+        )
+
+    def find_history(self, sync_id: Any) -> dict[str, Any] | None:
+        rows = self._history("WHERE SyncId = ?", [str(sync_id)])
+        return rows[0] if rows else None
+
+    def history(self, limit: int = 20) -> list[dict[str, Any]]:
+        return self._history("WHERE ServiceName = ? ORDER BY StartedAt DESC LIMIT ?", [self.service.name, limit])
+
+    def _history(self, suffix: str, params: list[Any]) -> list[dict[str, Any]]:
+        names = ", ".join(quote(name) for name, _, _ in HISTORY_COLUMNS)
+        return [from_row(row) for row in self.query(f"SELECT {names} FROM {self.history_name} {suffix}", params)]
+
+    @contextmanager
+    def lock(self, run: SyncResult, wait_seconds: float) -> Iterator[None]:
+        """A file beside the database, locked for as long as this process lives and holds it (flock(2))."""
+        path = self.path.with_name(f"{self.path.name}.{self.service.name}.lock")
+        deadline = time.monotonic() + wait_seconds
+        with path.open("a+") as handle:
+            while True:
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() >= deadline:
+                        handle.seek(0)
+                        holder = handle.read().strip() or "another run"
+                        raise LockHeld(
+                            f"{self.where}: the backup of {self.service.name} is being written by {holder}; "
+                            f"waited {wait_seconds:.0f} s for it to end"
+                        ) from None
+                    time.sleep(0.2)
+            handle.truncate(0)
+            handle.write(f"run {run.run_id} since {iso(utc_now())}")
+            handle.flush()
+            try:
+                yield
+            finally:
+                handle.truncate(0)
+
+
+def _text(data: bytes) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise FatalError("SQLite: a text value is no valid UTF-8; store such values as BLOB") from None
