@@ -17,6 +17,16 @@ if TYPE_CHECKING:
 
     from backup_sync.stores.base import Store
 
+COSMOS_OPTIONS = (
+    "connection_verify",
+    "enable_endpoint_discovery",
+    "preferred_locations",
+    "connection_timeout",
+    "read_timeout",
+    "retry_throttle_backoff_max",
+)
+"""Settings of the SDK's client that may stand in the extra of an ``azure_cosmos`` connection."""
+
 
 def open_stores(service: Service) -> tuple[Store, Store]:
     """The two ends of a service, (source, backup). Nothing is connected to yet.
@@ -110,5 +120,6 @@ def _cosmos(service: Service, conn_id: str, connection: Connection) -> Store:
         key=connection.password or "",
         database=extra["database_name"],
         container=extra.get("collection_name") or service.container or "",
+        options={name: extra[name] for name in COSMOS_OPTIONS if name in extra},
     )
     return CosmosStore(service, account, conn_id)

@@ -43,6 +43,8 @@ class Account:
     key: str = field(repr=False)
     database: str
     container: str
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """More settings of the SDK's client, such as ``connection_verify``."""
 
 
 class CosmosError(Exception):
@@ -103,7 +105,9 @@ class Connection:
         if self._client is None:
             try:
                 self._client = CosmosClient(
-                    self.account.endpoint, credential=self.account.key, retry_throttle_backoff_max=30
+                    self.account.endpoint,
+                    credential=self.account.key,
+                    **{"retry_throttle_backoff_max": 30, **self.account.options},
                 )
             except (ValueError, TypeError) as error:
                 # A key that is no base64 fails here, before any request; the text of the error may quote it.

@@ -14,7 +14,7 @@ from typing import Any
 
 from backup_sync.core.diff import Key, Stamp
 from backup_sync.core.errors import BackupSyncError, ConfigurationError, LockHeld, RetriableError
-from backup_sync.core.result import SyncResult, iso, utc_now
+from backup_sync.core.result import SyncResult, utc_now
 from backup_sync.stores import mssql_types as types
 from backup_sync.stores.base import Applied, Record, batches
 from backup_sync.stores.history import HISTORY_COLUMNS, from_row, resume, to_row
@@ -407,10 +407,14 @@ class MssqlStore(SqlStore):
 
     def write_inserts(self, rows: Sequence[Record]) -> Applied:
         text_key = any(types.base(column.type) in types.TEXTS for column in self.key_columns)
-        if len(rows) >= BULK_ROWS and not text_key:
-            self._bulk_copy(rows)
-            return Applied(inserted=len(rows))
         inserted = updated = 0
+        if len(rows) >= BULK_ROWS and not text_key:
+            # DB-Library's bulk copy has no empty values: it would write them as NULL. They go the other way.
+            whole = [row for row in rows if "" not in row and b"" not in row]
+            if whole:
+                self._bulk_copy(whole)
+            inserted = len(whole)
+            rows = [row for row in rows if "" in row or b"" in row]
         for chunk in batches(rows, JSON_ROWS):
             if text_key:
                 # Keys that differ here may be equal there (case, trailing blanks): let the engine decide.
@@ -566,7 +570,8 @@ def _bound(sql: str, params: Sequence[Any]) -> tuple[Any, ...]:
 
 
 def _now() -> str:
-    return (iso(utc_now()) or "").rstrip("Z")
+    # A blank between date and time: the form with a T is refused by the bulk-copy client.
+    return utc_now().strftime("%Y-%m-%d %H:%M:%S.%f")
 
 
 def _rows_json(rows: Sequence[Record]) -> str:

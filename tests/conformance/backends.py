@@ -1,0 +1,324 @@
+"""A pair of stores of each kind, and plain ways to fill the source and to look at both ends.
+
+The ways to look are on purpose not the stores' own: they go through the bare driver.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sqlite3
+from abc import ABC, abstractmethod
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from backup_sync.core.engine import Options, initialize, record_history, sync
+from backup_sync.core.result import SyncResult, sync_id
+from backup_sync.service import Service, parse_service
+from backup_sync.stores.base import Store
+
+Row = dict[str, Any]
+_numbers = itertools.count(1)
+_runs = itertools.count(1)
+
+
+class Backend(ABC):
+    """One source and one backup. A record of the plain suite has a key, a version and a text."""
+
+    name: str
+    many = 10_000
+    settings: dict[str, Any]
+
+    def service(self, **changes: Any) -> Service:
+        entry = {"source": "source", "backup": "backup", **self.settings, **changes}
+        return parse_service("thing", entry, where="test")
+
+    @abstractmethod
+    def open(self, service: Service) -> tuple[Store, Store]: ...
+
+    @abstractmethod
+    def put(self, *rows: tuple[int, int, str | None]) -> None:
+        """Insert or replace (key, version, text) in the source."""
+
+    @abstractmethod
+    def remove(self, *keys: int) -> None: ...
+
+    @abstractmethod
+    def source_rows(self) -> list[Row]:
+        """All of the source in full content, sorted."""
+
+    @abstractmethod
+    def backup_rows(self) -> list[Row]:
+        """All of the backup in full content, less what the backup adds, sorted."""
+
+    @abstractmethod
+    def history_rows(self) -> list[Row]:
+        """The history as it stands in the backup."""
+
+    def close(self) -> None:
+        """Give back what the backend holds."""
+
+    # the product
+
+    def initialize(self, *, dry_run: bool = False, service: Service | None = None) -> list[str]:
+        source, backup = self.open(service or self.service())
+        with closing(source), closing(backup):
+            return initialize(source, backup, dry_run=dry_run)
+
+    def sync(
+        self, run_id: str | None = None, service: Service | None = None, record: bool = True, **options: bool
+    ) -> SyncResult:
+        """A whole run: sync, then its history, as the DAG does it. Errors are raised after they were recorded."""
+        service = service or self.service()
+        run_id = run_id or f"run-{next(_runs)}"
+        run = SyncResult(sync_id("dag", run_id, service.name), service.name, run_id=run_id)
+        source, backup = self.open(service)
+        with closing(source), closing(backup):
+            try:
+                sync(service, source, backup, run, Options(**options))
+            except Exception as error:
+                run.fail(str(error))
+                record_history(backup, run)
+                raise
+            if record and not run.dry_run:
+                record_history(backup, run)
+        return run
+
+    def counts(self, **options: bool) -> tuple[int, int, int, int]:
+        run = self.sync(**options)
+        return run.inserted, run.updated, run.deleted, run.skipped
+
+
+class SqliteBackend(Backend):
+    name = "sqlite"
+
+    def __init__(self, folder: Path) -> None:
+        self.source_path, self.backup_path = folder / "source.sqlite", folder / "backup.sqlite"
+        self.settings = {"table": "app.Things", "changed": {"Version": "higher"}}
+        self.run_source('CREATE TABLE Things (Id INTEGER PRIMARY KEY, Version INTEGER NOT NULL, "Te xt" TEXT)')
+
+    def run_source(self, sql: str, rows: Any = ((),)) -> None:
+        with closing(sqlite3.connect(self.source_path)) as db, db:
+            db.executemany(sql, rows)
+
+    def open(self, service: Service) -> tuple[Store, Store]:
+        from backup_sync.stores.sqlite import SqliteStore
+
+        def store(path: Path, where: str) -> SqliteStore:
+            return SqliteStore(service, lambda _: sqlite3.connect(path, check_same_thread=False), where)
+
+        return store(self.source_path, "source"), store(self.backup_path, "backup")
+
+    def put(self, *rows: tuple[int, int, str | None]) -> None:
+        self.run_source("INSERT OR REPLACE INTO Things VALUES (?, ?, ?)", rows)
+
+    def remove(self, *keys: int) -> None:
+        self.run_source("DELETE FROM Things WHERE Id = ?", [(key,) for key in keys])
+
+    def source_rows(self) -> list[Row]:
+        return self.rows(self.source_path, self.service().table or "")
+
+    def backup_rows(self) -> list[Row]:
+        found = self.rows(self.backup_path, self.service().table or "")
+        for row in found:
+            assert row.pop("SyncedAt")
+        return found
+
+    def history_rows(self) -> list[Row]:
+        return self.rows(self.backup_path, "app.SyncHistory")
+
+    def rows(self, path: Path, table: str) -> list[Row]:
+        with closing(sqlite3.connect(path)) as db:
+            db.row_factory = sqlite3.Row
+            name = table.partition(".")[2]
+            if not db.execute("SELECT 1 FROM sqlite_master WHERE name = ?", [name]).fetchone():
+                return []
+            return sorted(map(dict, db.execute(f'SELECT * FROM "{name}"')), key=repr)
+
+
+class MssqlBackend(Backend):
+    """Against the servers named in BACKUP_SYNC_TEST_MSSQL_SOURCE and _BACKUP, one table for each test."""
+
+    name = "mssql"
+    source_database, backup_database = "BackupSyncTest", "BackupSyncTest_Backup"
+
+    def __init__(self, source: str, backup: str) -> None:
+        self.source_uri, self.backup_uri = source, backup
+        number = next(_numbers)
+        self.table = f"app.Things{number}"
+        self.history = f"SyncHistory{number}"
+        self.settings = {"table": self.table, "changed": {"Version": "higher"}, "history": self.history}
+        self.run(
+            source, f"IF DB_ID('{self.source_database}') IS NULL CREATE DATABASE [{self.source_database}]", "master"
+        )
+        self.run_source("IF SCHEMA_ID('app') IS NULL EXEC('CREATE SCHEMA app')")
+        self.drop()
+        self.run_source(
+            f"CREATE TABLE {self.table} (Id INT NOT NULL PRIMARY KEY, Version INT NOT NULL, [Te xt] NVARCHAR(MAX))"
+        )
+
+    @staticmethod
+    def connect(uri: str, database: str) -> Any:
+        import pymssql
+
+        parts = urlsplit(uri)
+        return pymssql.connect(
+            server=parts.hostname or "",
+            port=str(parts.port or 1433),
+            user=unquote(parts.username or ""),
+            password=unquote(parts.password or ""),
+            database=database,
+            autocommit=True,
+        )
+
+    def run(self, uri: str, sql: str, database: str, rows: Any = None) -> list[tuple[Any, ...]]:
+        with closing(self.connect(uri, database)) as db, db.cursor() as cursor:
+            if rows is None:
+                cursor.execute(sql)
+            else:
+                cursor.executemany(sql, rows)
+            return list(cursor.fetchall()) if cursor.description else []
+
+    def run_source(self, sql: str, rows: Any = None) -> list[tuple[Any, ...]]:
+        return self.run(self.source_uri, sql, self.source_database, rows)
+
+    def run_backup(self, sql: str) -> list[tuple[Any, ...]]:
+        return self.run(self.backup_uri, sql, self.backup_database)
+
+    def drop(self) -> None:
+        self.run_source(f"IF OBJECT_ID('{self.table}') IS NOT NULL DROP TABLE {self.table}")
+        if self.run(self.backup_uri, f"SELECT DB_ID('{self.backup_database}')", "master")[0][0] is not None:
+            for table in (self.table, f"app.{self.history}"):
+                self.run_backup(f"IF OBJECT_ID('{table}') IS NOT NULL DROP TABLE {table}")
+
+    def close(self) -> None:
+        self.drop()
+
+    def open(self, service: Service) -> tuple[Store, Store]:
+        from backup_sync.stores.mssql import MssqlStore
+
+        def store(uri: str, where: str, own: str) -> MssqlStore:
+            return MssqlStore(service, lambda database: self.connect(uri, database or own), where, own)
+
+        return (
+            store(self.source_uri, "source", self.source_database),
+            store(self.backup_uri, "backup", self.backup_database),
+        )
+
+    def put(self, *rows: tuple[int, int, str | None]) -> None:
+        self.remove(*(row[0] for row in rows))
+        if len(rows) > 1000:
+            with closing(self.connect(self.source_uri, self.source_database)) as db:
+                db.bulk_copy(self.table, rows, column_ids=[1, 2, 3])
+        else:
+            self.run_source(f"INSERT INTO {self.table} (Id, Version, [Te xt]) VALUES (%s, %s, %s)", rows)
+
+    def remove(self, *keys: int) -> None:
+        self.run_source(f"DELETE FROM {self.table} WHERE Id IN (SELECT [value] FROM OPENJSON('{json.dumps(keys)}'))")
+
+    def source_rows(self) -> list[Row]:
+        return self.rows(self.source_uri, self.source_database, self.table)
+
+    def backup_rows(self) -> list[Row]:
+        if not self.run(self.backup_uri, f"SELECT DB_ID('{self.backup_database}')", "master")[0][0]:
+            return []
+        found = self.rows(self.backup_uri, self.backup_database, self.table)
+        for row in found:
+            assert row.pop("SyncedAt")
+        return found
+
+    def history_rows(self) -> list[Row]:
+        return self.rows(self.backup_uri, self.backup_database, f"app.{self.history}")
+
+    def rows(self, uri: str, database: str, table: str) -> list[Row]:
+        if self.run(uri, f"SELECT OBJECT_ID('{table}')", database)[0][0] is None:
+            return []
+        with closing(self.connect(uri, database)) as db, db.cursor(as_dict=True) as cursor:
+            cursor.execute(f"SELECT * FROM {table}")
+            return sorted(map(dict, cursor.fetchall()), key=repr)
+
+
+class CosmosBackend(Backend):
+    """Against two Cosmos endpoints, one container for each test."""
+
+    name = "cosmos"
+    source_database, backup_database = "backup-sync-test", "backup-sync-test-backup"
+    partition_key: Any = "/group"
+
+    def __init__(
+        self, name: str, source: tuple[str, str], backup: tuple[str, str], many: int = 2_000, **options: Any
+    ) -> None:
+        from azure.cosmos import CosmosClient, PartitionKey
+
+        self.name, self.many = name, many
+        self.endpoints = (source, backup)
+        number = next(_numbers)
+        self.container, self.history = f"things-{number}", f"sync-history-{number}"
+        self.settings = {
+            "container": self.container,
+            "changed": {"version": "higher", "state": "different"},
+            "where": {"type": "Thing"},
+            "history": self.history,
+        }
+        self.options = options
+        self.clients = [CosmosClient(endpoint, key, **options) for endpoint, key in self.endpoints]
+        self.database = self.clients[0].create_database_if_not_exists(self.source_database)
+        self.source = self.database.create_container_if_not_exists(self.container, PartitionKey(self.partition_key))
+
+    def open(self, service: Service) -> tuple[Store, Store]:
+        from backup_sync.stores.cosmos import CosmosStore
+        from backup_sync.stores.cosmos_account import Account
+
+        names = (self.source_database, self.backup_database)
+        return tuple(  # type: ignore[return-value]
+            CosmosStore(service, Account(endpoint, key, database, self.container, self.options), where)
+            for (endpoint, key), database, where in zip(self.endpoints, names, ("source", "backup"), strict=True)
+        )
+
+    def document(self, key: int, version: int, text: str | None) -> Row:
+        return {
+            "id": f"thing-{key}",
+            "group": f"group-{key % 7}",
+            "type": "Thing",
+            "version": version,
+            "state": "new",
+            "text": text,
+            "deep": {"list": [1, 2.5, None, {"x": True}]},
+        }
+
+    def put(self, *rows: tuple[int, int, str | None]) -> None:
+        for row in rows:
+            self.source.upsert_item(self.document(*row))
+
+    def remove(self, *keys: int) -> None:
+        for key in keys:
+            self.source.delete_item(f"thing-{key}", f"group-{key % 7}")
+
+    def source_rows(self) -> list[Row]:
+        return self.rows(0, self.container)
+
+    def backup_rows(self) -> list[Row]:
+        return self.rows(1, self.container)
+
+    def history_rows(self) -> list[Row]:
+        return self.rows(1, self.history)
+
+    def rows(self, end: int, container: str) -> list[Row]:
+        from azure.cosmos.exceptions import CosmosHttpResponseError
+
+        database = (self.source_database, self.backup_database)[end]
+        handle = self.clients[end].get_database_client(database).get_container_client(container)
+        try:
+            found = list(handle.query_items("SELECT * FROM c", enable_cross_partition_query=True))
+        except CosmosHttpResponseError as error:
+            if error.status_code == 404:
+                return []
+            raise
+        system = {"_rid", "_self", "_etag", "_attachments", "_ts"}
+        return sorted(({k: v for k, v in row.items() if k not in system} for row in found), key=repr)
+
+    def close(self) -> None:
+        for client in self.clients:
+            client.__exit__(None, None, None)

@@ -1,0 +1,139 @@
+"""Every store at hand: SQLite and the embedded Cosmos server always, the others where they are."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conformance.backends import Backend, CosmosBackend, MssqlBackend, SqliteBackend
+
+MSSQL = ("BACKUP_SYNC_TEST_MSSQL_SOURCE", "BACKUP_SYNC_TEST_MSSQL_BACKUP")
+COSMOS = ("BACKUP_SYNC_TEST_COSMOS_SOURCE", "BACKUP_SYNC_TEST_COSMOS_BACKUP")
+SQL_KINDS = ["sqlite", "mssql"]
+COSMOS_KINDS = ["cosmos-embedded", "cosmos-npm", "cosmos-account"]
+
+
+def named(variables: tuple[str, str]) -> list[str]:
+    """The values of two environment variables; skips the test where they are not set."""
+    values = [os.environ.get(name, "") for name in variables]
+    if not all(values):
+        pytest.skip(f"needs {' and '.join(variables)}")
+    return values
+
+
+@pytest.fixture(scope="session")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[tuple[str, str]]]:
+    """Two embedded Cosmos servers with different numbers of physical partitions."""
+    from local.cosmos import EmbeddedCosmos
+
+    folder = tmp_path_factory.mktemp("cosmos")
+    with (
+        EmbeddedCosmos(folder / "source.sqlite", partitions=3) as source,
+        EmbeddedCosmos(folder / "backup.sqlite", partitions=2) as backup,
+    ):
+        yield [(source.endpoint, source.key), (backup.endpoint, backup.key)]
+
+
+@pytest.fixture(scope="session")
+def npm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[tuple[str, str]]]:
+    """Two of the independent in-memory servers of the npm package @vercel/cosmosdb-server, where node is present."""
+    if not shutil.which("npm"):
+        pytest.skip("needs node and npm")
+    folder = Path(__file__).resolve().parents[2] / ".local" / "npm"
+    folder.mkdir(parents=True, exist_ok=True)
+    command = folder / "node_modules" / ".bin" / "cosmosdb-server"
+    if not command.exists():
+        wanted = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder)]
+        done = subprocess.run([*wanted, "@vercel/cosmosdb-server@1.0.1"], capture_output=True, timeout=300)
+        if done.returncode:
+            pytest.skip("npm cannot install @vercel/cosmosdb-server here")
+    key = "C2y6yDjf5/R+ob0N8A7Cgv30VRDJIWEHLM+4QDU5DE2nQ9nDuVTqobD4b8mGGyPMbIZnqyMsEcaGQy67XIw/Jw=="
+    processes, endpoints = [], []
+    try:
+        for _ in range(2):
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                port = probe.getsockname()[1]
+            processes.append(
+                subprocess.Popen(
+                    [str(command), "-p", str(port), "--no-ssl"],
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    start_new_session=True,
+                )
+            )
+            endpoints.append((f"http://localhost:{port}/", key))
+        for endpoint, _ in endpoints:
+            _wait(endpoint)
+        yield endpoints
+    finally:
+        for process in processes:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _wait(endpoint: str) -> None:
+    for _ in range(100):
+        try:
+            urllib.request.urlopen(endpoint, timeout=1).close()
+            return
+        except urllib.error.HTTPError as error:
+            error.close()
+            return
+        except OSError:
+            time.sleep(0.1)
+    pytest.fail(f"{endpoint} does not answer")
+
+
+def make(kind: str, request: pytest.FixtureRequest, folder: Path) -> Backend:
+    if kind == "sqlite":
+        return SqliteBackend(folder)
+    if kind == "mssql":
+        return MssqlBackend(*named(MSSQL))
+    if kind == "cosmos-account":
+        found = [re.findall(r"AccountEndpoint=([^;]+);AccountKey=([^;]+)", text)[0] for text in named(COSMOS)]
+        return CosmosBackend(kind, *found, many=500)
+    if kind == "cosmos-npm":
+        # It names itself by https, which it does not speak here.
+        return CosmosBackend(kind, *request.getfixturevalue("npm"), many=500, enable_endpoint_discovery=False)
+    return CosmosBackend(kind, *request.getfixturevalue("embedded"), many=10_000)
+
+
+@pytest.fixture(params=[*SQL_KINDS, *COSMOS_KINDS])
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
+    """Each kind of store in turn."""
+    found = make(request.param, request, tmp_path)
+    yield found
+    found.close()
+
+
+@pytest.fixture(params=SQL_KINDS)
+def sql(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
+    found = make(request.param, request, tmp_path)
+    yield found
+    found.close()
+
+
+@pytest.fixture(params=COSMOS_KINDS)
+def cosmos(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
+    found = make(request.param, request, tmp_path)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def mssql() -> Iterator[MssqlBackend]:
+    found = MssqlBackend(*named(MSSQL))
+    yield found
+    found.close()

@@ -1,0 +1,254 @@
+"""What every store promises, whatever is behind it."""
+
+from __future__ import annotations
+
+import pytest
+
+from backup_sync.core.errors import ConfigurationError, DeletesWithheld, LockHeld
+from backup_sync.core.result import SyncResult, sync_id
+from tests.conformance.backends import Backend
+
+Rows = list[tuple[int, int, str | None]]
+
+
+def rows(count: int, version: int = 1) -> Rows:
+    return [(number, version, f"text {number}") for number in range(1, count + 1)]
+
+
+@pytest.fixture
+def ready(backend: Backend) -> Backend:
+    """Twenty records, synchronised."""
+    backend.put(*rows(20))
+    backend.initialize()
+    assert backend.counts() == (20, 0, 0, 0)
+    return backend
+
+
+def test_the_first_sync_inserts_everything(ready: Backend) -> None:
+    assert len(ready.backup_rows()) == 20
+    assert ready.backup_rows() == ready.source_rows()
+
+
+def test_nothing_changed_means_all_skipped(ready: Backend) -> None:
+    assert ready.counts() == (0, 0, 0, 20)
+
+
+def test_new_changed_and_gone_records_are_found_and_the_rest_is_skipped(ready: Backend) -> None:
+    ready.put((21, 1, "new"), (5, 2, "changed"), (6, 3, None))
+    ready.remove(1, 2, 20)
+    assert ready.counts() == (1, 2, 3, 15)
+    assert ready.backup_rows() == ready.source_rows()
+    assert ready.counts() == (0, 0, 0, 18)
+
+
+def test_a_lower_version_is_no_update_and_counts_as_ahead(ready: Backend) -> None:
+    ready.put((5, 0, "older"))
+    run = ready.sync()
+    assert (run.updated, run.skipped, run.ahead) == (0, 20, 1)
+
+
+def test_force_rewrites_every_record_and_counts_all_as_updated(ready: Backend) -> None:
+    # A change that the stamps do not show is what force is for.
+    ready.put((5, 1, "changed in silence"))
+    assert ready.counts() == (0, 0, 0, 20)
+    assert ready.counts(force=True) == (0, 20, 0, 0)
+    assert ready.backup_rows() == ready.source_rows()
+
+
+def test_force_inserts_and_deletes_as_well(ready: Backend) -> None:
+    ready.put((21, 1, "new"))
+    ready.remove(1)
+    assert ready.counts(force=True) == (1, 19, 1, 0)
+    assert ready.backup_rows() == ready.source_rows()
+
+
+def test_an_empty_source_and_an_empty_backup_are_in_step(backend: Backend) -> None:
+    backend.initialize()
+    assert backend.counts() == (0, 0, 0, 0)
+    assert backend.backup_rows() == []
+
+
+def test_one_record_comes_and_changes(backend: Backend) -> None:
+    backend.put((1, 1, "only"))
+    backend.initialize()
+    assert backend.counts() == (1, 0, 0, 0)
+    backend.put((1, 2, "only one"))
+    assert backend.counts() == (0, 1, 0, 0)
+    assert backend.backup_rows() == backend.source_rows()
+
+
+def test_ten_thousand_records_arrive_and_a_few_changes_among_them(backend: Backend) -> None:
+    many = backend.many
+    backend.put(*rows(many))
+    backend.initialize()
+    assert backend.counts() == (many, 0, 0, 0)
+    backend.put(*[(number, 2, "changed") for number in range(1, many, 97)])
+    backend.remove(many, many // 2)
+    changed = len(range(1, many, 97))
+    assert backend.counts() == (0, changed, 2, many - changed - 2)
+    assert backend.backup_rows() == backend.source_rows()
+
+
+TEXTS = [
+    "",
+    None,
+    " leading and trailing  ",
+    "'; DROP TABLE Things; --",
+    "%s %d %% {}",
+    'quotes " and \\ backslash',
+    "line\nbreak\r\ttab",
+    "żółć Ελληνικά Кириллица 漢字 हिन्दी",
+    "emoji 🎁👩‍👩‍👧 and \u200b zero width",
+    "combining e\u0301 and composed é",
+    "x" * 100_000,
+]
+
+
+def test_texts_arrive_as_they_left(backend: Backend) -> None:
+    backend.put(*[(number, 1, text) for number, text in enumerate(TEXTS, start=1)])
+    backend.initialize()
+    assert backend.counts() == (len(TEXTS), 0, 0, 0)
+    assert backend.backup_rows() == backend.source_rows()
+    # The way of an update may be another one than that of an insert.
+    assert backend.counts(force=True) == (0, len(TEXTS), 0, 0)
+    assert backend.backup_rows() == backend.source_rows()
+
+
+def test_initialize_twice_makes_nothing_the_second_time(backend: Backend) -> None:
+    assert backend.initialize()
+    assert backend.initialize() == []
+
+
+def test_initialize_as_a_dry_run_says_what_it_would_make_and_makes_nothing(backend: Backend) -> None:
+    would = backend.initialize(dry_run=True)
+    assert would
+    assert backend.initialize(dry_run=True) == would
+    assert backend.initialize() == would
+
+
+def test_a_dry_run_writes_nothing_and_counts_right(ready: Backend) -> None:
+    ready.put((21, 1, "new"), (5, 2, "changed"))
+    ready.remove(1)
+    before, history = ready.backup_rows(), ready.history_rows()
+    assert ready.counts(dry_run=True) == (1, 1, 1, 18)
+    assert ready.backup_rows() == before
+    assert ready.history_rows() == history
+    assert ready.counts() == (1, 1, 1, 18)
+
+
+def test_a_dry_run_before_anything_was_made_counts_all_as_inserts(backend: Backend) -> None:
+    backend.put(*rows(3))
+    assert backend.counts(dry_run=True) == (3, 0, 0, 0)
+    assert backend.backup_rows() == []
+
+
+def test_a_dry_run_of_the_first_sync_writes_nothing(backend: Backend) -> None:
+    backend.put(*rows(3))
+    backend.initialize()
+    assert backend.counts(dry_run=True) == (3, 0, 0, 0)
+    assert backend.backup_rows() == []
+    assert backend.history_rows() == []
+
+
+def test_a_sync_before_initialize_says_what_to_do(backend: Backend) -> None:
+    backend.put(*rows(3))
+    service = backend.service()
+    source, backup = backend.open(service)
+    try:
+        source_shape = source.describe()
+        with pytest.raises(ConfigurationError, match=r"run the DAG backup_initialize|database|container"):
+            backup.open(source_shape)
+    finally:
+        source.close()
+        backup.close()
+
+
+def test_each_run_leaves_one_history_record(ready: Backend) -> None:
+    ready.sync()
+    assert len(ready.history_rows()) == 2
+
+
+def test_a_retried_run_updates_its_own_history_record(ready: Backend) -> None:
+    ready.put((21, 1, "new"))
+    ready.sync(run_id="tonight")
+    ready.put((22, 1, "newer"))
+    second = ready.sync(run_id="tonight")
+    records = ready.history_rows()
+    assert len(records) == 2
+    # Over both attempts two records were inserted.
+    assert (second.inserted, second.attempt) == (2, 2)
+    source, backup = ready.open(ready.service())
+    try:
+        backup.open(source.describe())
+        newest = backup.history(1)[0]
+    finally:
+        source.close()
+        backup.close()
+    assert (newest["RunId"], newest["InsertedCount"], newest["Attempt"]) == ("tonight", 2, 2)
+    assert newest["Success"] is True
+    assert newest["Status"] == "Completed"
+
+
+def test_a_failed_run_is_history_too(ready: Backend) -> None:
+    ready.remove(*range(1, 16))
+    with pytest.raises(DeletesWithheld):
+        ready.sync(run_id="accident")
+    source, backup = ready.open(ready.service())
+    try:
+        backup.open(source.describe())
+        newest = backup.history(1)[0]
+    finally:
+        source.close()
+        backup.close()
+    assert newest["Success"] is False
+    assert newest["Status"] == "Failed"
+    assert "allow_mass_delete" in newest["ErrorMessage"]
+    assert newest["WithheldCount"] == 15
+
+
+def test_too_many_deletes_are_withheld_and_the_rest_is_applied(ready: Backend) -> None:
+    ready.remove(*range(1, 16))
+    ready.put((20, 2, "changed"), (21, 1, "new"))
+    with pytest.raises(DeletesWithheld, match="withheld 15 deletes from a backup of 20 records"):
+        ready.sync()
+    assert len(ready.backup_rows()) == 21
+    assert ready.counts(allow_mass_delete=True) == (0, 0, 15, 6)
+    assert ready.backup_rows() == ready.source_rows()
+
+
+def test_an_empty_source_never_empties_its_backup(backend: Backend) -> None:
+    backend.put(*rows(3))
+    backend.initialize()
+    backend.sync()
+    backend.remove(1, 2, 3)
+    with pytest.raises(DeletesWithheld, match="reads as empty"):
+        backend.sync()
+    assert len(backend.backup_rows()) == 3
+
+
+def test_a_second_writer_waits_and_then_says_who_is_writing(ready: Backend) -> None:
+    service = ready.service()
+    first = SyncResult(sync_id("dag", "the first", "thing"), "thing", run_id="the first")
+    second = SyncResult(sync_id("dag", "the second", "thing"), "thing", run_id="the second")
+    source, backup = ready.open(service)
+    _, other = ready.open(service)
+    shape = source.describe()
+    try:
+        backup.open(shape)
+        other.open(shape)
+        with backup.lock(first, 0):
+            backup.begin(first)
+            with pytest.raises(LockHeld, match="the first since"), other.lock(second, 0.3):
+                pass
+        with other.lock(second, 0):
+            pass
+    finally:
+        for store in (source, backup, other):
+            store.close()
+
+
+def test_an_unknown_stamp_field_or_table_is_named(sql: Backend) -> None:
+    with pytest.raises(ConfigurationError, match=r"has no column Revision.*it has Id, Version, Te xt"):
+        sql.initialize(service=sql.service(changed={"Revision": "higher"}))
+    with pytest.raises(ConfigurationError, match=r"table app\.Nothing does not exist"):
+        sql.initialize(service=sql.service(table="app.Nothing"))
