@@ -57,7 +57,7 @@ class Backend(ABC):
     def history_rows(self) -> list[Row]:
         """The history as it stands in the backup."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027
         """Give back what the backend holds."""
 
     # the product

@@ -18,6 +18,7 @@ from backup_sync.core.result import SyncResult, utc_now
 from backup_sync.stores import mssql_types as types
 from backup_sync.stores.base import Applied, Record, batches
 from backup_sync.stores.history import HISTORY_COLUMNS, from_row, resume, to_row
+from backup_sync.stores.mssql_bulk import BulkRows
 from backup_sync.stores.mssql_errors import translate
 from backup_sync.stores.ranges import EvenCut, KeyRange
 from backup_sync.stores.sql import (
@@ -46,6 +47,9 @@ JSON_ROWS = 2_000
 
 
 def quote(name: str) -> str:
+    """A quoted identifier. Raises ConfigurationError for the few names that the driver would take for parameters."""
+    if "%s" in name or "%d" in name:
+        raise ConfigurationError(f"the name {name} holds a %s or %d, which the SQL Server driver cannot pass on")
     return "[" + name.replace("]", "]]") + "]"
 
 
@@ -88,7 +92,7 @@ class MssqlStore(SqlStore):
         with self._translated():
             cursor = self.connection.cursor()
             try:
-                cursor.execute(*_bound(sql, params))
+                cursor.execute(sql, tuple(params) or None)
                 while rows := cursor.fetchmany(size):
                     yield from rows
             finally:
@@ -96,7 +100,7 @@ class MssqlStore(SqlStore):
 
     def run_sql(self, sql: str, params: Sequence[Any] = ()) -> int:
         with self._translated(), self.connection.cursor() as cursor:
-            cursor.execute(*_bound(sql, params))
+            cursor.execute(sql, tuple(params) or None)
             return int(cursor.rowcount)
 
     def scalar(self, sql: str, params: Sequence[Any] = ()) -> Any:
@@ -115,6 +119,10 @@ class MssqlStore(SqlStore):
                 self.close()  # the connection is gone, and the server rolls back by itself
             raise
         self.run_sql("COMMIT TRANSACTION")
+
+    def open(self, shape: TableShape) -> None:
+        super().open(shape)
+        self._bulk = BulkRows(shape)
 
     # catalog
 
@@ -309,7 +317,7 @@ class MssqlStore(SqlStore):
         where, params = self._where(within)
         sql = (
             f"SELECT {wire} FROM (SELECT {names}, ROW_NUMBER() OVER (ORDER BY {names}) AS n "
-            f"FROM {self.name} WHERE {where}) k WHERE n %% {every} = 0 ORDER BY n"
+            f"FROM {self.name} WHERE {where}) k WHERE n % {every} = 0 ORDER BY n"
         )
         return [tuple(row) for row in self.query(sql, params)]
 
@@ -321,17 +329,15 @@ class MssqlStore(SqlStore):
     def digest_sql(self, within: KeyRange, even: EvenCut | None) -> tuple[str, list[Any]]:
         terms = [str(MIX[0])]
         for number, column in enumerate((*self.key_columns, *self.stamp_columns), start=1):
-            value = f"{self._whole(column)} %% {DIGEST_P} * {MIX[2 * number]}"
+            value = f"{self._whole(column)} % {DIGEST_P} * {MIX[2 * number]}"
             terms.append(
-                f"COALESCE({value}, {MIX[2 * number + 1]}) %% {DIGEST_P}"
-                if column.nullable
-                else f"{value} %% {DIGEST_P}"
+                f"COALESCE({value}, {MIX[2 * number + 1]}) % {DIGEST_P}" if column.nullable else f"{value} % {DIGEST_P}"
             )
         where, params = self._where(within)
         # The mix is computed in a derived table so that it is written, and evaluated, once for each row.
-        inner = f"SELECT {self._piece(even) if even else '0'} AS piece, ({' + '.join(terms)}) %% {DIGEST_P} AS mix"
+        inner = f"SELECT {self._piece(even) if even else '0'} AS piece, ({' + '.join(terms)}) % {DIGEST_P} AS mix"
         return (
-            f"SELECT piece, COUNT_BIG(*), SUM(mix * mix %% {DIGEST_Q}), SUM(mix) "
+            f"SELECT piece, COUNT_BIG(*), SUM(mix * mix % {DIGEST_Q}), SUM(mix) "
             f"FROM ({inner} FROM {self.name} WHERE {where}) d GROUP BY piece"
         ), params
 
@@ -408,13 +414,11 @@ class MssqlStore(SqlStore):
     def write_inserts(self, rows: Sequence[Record]) -> Applied:
         text_key = any(types.base(column.type) in types.TEXTS for column in self.key_columns)
         inserted = updated = 0
-        if len(rows) >= BULK_ROWS and not text_key:
-            # DB-Library's bulk copy has no empty values: it would write them as NULL. They go the other way.
-            whole = [row for row in rows if "" not in row and b"" not in row]
-            if whole:
-                self._bulk_copy(whole)
-            inserted = len(whole)
-            rows = [row for row in rows if "" in row or b"" in row]
+        if len(rows) >= BULK_ROWS and not text_key and self._bulk.possible:
+            fit, rows = self._bulk.split(rows)
+            if fit:
+                self._bulk_copy(fit)
+            inserted = len(fit)
         for chunk in batches(rows, JSON_ROWS):
             if text_key:
                 # Keys that differ here may be equal there (case, trailing blanks): let the engine decide.
@@ -432,7 +436,7 @@ class MssqlStore(SqlStore):
         with self._translated():
             self.connection.bulk_copy(
                 self.name,
-                [(*map(_bulk, row), now) for row in rows],
+                [(*row, now) for row in rows],
                 column_ids=positions,
                 batch_size=len(rows) + 1,
                 tablock=False,
@@ -564,11 +568,6 @@ def _number(error: BaseException) -> int | None:
     return found if isinstance(found, int) else 0
 
 
-def _bound(sql: str, params: Sequence[Any]) -> tuple[Any, ...]:
-    # pymssql folds %% into % only when it has parameters to bind.
-    return (sql, tuple(params)) if params else (sql.replace("%%", "%"),)
-
-
 def _now() -> str:
     # A blank between date and time: the form with a T is refused by the bulk-copy client.
     return utc_now().strftime("%Y-%m-%d %H:%M:%S.%f")
@@ -576,7 +575,3 @@ def _now() -> str:
 
 def _rows_json(rows: Sequence[Record]) -> str:
     return json.dumps([[types.to_json(value) for value in row] for row in rows], ensure_ascii=False)
-
-
-def _bulk(value: Any) -> Any:
-    return int(value) if isinstance(value, bool) else value
