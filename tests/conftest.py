@@ -6,6 +6,8 @@ import os
 import tempfile
 from pathlib import Path
 
+import pytest
+
 _HOME = tempfile.mkdtemp(prefix="backup_sync-airflow-")
 
 os.environ["AIRFLOW_HOME"] = _HOME
@@ -14,3 +16,7 @@ os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
 os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(Path(__file__).resolve().parents[1] / "dags")
 os.environ["AIRFLOW__CORE__PLUGINS_FOLDER"] = str(Path(__file__).resolve().parents[1] / "plugins")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-tsql", action="store_true", help="store the T-SQL as it is rendered now")

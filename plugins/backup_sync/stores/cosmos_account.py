@@ -7,6 +7,7 @@ network; to the outside everything here is synchronous.
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 import random
 import time
@@ -104,13 +105,15 @@ class Connection:
     def client(self) -> CosmosClient:
         if self._client is None:
             try:
+                # The SDK finds out only when it signs the first request, and then as a bare ValueError.
+                base64.b64decode(self.account.key, validate=True)
                 self._client = CosmosClient(
                     self.account.endpoint,
                     credential=self.account.key,
                     **{"retry_throttle_backoff_max": 30, **self.account.options},
                 )
             except (ValueError, TypeError) as error:
-                # A key that is no base64 fails here, before any request; the text of the error may quote it.
+                # Its text may quote the key.
                 raise ConfigurationError(
                     f"{self.where}: login (endpoint) or password (key) is malformed ({type(error).__name__})"
                 ) from None

@@ -1,0 +1,69 @@
+"""The one exception that becomes an HTTP error answer."""
+
+from __future__ import annotations
+
+import json
+
+_CODES = {
+    400: "BadRequest",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "NotFound",
+    405: "MethodNotAllowed",
+    409: "Conflict",
+    410: "Gone",
+    412: "PreconditionFailed",
+    413: "RequestEntityTooLarge",
+    424: "FailedDependency",
+    429: "TooManyRequests",
+    449: "RetryWith",
+    500: "InternalServerError",
+    503: "ServiceUnavailable",
+}
+
+
+class CosmosError(Exception):
+    """A request that cannot be served: HTTP status, Cosmos sub-status, and one sentence of explanation."""
+
+    def __init__(self, status: int, message: str, sub_status: int | None = None, retry_after_ms: int | None = None):
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.sub_status = sub_status
+        self.retry_after_ms = retry_after_ms
+
+    def body(self, activity_id: str) -> str:
+        """The error document, in the shape in which the service sends it."""
+        detail = json.dumps({"Errors": [self.message]}, ensure_ascii=False)
+        code = _CODES.get(self.status, str(self.status))
+        text = f"Message: {detail}\r\nActivityId: {activity_id}"
+        return json.dumps({"code": code, "message": text}, ensure_ascii=False)
+
+    def headers(self) -> dict[str, str]:
+        """The headers that make the SDK choose its retry policy."""
+        headers = {}
+        if self.sub_status is not None:
+            headers["x-ms-substatus"] = str(self.sub_status)
+        if self.retry_after_ms is not None:
+            headers["x-ms-retry-after-ms"] = str(self.retry_after_ms)
+        return headers
+
+
+def bad_request(message: str, sub_status: int | None = None) -> CosmosError:
+    """400: the request itself is wrong, or asks for something this server does not do."""
+    return CosmosError(400, message, sub_status)
+
+
+def not_found(message: str = "Entity with the specified id does not exist in the system.") -> CosmosError:
+    """404: no such resource."""
+    return CosmosError(404, message, 0)
+
+
+def conflict(message: str = "Entity with the specified id already exists in the system.") -> CosmosError:
+    """409: a resource of that id is there already."""
+    return CosmosError(409, message)
+
+
+def precondition_failed() -> CosmosError:
+    """412: the etag is not the one the client expected."""
+    return CosmosError(412, "Operation cannot be performed because one of the specified precondition is not met.")

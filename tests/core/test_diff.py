@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backup_sync.core.diff import AHEAD, CHANGED, SAME, compare, diff
+
+keys = st.tuples(st.integers(0, 30))
+sides = st.dictionaries(keys, st.tuples(st.integers(0, 3)))
+
+
+@given(sides, sides, st.booleans())
+def test_every_key_of_the_source_is_counted_exactly_once(source, backup, force):
+    changes = diff(source, backup, ("higher",), force=force)
+    assert len(changes.inserts) + len(changes.updates) + changes.skipped == len(source) == changes.seen
+    assert set(changes.inserts) == set(source) - set(backup)
+    assert set(changes.deletes) == set(backup) - set(source)
+
+
+@given(sides, sides)
+def test_applying_the_changes_leaves_only_records_that_are_ahead_different(source, backup):
+    changes = diff(source, backup, ("higher",))
+    after = {key: stamp for key, stamp in backup.items() if key not in changes.deletes}
+    after |= {key: source[key] for key in (*changes.inserts, *changes.updates)}
+    assert after.keys() == source.keys()
+    assert sum(after[key] != source[key] for key in source) == changes.ahead
+
+
+@given(sides, sides)
+def test_force_updates_all_that_both_sides_hold(source, backup):
+    assert set(diff(source, backup, ("higher",), force=True).updates) == set(source) & set(backup)
+
+
+@pytest.mark.parametrize(
+    "new, old, rule, verdict",
+    [
+        (2, 1, "higher", CHANGED),
+        (1, 2, "higher", AHEAD),
+        (1, None, "higher", CHANGED),
+        (None, 1, "higher", AHEAD),
+        (b"\x02", b"\x01", "higher", CHANGED),
+        ("2024-01-02T00:00:00Z", "2024-01-01T00:00:00Z", "newer", CHANGED),
+        ("2024-01-01T00:00:00Z", "2024-01-01T00:00:00.000Z", "newer", SAME),
+        ("2024-01-01T02:00:00+02:00", "2024-01-01T00:00:00Z", "newer", SAME),
+        ("2024-01-01T00:00:00.0000002Z", "2024-01-01T00:00:00.0000001Z", "newer", CHANGED),
+        ("2024-01-01T00:00:00.5Z", "2024-01-01T00:00:00.4999999Z", "newer", CHANGED),
+        ("2024-01-01 00:00:00.1234567", "2024-01-01 00:00:00.1234566", "newer", CHANGED),
+        (1700000001, 1700000000, "newer", CHANGED),
+        ("2024-01-01T00:00:00Z", 1700000000, "newer", CHANGED),
+        ("Paid", "Pending", "different", CHANGED),
+        (None, "Pending", "different", CHANGED),
+        (True, False, "different", CHANGED),
+    ],
+)
+def test_a_rule_says_when_a_stamp_counts_as_changed(new, old, rule, verdict):
+    assert compare((new,), (old,), (rule,)) == verdict
+
+
+def test_any_rule_is_enough_and_a_change_outweighs_being_ahead():
+    assert compare((1, "b"), (2, "a"), ("higher", "different")) == CHANGED
+    assert compare((1, "a"), (2, "a"), ("higher", "different")) == AHEAD

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from backup_sync.core.pipeline import both, read_ahead
+from backup_sync.core.spool import KeySpool
+
+
+def test_both_run_at_the_same_time():
+    barrier = threading.Barrier(2, timeout=5)
+    assert both(lambda: (barrier.wait(), 1)[1], lambda: (barrier.wait(), 2)[1]) == (1, 2)
+
+
+def test_an_error_on_either_side_is_raised():
+    with pytest.raises(ZeroDivisionError):
+        both(lambda: 1, lambda: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        both(lambda: 1 // 0, lambda: 1)
+
+
+def test_reading_ahead_keeps_the_order_and_reads_no_further_than_it_may():
+    read: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(100):
+            read.append(number)
+            yield number
+
+    ahead = read_ahead(items(), depth=2)
+    assert next(ahead) == 0
+    for _ in range(100):
+        threading.Event().wait(0.001)
+    assert len(read) <= 4
+    assert list(ahead) == list(range(1, 100))
+
+
+def test_an_error_of_the_reader_reaches_the_consumer_after_what_was_read():
+    def items() -> Iterator[int]:
+        yield 1
+        raise OSError("cut")
+
+    ahead = read_ahead(items())
+    assert next(ahead) == 1
+    with pytest.raises(OSError, match="cut"):
+        next(ahead)
+
+
+def test_closing_early_stops_the_reader():
+    before = threading.active_count()
+    ahead = read_ahead(iter(range(1000)), depth=1)
+    next(ahead)
+    ahead.close()
+    assert threading.active_count() == before
+
+
+def test_spooled_keys_come_back_as_they_were_and_in_order():
+    spool = KeySpool()
+    keys = [(1, "a"), (2**62, "ü'"), (-5, b"\x00")]
+    spool.extend(keys[:2])
+    spool.extend([])
+    spool.extend(keys[2:])
+    assert len(spool) == 3
+    assert [key for batch in spool.batches(2) for key in batch] == keys
+    spool.close()
+
+
+def test_an_empty_spool_has_no_batches():
+    spool = KeySpool()
+    assert (len(spool), list(spool.batches(10))) == (0, [])
+    spool.close()

@@ -1,0 +1,104 @@
+-- customers: create table, 0 bound
+CREATE TABLE [app].[Customers] ([Id] int NOT NULL, [Email] nvarchar(256) COLLATE SQL_Latin1_General_CP1_CI_AS NOT NULL, [Balance] decimal(18,2) NULL, [Photo] varbinary(max) NULL, [CreatedAt] datetime2(7) NOT NULL, [Version] int NOT NULL, [SyncedAt] DATETIME2(7) NOT NULL, PRIMARY KEY ([Id]));
+
+-- customers: create history, 0 bound
+CREATE TABLE [app].[SyncHistory] ([SyncId] UNIQUEIDENTIFIER NOT NULL PRIMARY KEY, [SyncedAt] DATETIME2(7) NOT NULL, [InsertedCount] BIGINT NOT NULL, [UpdatedCount] BIGINT NOT NULL, [DeletedCount] BIGINT NOT NULL, [Success] BIT NOT NULL, [ErrorMessage] NVARCHAR(MAX) NULL, [SkippedCount] BIGINT NOT NULL, [WithheldCount] BIGINT NOT NULL, [RejectedCount] BIGINT NOT NULL, [AheadCount] BIGINT NOT NULL, [StartedAt] DATETIME2(7) NOT NULL, [CompletedAt] DATETIME2(7) NULL, [Attempt] BIGINT NOT NULL, [RunId] NVARCHAR(MAX) NOT NULL, [ServiceName] NVARCHAR(MAX) NOT NULL);
+
+-- customers: digest, 2 bound
+SELECT piece, COUNT_BIG(*), SUM(mix * mix % 2147483629), SUM(mix) FROM (SELECT (CASE WHEN [Id] < 1 THEN 0 WHEN [Id] >= 257 THEN 2 ELSE (CONVERT(BIGINT, [Id]) - 1) / 128 END) AS piece, (N + CONVERT(BIGINT, [Id]) % 2147483647 * N % 2147483647 + CONVERT(BIGINT, [Version]) % 2147483647 * N % 2147483647) % 2147483647 AS mix FROM [app].[Customers] WHERE 1 = 1 AND (([Id] > %s)) AND (([Id] <= %s))) d GROUP BY piece;
+
+-- customers: stamps, 2 bound
+SELECT [Id], [Version] FROM [app].[Customers] WHERE 1 = 1 AND (([Id] > %s)) AND (([Id] <= %s));
+
+-- customers: read, 2 bound
+SELECT [Id], [Email], CONVERT(VARCHAR(45), [Balance]), [Photo], CONVERT(VARCHAR(34), [CreatedAt], 121), [Version] FROM [app].[Customers] WHERE 1 = 1 AND (([Id] > %s)) AND (([Id] <= %s));
+
+-- customers: read keys, 1 bound
+SELECT t.[Id], t.[Email], CONVERT(VARCHAR(45), t.[Balance]), t.[Photo], CONVERT(VARCHAR(34), t.[CreatedAt], 121), t.[Version] FROM (SELECT i, k0 AS k0 FROM OPENJSON(%s) WITH (i int '$[0]', k0 int '$[1]')) p JOIN [app].[Customers] t ON t.[Id] = p.k0;
+
+-- customers: present, 1 bound
+SELECT p.i FROM (SELECT i, k0 AS k0 FROM OPENJSON(%s) WITH (i int '$[0]', k0 int '$[1]')) p WHERE EXISTS (SELECT 1 FROM [app].[Customers] t WHERE t.[Id] = p.k0);
+
+-- customers: insert, 2 bound
+INSERT INTO [app].[Customers] ([Id], [Email], [Balance], [Photo], [CreatedAt], [Version], [SyncedAt]) SELECT [Id], [Email], [Balance], [Photo], [CreatedAt], [Version], CONVERT(DATETIME2(7), %s) FROM (SELECT c0 AS [Id], c1 COLLATE SQL_Latin1_General_CP1_CI_AS AS [Email], CONVERT(decimal(18,2), c2) AS [Balance], CONVERT(varbinary(max), c3, 2) AS [Photo], CONVERT(datetime2(7), c4, 121) AS [CreatedAt], c5 AS [Version] FROM OPENJSON(%s) WITH (c0 int '$[0]', c1 nvarchar(256) '$[1]', c2 varchar(45) '$[2]', c3 varchar(max) '$[3]', c4 varchar(34) '$[4]', c5 int '$[5]')) s WHERE NOT EXISTS (SELECT 1 FROM [app].[Customers] t WHERE t.[Id] = s.[Id]);
+
+-- customers: update, 2 bound
+UPDATE t SET [Id] = s.[Id], [Email] = s.[Email], [Balance] = s.[Balance], [Photo] = s.[Photo], [CreatedAt] = s.[CreatedAt], [Version] = s.[Version], [SyncedAt] = CONVERT(DATETIME2(7), %s) FROM [app].[Customers] t JOIN (SELECT c0 AS [Id], c1 COLLATE SQL_Latin1_General_CP1_CI_AS AS [Email], CONVERT(decimal(18,2), c2) AS [Balance], CONVERT(varbinary(max), c3, 2) AS [Photo], CONVERT(datetime2(7), c4, 121) AS [CreatedAt], c5 AS [Version] FROM OPENJSON(%s) WITH (c0 int '$[0]', c1 nvarchar(256) '$[1]', c2 varchar(45) '$[2]', c3 varchar(max) '$[3]', c4 varchar(34) '$[4]', c5 int '$[5]')) s ON t.[Id] = s.[Id];
+
+-- customers: delete, 1 bound
+DELETE t FROM [app].[Customers] t JOIN (SELECT i, k0 AS k0 FROM OPENJSON(%s) WITH (i int '$[0]', k0 int '$[1]')) p ON t.[Id] = p.k0;
+
+-- customers: boundaries, 2 bound
+SELECT [Id] FROM (SELECT [Id], ROW_NUMBER() OVER (ORDER BY [Id]) AS n FROM [app].[Customers] WHERE 1 = 1 AND (([Id] > %s)) AND (([Id] <= %s))) k WHERE n % 1000 = 0 ORDER BY n;
+
+-- customers: count, 4 bound
+UPDATE [app].[SyncHistory] SET InsertedCount = InsertedCount + %s, UpdatedCount = UpdatedCount + %s, DeletedCount = DeletedCount + %s WHERE SyncId = CONVERT(UNIQUEIDENTIFIER, %s);
+
+-- customers: save history, 16 bound
+UPDATE [app].[SyncHistory] SET [SyncedAt] = CONVERT(DATETIME2(7), %s), [InsertedCount] = CONVERT(BIGINT, %s), [UpdatedCount] = CONVERT(BIGINT, %s), [DeletedCount] = CONVERT(BIGINT, %s), [Success] = CONVERT(BIT, %s), [ErrorMessage] = CONVERT(NVARCHAR(MAX), %s), [SkippedCount] = CONVERT(BIGINT, %s), [WithheldCount] = CONVERT(BIGINT, %s), [RejectedCount] = CONVERT(BIGINT, %s), [AheadCount] = CONVERT(BIGINT, %s), [StartedAt] = CONVERT(DATETIME2(7), %s), [CompletedAt] = CONVERT(DATETIME2(7), %s), [Attempt] = CONVERT(BIGINT, %s), [RunId] = CONVERT(NVARCHAR(MAX), %s), [ServiceName] = CONVERT(NVARCHAR(MAX), %s) WHERE SyncId = CONVERT(UNIQUEIDENTIFIER, %s);
+
+-- customers: save history (2), 16 bound
+INSERT INTO [app].[SyncHistory] ([SyncId], [SyncedAt], [InsertedCount], [UpdatedCount], [DeletedCount], [Success], [ErrorMessage], [SkippedCount], [WithheldCount], [RejectedCount], [AheadCount], [StartedAt], [CompletedAt], [Attempt], [RunId], [ServiceName]) VALUES (CONVERT(UNIQUEIDENTIFIER, %s), CONVERT(DATETIME2(7), %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(BIT, %s), CONVERT(NVARCHAR(MAX), %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(DATETIME2(7), %s), CONVERT(DATETIME2(7), %s), CONVERT(BIGINT, %s), CONVERT(NVARCHAR(MAX), %s), CONVERT(NVARCHAR(MAX), %s));
+
+-- customers: find history, 1 bound
+SELECT  CONVERT(CHAR(36), [SyncId]), [SyncedAt], [InsertedCount], [UpdatedCount], [DeletedCount], [Success], [ErrorMessage], [SkippedCount], [WithheldCount], [RejectedCount], [AheadCount], [StartedAt], [CompletedAt], [Attempt], [RunId], [ServiceName] FROM [app].[SyncHistory] WHERE SyncId = CONVERT(UNIQUEIDENTIFIER, %s);
+
+-- customers: newest history, 1 bound
+SELECT TOP (5) CONVERT(CHAR(36), [SyncId]), [SyncedAt], [InsertedCount], [UpdatedCount], [DeletedCount], [Success], [ErrorMessage], [SkippedCount], [WithheldCount], [RejectedCount], [AheadCount], [StartedAt], [CompletedAt], [Attempt], [RunId], [ServiceName] FROM [app].[SyncHistory] WHERE ServiceName = %s ORDER BY StartedAt DESC;
+
+-- customers: bounds, 0 bound
+SELECT MIN([Id]), MAX([Id]) FROM [app].[Customers] WHERE 1 = 1;
+
+-- customers: stamps of pieces, 1 bound
+SELECT [Id], [Version] FROM [app].[Customers] WHERE 1 = 1 AND (CASE WHEN [Id] < 1 THEN 0 WHEN [Id] >= 257 THEN 2 ELSE (CONVERT(BIGINT, [Id]) - 1) / 128 END) IN (SELECT CONVERT(INT, [value]) FROM OPENJSON(%s));
+
+-- lines: create table, 0 bound
+CREATE TABLE [app].[Lines] ([Tenant] uniqueidentifier NOT NULL, [Code] varchar(20) NOT NULL, [Version] binary(8) NULL, [SyncedAt] DATETIME2(7) NOT NULL, PRIMARY KEY ([Tenant], [Code]));
+
+-- lines: create history, 0 bound
+CREATE TABLE [app].[SyncHistory] ([SyncId] UNIQUEIDENTIFIER NOT NULL PRIMARY KEY, [SyncedAt] DATETIME2(7) NOT NULL, [InsertedCount] BIGINT NOT NULL, [UpdatedCount] BIGINT NOT NULL, [DeletedCount] BIGINT NOT NULL, [Success] BIT NOT NULL, [ErrorMessage] NVARCHAR(MAX) NULL, [SkippedCount] BIGINT NOT NULL, [WithheldCount] BIGINT NOT NULL, [RejectedCount] BIGINT NOT NULL, [AheadCount] BIGINT NOT NULL, [StartedAt] DATETIME2(7) NOT NULL, [CompletedAt] DATETIME2(7) NULL, [Attempt] BIGINT NOT NULL, [RunId] NVARCHAR(MAX) NOT NULL, [ServiceName] NVARCHAR(MAX) NOT NULL);
+
+-- lines: digest, 6 bound
+SELECT piece, COUNT_BIG(*), SUM(mix * mix % 2147483629), SUM(mix) FROM (SELECT 0 AS piece, (N + CONVERT(BIGINT, CONVERT(BINARY(8), HASHBYTES('MD5', CONVERT(NVARCHAR(MAX), CONVERT(CHAR(36), [Tenant]))))) % 2147483647 * N % 2147483647 + CONVERT(BIGINT, CONVERT(BINARY(8), HASHBYTES('MD5', CONVERT(NVARCHAR(MAX), [Code])))) % 2147483647 * N % 2147483647 + COALESCE(CONVERT(BIGINT, CONVERT(BINARY(8), HASHBYTES('MD5', [Version]))) % 2147483647 * N, N) % 2147483647) % 2147483647 AS mix FROM [app].[Lines] WHERE 1 = 1 AND (([Tenant] > CONVERT(uniqueidentifier, %s)) OR ([Tenant] = CONVERT(uniqueidentifier, %s) AND [Code] > CONVERT(varchar(20), %s))) AND (([Tenant] < CONVERT(uniqueidentifier, %s)) OR ([Tenant] = CONVERT(uniqueidentifier, %s) AND [Code] <= CONVERT(varchar(20), %s)))) d GROUP BY piece;
+
+-- lines: stamps, 6 bound
+SELECT CONVERT(CHAR(36), [Tenant]), [Code], [Version] FROM [app].[Lines] WHERE 1 = 1 AND (([Tenant] > CONVERT(uniqueidentifier, %s)) OR ([Tenant] = CONVERT(uniqueidentifier, %s) AND [Code] > CONVERT(varchar(20), %s))) AND (([Tenant] < CONVERT(uniqueidentifier, %s)) OR ([Tenant] = CONVERT(uniqueidentifier, %s) AND [Code] <= CONVERT(varchar(20), %s)));
+
+-- lines: read, 6 bound
+SELECT CONVERT(CHAR(36), [Tenant]), [Code], [Version] FROM [app].[Lines] WHERE 1 = 1 AND (([Tenant] > CONVERT(uniqueidentifier, %s)) OR ([Tenant] = CONVERT(uniqueidentifier, %s) AND [Code] > CONVERT(varchar(20), %s))) AND (([Tenant] < CONVERT(uniqueidentifier, %s)) OR ([Tenant] = CONVERT(uniqueidentifier, %s) AND [Code] <= CONVERT(varchar(20), %s)));
+
+-- lines: read keys, 1 bound
+SELECT CONVERT(CHAR(36), t.[Tenant]), t.[Code], t.[Version] FROM (SELECT i, CONVERT(uniqueidentifier, k0) AS k0, k1 AS k1 FROM OPENJSON(%s) WITH (i int '$[0]', k0 char(36) '$[1]', k1 varchar(20) '$[2]')) p JOIN [app].[Lines] t ON t.[Tenant] = p.k0 AND t.[Code] = p.k1;
+
+-- lines: present, 1 bound
+SELECT p.i FROM (SELECT i, CONVERT(uniqueidentifier, k0) AS k0, k1 AS k1 FROM OPENJSON(%s) WITH (i int '$[0]', k0 char(36) '$[1]', k1 varchar(20) '$[2]')) p WHERE EXISTS (SELECT 1 FROM [app].[Lines] t WHERE t.[Tenant] = p.k0 AND t.[Code] = p.k1);
+
+-- lines: insert, 2 bound
+UPDATE t SET [Tenant] = s.[Tenant], [Code] = s.[Code], [Version] = s.[Version], [SyncedAt] = CONVERT(DATETIME2(7), %s) FROM [app].[Lines] t JOIN (SELECT CONVERT(uniqueidentifier, c0) AS [Tenant], c1 AS [Code], CONVERT(binary(8), c2, 2) AS [Version] FROM OPENJSON(%s) WITH (c0 char(36) '$[0]', c1 varchar(20) '$[1]', c2 varchar(max) '$[2]')) s ON t.[Tenant] = s.[Tenant] AND t.[Code] = s.[Code];
+
+-- lines: insert (2), 2 bound
+INSERT INTO [app].[Lines] ([Tenant], [Code], [Version], [SyncedAt]) SELECT [Tenant], [Code], [Version], CONVERT(DATETIME2(7), %s) FROM (SELECT CONVERT(uniqueidentifier, c0) AS [Tenant], c1 AS [Code], CONVERT(binary(8), c2, 2) AS [Version] FROM OPENJSON(%s) WITH (c0 char(36) '$[0]', c1 varchar(20) '$[1]', c2 varchar(max) '$[2]')) s WHERE NOT EXISTS (SELECT 1 FROM [app].[Lines] t WHERE t.[Tenant] = s.[Tenant] AND t.[Code] = s.[Code]);
+
+-- lines: update, 2 bound
+UPDATE t SET [Tenant] = s.[Tenant], [Code] = s.[Code], [Version] = s.[Version], [SyncedAt] = CONVERT(DATETIME2(7), %s) FROM [app].[Lines] t JOIN (SELECT CONVERT(uniqueidentifier, c0) AS [Tenant], c1 AS [Code], CONVERT(binary(8), c2, 2) AS [Version] FROM OPENJSON(%s) WITH (c0 char(36) '$[0]', c1 varchar(20) '$[1]', c2 varchar(max) '$[2]')) s ON t.[Tenant] = s.[Tenant] AND t.[Code] = s.[Code];
+
+-- lines: delete, 1 bound
+DELETE t FROM [app].[Lines] t JOIN (SELECT i, CONVERT(uniqueidentifier, k0) AS k0, k1 AS k1 FROM OPENJSON(%s) WITH (i int '$[0]', k0 char(36) '$[1]', k1 varchar(20) '$[2]')) p ON t.[Tenant] = p.k0 AND t.[Code] = p.k1;
+
+-- lines: boundaries, 6 bound
+SELECT CONVERT(CHAR(36), [Tenant]), [Code] FROM (SELECT [Tenant], [Code], ROW_NUMBER() OVER (ORDER BY [Tenant], [Code]) AS n FROM [app].[Lines] WHERE 1 = 1 AND (([Tenant] > CONVERT(uniqueidentifier, %s)) OR ([Tenant] = CONVERT(uniqueidentifier, %s) AND [Code] > CONVERT(varchar(20), %s))) AND (([Tenant] < CONVERT(uniqueidentifier, %s)) OR ([Tenant] = CONVERT(uniqueidentifier, %s) AND [Code] <= CONVERT(varchar(20), %s)))) k WHERE n % 1000 = 0 ORDER BY n;
+
+-- lines: count, 4 bound
+UPDATE [app].[SyncHistory] SET InsertedCount = InsertedCount + %s, UpdatedCount = UpdatedCount + %s, DeletedCount = DeletedCount + %s WHERE SyncId = CONVERT(UNIQUEIDENTIFIER, %s);
+
+-- lines: save history, 16 bound
+UPDATE [app].[SyncHistory] SET [SyncedAt] = CONVERT(DATETIME2(7), %s), [InsertedCount] = CONVERT(BIGINT, %s), [UpdatedCount] = CONVERT(BIGINT, %s), [DeletedCount] = CONVERT(BIGINT, %s), [Success] = CONVERT(BIT, %s), [ErrorMessage] = CONVERT(NVARCHAR(MAX), %s), [SkippedCount] = CONVERT(BIGINT, %s), [WithheldCount] = CONVERT(BIGINT, %s), [RejectedCount] = CONVERT(BIGINT, %s), [AheadCount] = CONVERT(BIGINT, %s), [StartedAt] = CONVERT(DATETIME2(7), %s), [CompletedAt] = CONVERT(DATETIME2(7), %s), [Attempt] = CONVERT(BIGINT, %s), [RunId] = CONVERT(NVARCHAR(MAX), %s), [ServiceName] = CONVERT(NVARCHAR(MAX), %s) WHERE SyncId = CONVERT(UNIQUEIDENTIFIER, %s);
+
+-- lines: save history (2), 16 bound
+INSERT INTO [app].[SyncHistory] ([SyncId], [SyncedAt], [InsertedCount], [UpdatedCount], [DeletedCount], [Success], [ErrorMessage], [SkippedCount], [WithheldCount], [RejectedCount], [AheadCount], [StartedAt], [CompletedAt], [Attempt], [RunId], [ServiceName]) VALUES (CONVERT(UNIQUEIDENTIFIER, %s), CONVERT(DATETIME2(7), %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(BIT, %s), CONVERT(NVARCHAR(MAX), %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(DATETIME2(7), %s), CONVERT(DATETIME2(7), %s), CONVERT(BIGINT, %s), CONVERT(NVARCHAR(MAX), %s), CONVERT(NVARCHAR(MAX), %s));
+
+-- lines: find history, 1 bound
+SELECT  CONVERT(CHAR(36), [SyncId]), [SyncedAt], [InsertedCount], [UpdatedCount], [DeletedCount], [Success], [ErrorMessage], [SkippedCount], [WithheldCount], [RejectedCount], [AheadCount], [StartedAt], [CompletedAt], [Attempt], [RunId], [ServiceName] FROM [app].[SyncHistory] WHERE SyncId = CONVERT(UNIQUEIDENTIFIER, %s);
+
+-- lines: newest history, 1 bound
+SELECT TOP (5) CONVERT(CHAR(36), [SyncId]), [SyncedAt], [InsertedCount], [UpdatedCount], [DeletedCount], [Success], [ErrorMessage], [SkippedCount], [WithheldCount], [RejectedCount], [AheadCount], [StartedAt], [CompletedAt], [Attempt], [RunId], [ServiceName] FROM [app].[SyncHistory] WHERE ServiceName = %s ORDER BY StartedAt DESC;

@@ -1,0 +1,210 @@
+"""The T-SQL as it is sent: against stored expectations, and read by a T-SQL parser.
+
+A server runs it in tests/conformance where one is named; this is what is checked everywhere.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlglot
+
+from backup_sync.core.errors import ConfigurationError, FatalError, RetriableError
+from backup_sync.core.result import SyncResult, sync_id
+from backup_sync.service import parse_service
+from backup_sync.stores import mssql_types as types
+from backup_sync.stores.base import Applied
+from backup_sync.stores.mssql import MssqlStore, quote
+from backup_sync.stores.mssql_bulk import BulkRows
+from backup_sync.stores.mssql_errors import translate
+from backup_sync.stores.ranges import EvenCut, KeyRange
+from backup_sync.stores.sql import Column, TableShape
+
+EXPECTED = Path(__file__).with_name("expected_tsql.sql")
+
+CUSTOMERS = TableShape(
+    (
+        Column("Id", "int", False),
+        Column("Email", "nvarchar(256)", False, "SQL_Latin1_General_CP1_CI_AS"),
+        Column("Balance", "decimal(18,2)"),
+        Column("Photo", "varbinary(max)"),
+        Column("CreatedAt", "datetime2(7)", False),
+        Column("Version", "int", False),
+    ),
+    ("Id",),
+)
+LINES = TableShape(
+    (Column("Tenant", "uniqueidentifier", False), Column("Code", "varchar(20)", False), Column("Version", "binary(8)")),
+    ("Tenant", "Code"),
+)
+
+
+class Recorder(MssqlStore):
+    """Keeps what would be sent, and answers as an empty server does."""
+
+    def __init__(self, shape: TableShape, table: str) -> None:
+        entry = {"source": "s", "backup": "b", "table": table, "changed": {"Version": "higher"}}
+        super().__init__(parse_service("thing", entry, where="test"), lambda _: None, "b", "Backup]Db")
+        self.sent: list[tuple[str, Any]] = []
+        self.own = shape
+        self.open(shape)
+        self.run = SyncResult(sync_id("d", "r", "thing"), "thing", run_id="r")
+        self.sent.clear()
+
+    def catalog(self) -> TableShape:
+        return self.own
+
+    def query(self, sql: str, params: Any = (), size: int = 0) -> Iterator[tuple[Any, ...]]:
+        self.sent.append((sql, list(params)))
+        return iter([(1, 2)] if "MIN(" in sql or "APPLOCK" in sql.upper() else [])
+
+    def run_sql(self, sql: str, params: Any = ()) -> int:
+        self.sent.append((sql, list(params)))
+        return 0
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        yield
+
+
+def statements() -> dict[str, tuple[str, Any]]:
+    """Every statement by name, for a table with a plain key and for one with a composite key."""
+    found: dict[str, tuple[str, Any]] = {}
+    for name, shape in (("customers", CUSTOMERS), ("lines", LINES)):
+        store = Recorder(shape, f"app.{name.capitalize()}")
+        single = len(shape.key) == 1
+        key: tuple[Any, ...] = (5,) if single else ("6F9619FF-8B86-D011-B42D-00C04FC964FF", "a'b")
+        within = KeyRange(key, key)
+        even = EvenCut(KeyRange(), 1, 128, 3) if single else None
+        row = (5, "e", "1.50", b"\x01", "2024-01-01 00:00:00.0000000", 2) if single else (*key, b"\x00" * 8)
+        calls = {
+            "create table": lambda store=store, shape=shape: store.run_sql(store.create_table_sql(shape)),
+            "create history": lambda store=store: store.run_sql(store.create_history_sql()),
+            "digest": lambda store=store, within=within, even=even: list(store.digest_rows(within, even)),
+            "stamps": lambda store=store, within=within: list(store.stamps(within)),
+            "read": lambda store=store, within=within: list(store.read(within)),
+            "read keys": lambda store=store, key=key: list(store.read_keys([key])),
+            "present": lambda store=store, key=key: store.present([key]),
+            "insert": lambda store=store, row=row: store.write_inserts([row]),
+            "update": lambda store=store, row=row: store.write_updates([row]),
+            "delete": lambda store=store, key=key: store.write_deletes([key]),
+            "boundaries": lambda store=store, within=within: store.boundaries(within, 1000),
+            "count": lambda store=store: store.count_in_history(Applied(1, 2, 3)),
+            "save history": lambda store=store: store.save_history(store.run),
+            "find history": lambda store=store: store.find_history(store.run.sync_id),
+            "newest history": lambda store=store: store.history(5),
+        }
+        if even is not None:
+            gaps = even.select([0, 2])
+            calls["bounds"] = lambda store=store: store.bounds(KeyRange())
+            calls["stamps of pieces"] = lambda store=store, gaps=gaps: list(store.stamps(gaps))
+        for what, call in calls.items():
+            store.sent.clear()
+            call()
+            for number, sent in enumerate(store.sent):
+                found[f"{name}: {what}" + (f" ({number + 1})" if number else "")] = sent
+    return found
+
+
+def rendered() -> str:
+    out = []
+    for name, (sql, params) in statements().items():
+        steady = re.sub(r"\b(?!2147483)\d{7,10}\b", "N", sql)  # the digest's numbers are drawn anew by each process
+        out.append(f"-- {name}, {len(params)} bound\n{steady};\n")
+    return "\n".join(out)
+
+
+def test_the_statements_are_the_stored_ones(request):
+    if request.config.getoption("--update-tsql"):
+        EXPECTED.write_text(rendered(), encoding="utf-8")
+    assert rendered() == EXPECTED.read_text(encoding="utf-8"), "run pytest --update-tsql and read the difference"
+
+
+@pytest.mark.parametrize("name", list(statements()))
+def test_every_statement_is_tsql_to_a_parser(name):
+    sql, params = statements()[name]
+    assert len(re.findall("%[sd]", sql)) == len(params)
+    parsed = sqlglot.parse(sql.replace("%s", "N'x'"), dialect="tsql", error_level=sqlglot.ErrorLevel.RAISE)
+    assert len(parsed) == 1
+    assert parsed[0] is not None
+
+
+def test_no_value_is_ever_part_of_a_statement():
+    for sql, _ in statements().values():
+        assert "a'b" not in sql
+        assert "6F9619FF" not in sql
+
+
+def test_identifiers_are_quoted_and_those_that_the_driver_would_misread_are_refused():
+    assert quote("a]b") == "[a]]b]"
+    with pytest.raises(ConfigurationError, match="cannot pass on"):
+        quote("100%sure")
+
+
+@pytest.mark.parametrize(
+    "row, declared",
+    [
+        ({"DATA_TYPE": "nvarchar", "CHARACTER_MAXIMUM_LENGTH": 100}, "nvarchar(100)"),
+        ({"DATA_TYPE": "nvarchar", "CHARACTER_MAXIMUM_LENGTH": -1}, "nvarchar(max)"),
+        ({"DATA_TYPE": "varbinary", "CHARACTER_MAXIMUM_LENGTH": -1}, "varbinary(max)"),
+        ({"DATA_TYPE": "ntext", "CHARACTER_MAXIMUM_LENGTH": 1073741823}, "nvarchar(max)"),
+        ({"DATA_TYPE": "timestamp"}, "binary(8)"),
+        ({"DATA_TYPE": "decimal", "NUMERIC_PRECISION": 38, "NUMERIC_SCALE": 10}, "decimal(38,10)"),
+        ({"DATA_TYPE": "datetime2", "DATETIME_PRECISION": 7}, "datetime2(7)"),
+        ({"DATA_TYPE": "time", "DATETIME_PRECISION": 0}, "time(0)"),
+        ({"DATA_TYPE": "money"}, "money"),
+    ],
+)
+def test_a_type_is_declared_as_in_the_catalog(row, declared):
+    assert types.declared(row) == declared
+
+
+def test_rows_that_a_bulk_copy_would_change_are_kept_from_it():
+    shape = TableShape(
+        tuple(
+            Column(str(number), type_)
+            for number, type_ in enumerate(["int", "nvarchar(9)", "varchar(9)", "datetime2(7)", "varbinary(9)"])
+        ),
+        ("0",),
+    )
+    good = (1, "żó", "abc", "2024-01-01 00:00:00", b"\x00")
+    bad = [
+        (1, "", "abc", None, None),
+        (1, "blank ", "abc", None, None),
+        (1, "nul\0", "abc", None, None),
+        (1, "x", "café", None, None),
+        (1, "x", "", None, None),
+        (1, "x", "x ", None, None),
+        (1, "x", "x", "0099-01-01 00:00:00", None),
+        (1, "x", "x", None, b""),
+    ]
+    rows = BulkRows(shape)
+    assert rows.possible
+    assert rows.split([good, *bad, (None,) * 5]) == ([good, (None,) * 5], bad)
+    assert not BulkRows(TableShape((Column("a", "datetimeoffset(7)"),), ("a",))).possible
+
+
+@pytest.mark.parametrize(
+    "number, kind",
+    [
+        (1205, RetriableError),
+        (1222, RetriableError),
+        (9002, RetriableError),
+        (20009, RetriableError),
+        (18456, ConfigurationError),
+        (229, ConfigurationError),
+        (2627, FatalError),
+        (99999, FatalError),
+    ],
+)
+def test_an_error_number_says_what_should_happen_next_and_never_quotes_a_row(number, kind):
+    error = Exception(number, b"The duplicate key value is (secret@example.com).")
+    found = translate("customer_backup", number, error)
+    assert type(found) is kind
+    assert "customer_backup" in str(found)
+    assert "secret" not in str(found)

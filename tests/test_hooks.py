@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backup_sync.core.errors import ConfigurationError
+from backup_sync.hooks import open_store, open_stores
+from backup_sync.service import Service, parse_service
+
+TABLE = {"source": "src", "backup": "bak", "table": "app.Things", "changed": {"Version": "higher"}}
+CONTAINER = {"source": "src", "backup": "bak", "container": "things", "changed": {"v": "newer"}}
+KEY = "c2VjcmV0LWtleS1vZi10aGUtYWNjb3VudA=="
+
+
+def service(entry: dict[str, Any] = TABLE) -> Service:
+    return parse_service("thing", entry, where="test")
+
+
+def connect(monkeypatch: pytest.MonkeyPatch, name: str, value: dict[str, Any] | str) -> None:
+    monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", value if isinstance(value, str) else json.dumps(value))
+
+
+def cosmos(**changes: Any) -> dict[str, Any]:
+    extra = {"database_name": "db", "collection_name": "coll"}
+    return {"conn_type": "azure_cosmos", "login": "http://localhost:1/", "password": KEY, "extra": extra, **changes}
+
+
+def test_the_type_of_the_connection_picks_the_store(monkeypatch, tmp_path):
+    connect(monkeypatch, "src", {"conn_type": "sqlite", "host": str(tmp_path / "a.sqlite")})
+    connect(
+        monkeypatch,
+        "bak",
+        {"conn_type": "mssql", "host": "h", "port": 1433, "login": "u", "password": "p", "schema": "Db"},
+    )
+    source, backup = open_stores(service())
+    assert (source.kind, backup.kind) == ("sqlite", "mssql")
+    connect(monkeypatch, "src", cosmos())
+    assert open_store(service(CONTAINER), "src").kind == "azure_cosmos"
+
+
+def test_the_container_is_the_connections_own_or_else_the_services(monkeypatch):
+    connect(monkeypatch, "src", cosmos())
+    assert open_store(service(CONTAINER), "src").account.container == "coll"
+    connect(monkeypatch, "src", cosmos(extra={"database_name": "db"}))
+    assert open_store(service(CONTAINER), "src").account.container == "things"
+
+
+def test_client_settings_in_the_extra_reach_the_client_and_others_do_not(monkeypatch):
+    connect(monkeypatch, "src", cosmos(extra={"database_name": "db", "connection_verify": False, "odd": 1}))
+    assert open_store(service(CONTAINER), "src").account.options == {"connection_verify": False}
+
+
+@pytest.mark.parametrize(
+    "entry, connection, message",
+    [
+        (
+            TABLE,
+            None,
+            r"connection src of service thing does not exist; create it in Airflow .* or set AIRFLOW_CONN_SRC",
+        ),
+        (TABLE, {"conn_type": "postgres"}, r"connection src is of type 'postgres'; service thing needs one of mssql"),
+        (TABLE, cosmos(), r"of type azure_cosmos, so service thing has to name a 'container'"),
+        (CONTAINER, {"conn_type": "sqlite", "host": "x"}, r"of type sqlite, so service thing has to name a 'table'"),
+        (TABLE, {"conn_type": "sqlite"}, r"connection src names no file; set its 'host'"),
+        (TABLE, {"conn_type": "mssql", "host": "h", "port": 1}, r"connection src names no database; set its 'schema'"),
+        (TABLE, {"conn_type": "mssql", "host": "h", "schema": "d"}, r"connection src lacks host or port"),
+        (CONTAINER, cosmos(login="", extra={}), r"lacks login \(the account's endpoint\) and database_name in extra"),
+    ],
+)
+def test_what_a_connection_lacks_is_named(monkeypatch, entry, connection, message):
+    if connection is not None:
+        connect(monkeypatch, "src", connection)
+    with pytest.raises(ConfigurationError, match=message):
+        open_store(service(entry), "src")
+
+
+def test_a_connection_that_cannot_be_read_is_named_and_not_quoted(monkeypatch):
+    connect(monkeypatch, "src", '{"conn_type": "sqlite", "password": "hunter2", "host')
+    with pytest.raises(ConfigurationError) as caught:
+        open_store(service(), "src")
+    assert "src" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_missing_source_file_is_an_error_and_is_not_created(monkeypatch, tmp_path: Path):
+    path = tmp_path / "nothing.sqlite"
+    connect(monkeypatch, "src", {"conn_type": "sqlite", "host": str(path)})
+    with closing(open_store(service(), "src")) as store, pytest.raises(ConfigurationError, match="SQLITE_CANTOPEN"):
+        store.describe()
+    assert not path.exists()
+
+
+def test_a_backup_file_is_created_when_it_is_missing(monkeypatch, tmp_path: Path):
+    source, backup = tmp_path / "a.sqlite", tmp_path / "b.sqlite"
+    with closing(sqlite3.connect(source)) as db:
+        db.execute("CREATE TABLE Things (Id INTEGER PRIMARY KEY, Version INTEGER NOT NULL)")
+    connect(monkeypatch, "src", {"conn_type": "sqlite", "host": str(source)})
+    connect(monkeypatch, "bak", {"conn_type": "sqlite", "host": str(backup)})
+    first, second = open_stores(service())
+    with closing(first), closing(second):
+        second.create(first.describe())
+    assert backup.exists()
+
+
+def test_a_secret_does_not_show_when_a_store_is_printed(monkeypatch):
+    connect(monkeypatch, "src", cosmos())
+    store = open_store(service(CONTAINER), "src")
+    assert KEY not in repr(store)
+    assert KEY not in repr(store.account)
+
+
+def test_a_malformed_endpoint_or_key_is_a_configuration_error_without_the_key(monkeypatch):
+    connect(monkeypatch, "src", cosmos(password="not base64 at all!"))
+    with closing(open_store(service(CONTAINER), "src")) as store, pytest.raises(ConfigurationError) as caught:
+        store.describe()
+    assert "not base64" not in str(caught.value)
