@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 from local.environment import ROOT, Places, airflow_environment, apply, connections, cosmos_servers
@@ -27,16 +29,20 @@ def main() -> None:
     shutil.rmtree(places.order_source.parent, ignore_errors=True)
     apply(airflow_environment(places))
     prepare_airflow(places)
+    log = places.base / "demo.log"
+    log.write_bytes(b"")
     say("Starting two embedded Cosmos servers")
     with cosmos_servers(places) as (source, backup):
         apply(connections(places, source.endpoint, backup.endpoint, source.key))
-        rows = scenarios()
+        rows = scenarios(log)
     print_table(rows)
+    print_summary(log)
     print(
         f"\nWhere to look:\n"
         f"  customer   {shorten(places.customer_source)} → {shorten(places.customer_backup)} (tables Customers, SyncHistory)\n"
         f"  order      {shorten(places.order_source)} → {shorten(places.order_backup)} (served by: make cosmos)\n"
         f"  in Airflow make ui\n"
+        f"  full log   {shorten(log)}\n"
         f"\nDone in {time.monotonic() - begun:.0f} s."
     )
     if any(row["State"] != "success" or row["Got"] != row["Expected"] for row in rows):
@@ -56,7 +62,7 @@ def prepare_airflow(places: Places) -> None:
         sys.exit(f"airflow db migrate failed; see {log}")
 
 
-def scenarios() -> list[dict[str, Any]]:
+def scenarios(log: Path) -> list[dict[str, Any]]:
     """Run the DAG four times and say what each run reported."""
     from local.seed import Customers, Orders
 
@@ -86,27 +92,44 @@ def scenarios() -> list[dict[str, Any]]:
     for name, prepare, conf, expected in steps:
         prepare()
         say(f"Running the DAG backup_sync: {name}")
-        rows += run_dag(name, conf, expected)
+        rows += run_dag(name, conf, expected, log)
     return rows
 
 
-def run_dag(name: str, conf: dict[str, Any], expected: tuple[int, int, int, int]) -> list[dict[str, Any]]:
-    from airflow.dag_processing.dagbag import DagBag
+@contextlib.contextmanager
+def quiet(log: Path) -> Iterator[None]:
+    """Send what Airflow prints (it logs each task to standard output) to a file meanwhile."""
+    sys.stdout.flush()
+    saved = [os.dup(1), os.dup(2)]
+    with log.open("ab") as out:
+        for number in (1, 2):
+            os.dup2(out.fileno(), number)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, copy in zip((1, 2), saved, strict=True):
+            os.dup2(copy, number)
+            os.close(copy)
 
-    bag = DagBag(str(ROOT / "dags"))
-    if bag.import_errors:
-        sys.exit(f"the DAG files cannot be imported: {bag.import_errors}")
-    begun = time.monotonic()
-    # Milliseconds keep the run ids of quick runs apart.
-    run = bag.dags["backup_sync"].test(logical_date=datetime.now(timezone.utc), run_conf=conf)
-    seconds = time.monotonic() - begun
-    from airflow.models.xcom import XComModel
-    from airflow.utils.session import create_session
 
-    with create_session() as session:
-        query = XComModel.get_many(run_id=run.run_id, dag_ids="backup_sync", task_ids="summary", key="return_value")
-        found = session.scalars(query).first()
-        summary = XComModel.deserialize_value(found) if found is not None else {"Results": []}
+def run_dag(name: str, conf: dict[str, Any], expected: tuple[int, int, int, int], log: Path) -> list[dict[str, Any]]:
+    with quiet(log):
+        from airflow.dag_processing.dagbag import DagBag
+        from airflow.models.xcom import XComModel
+        from airflow.utils.session import create_session
+
+        bag = DagBag(str(ROOT / "dags"))
+        if bag.import_errors:
+            raise RuntimeError(f"the DAG files cannot be imported: {bag.import_errors}")
+        begun = time.monotonic()
+        run = bag.dags["backup_sync"].test(logical_date=datetime.now(timezone.utc), run_conf=conf)
+        seconds = time.monotonic() - begun
+        with create_session() as session:
+            query = XComModel.get_many(run_id=run.run_id, dag_ids="backup_sync", task_ids="summary", key="return_value")
+            found = session.scalars(query).first()
+            summary = XComModel.deserialize_value(found) if found is not None else {"Results": []}
     counts = ("InsertedCount", "UpdatedCount", "DeletedCount", "SkippedCount")
     return [
         {
@@ -124,11 +147,19 @@ def run_dag(name: str, conf: dict[str, Any], expected: tuple[int, int, int, int]
 def print_table(rows: list[dict[str, Any]]) -> None:
     line = "{:<12} {:<9} {:<8} {:>9} {:>8} {:>8} {:>8}  {:<9} {:>6}"
     print(
-        "\n" + line.format("Run", "Service", "State", "Inserted", "Updated", "Deleted", "Skipped", "Expected", "Run s")
+        "\n" + line.format("Run", "Service", "State", "Inserted", "Updated", "Deleted", "Skipped", "As told", "Run s")
     )
     for row in rows:
         right = "yes" if row["Got"] == row["Expected"] else f"NO: {row['Expected']}"
         print(line.format(row["Run"], row["Service"], row["State"], *row["Got"], right, f"{row['Seconds']:.1f}"))
+
+
+def print_summary(log: Path) -> None:
+    """The block that ends the log of the last run, as it stands there."""
+    lines = [line for line in log.read_text(errors="replace").splitlines() if "[backup_sync.operators]" in line]
+    print("\nThe summary task of the last run logged:")
+    for line in lines[-11:]:
+        print("  " + line.split("]", 1)[1].removeprefix(" ").rpartition("[backup_sync.operators]")[0].rstrip())
 
 
 def say(text: str) -> None:

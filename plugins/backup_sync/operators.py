@@ -68,7 +68,9 @@ class ServiceOperator(BaseOperator):
             raise
         except Exception as error:
             known = error if isinstance(error, BackupSyncError) else _unexpected(error)
-            result.fail(str(known))
+            # What went wrong first is what matters; that it could not be recorded either comes behind it.
+            earlier = f"{result.error_message}; and its history could not be written: " if result.error_message else ""
+            result.fail(earlier + str(known))
             context["ti"].xcom_push(key=FAILURE, value=result.to_dict())
             raise _for_airflow(known) from None
 
@@ -213,7 +215,8 @@ def check_conf(context: Context) -> None:
 
     Raises FatalError that lists the known ones.
     """
-    known = sorted(context["params"])
+    # Not context["params"], into which the conf was merged already.
+    known = sorted(context["dag"].params)
     unknown = sorted(set(context["dag_run"].conf or {}) - set(known))
     if unknown:
         raise FatalError(f"unknown parameter {', '.join(unknown)} in the run's conf; known are: {', '.join(known)}")
