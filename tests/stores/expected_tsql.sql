@@ -8,7 +8,7 @@ CREATE TABLE [app].[SyncHistory] ([SyncId] UNIQUEIDENTIFIER NOT NULL PRIMARY KEY
 SELECT piece, COUNT_BIG(*), SUM(mix * mix % 2147483629), SUM(mix) FROM (SELECT (CASE WHEN [Id] < 1 THEN 0 WHEN [Id] >= 257 THEN 2 ELSE (CONVERT(BIGINT, [Id]) - 1) / 128 END) AS piece, (N + CONVERT(BIGINT, [Id]) % 2147483647 * N % 2147483647 + CONVERT(BIGINT, [Version]) % 2147483647 * N % 2147483647) % 2147483647 AS mix FROM [app].[Customers] WHERE 1 = 1 AND (([Id] > %s)) AND (([Id] <= %s))) d GROUP BY piece;
 
 -- customers: stamps, 2 bound
-SELECT [Id], [Version] FROM [app].[Customers] WHERE 1 = 1 AND (([Id] > %s)) AND (([Id] <= %s));
+SELECT STRING_AGG(CONVERT(BIGINT, [Id]) * N + [Version], ',') FROM [app].[Customers] WHERE 1 = 1 AND (([Id] > %s)) AND (([Id] <= %s)) GROUP BY [Id] / 190;
 
 -- customers: read, 2 bound
 SELECT [Id], [Email], CONVERT(VARCHAR(45), [Balance]), [Photo], CONVERT(VARCHAR(34), [CreatedAt], 121), [Version] FROM [app].[Customers] WHERE 1 = 1 AND (([Id] > %s)) AND (([Id] <= %s));
@@ -50,7 +50,7 @@ SELECT TOP (5) CONVERT(CHAR(36), [SyncId]), [SyncedAt], [InsertedCount], [Update
 SELECT MIN([Id]), MAX([Id]) FROM [app].[Customers] WHERE 1 = 1;
 
 -- customers: stamps of pieces, 1 bound
-SELECT [Id], [Version] FROM [app].[Customers] WHERE 1 = 1 AND (CASE WHEN [Id] < 1 THEN 0 WHEN [Id] >= 257 THEN 2 ELSE (CONVERT(BIGINT, [Id]) - 1) / 128 END) IN (SELECT CONVERT(INT, [value]) FROM OPENJSON(%s));
+SELECT STRING_AGG(CONVERT(BIGINT, [Id]) * N + [Version], ',') FROM [app].[Customers] WHERE 1 = 1 AND (CASE WHEN [Id] < 1 THEN 0 WHEN [Id] >= 257 THEN 2 ELSE (CONVERT(BIGINT, [Id]) - 1) / 128 END) IN (SELECT CONVERT(INT, [value]) FROM OPENJSON(%s)) GROUP BY [Id] / 190;
 
 -- lines: create table, 0 bound
 CREATE TABLE [app].[Lines] ([Tenant] uniqueidentifier NOT NULL, [Code] varchar(20) NOT NULL, [Version] binary(8) NULL, [SyncedAt] DATETIME2(7) NOT NULL, PRIMARY KEY ([Tenant], [Code]));

@@ -71,10 +71,10 @@ def sync(service: Service, source: Store, backup: Store, run: SyncResult, option
     nothing, not even history.
     """
     run.status, run.dry_run = IN_PROGRESS, options.dry_run
-    shape = source.describe()
+    shape, exists = both(source.describe, backup.exists)
     source.open(shape)
     if options.dry_run:
-        if backup.exists():
+        if exists:
             backup.open(shape)
             _Walk(service, source, backup, run, options).run()
         else:

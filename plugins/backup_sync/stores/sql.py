@@ -85,6 +85,7 @@ class SqlStore(ABC):
         self.history_table = service.history or HISTORY
         self._connect = connect
         self._connection: Any = None
+        self._own: TableShape | None = None
         self.shape: TableShape | None = None
         self._fields: tuple[Column, ...] = ()
         self._key: tuple[Column, ...] = ()
@@ -159,8 +160,14 @@ class SqlStore(ABC):
 
     # the flow
 
+    def own_shape(self) -> TableShape | None:
+        """The catalog's answer, asked for once: it costs more than reading a small table."""
+        if self._own is None:
+            self._own = self.catalog()
+        return self._own
+
     def describe(self) -> TableShape:
-        shape = self.catalog()
+        shape = self.own_shape()
         if shape is None:
             raise ConfigurationError(
                 f"{self.where}: table {self.service.table} does not exist or may not be read; correct 'table' of service "
@@ -201,10 +208,10 @@ class SqlStore(ABC):
             ) from None
 
     def exists(self) -> bool:
-        return self.catalog() is not None
+        return self.own_shape() is not None
 
     def open(self, shape: TableShape) -> None:
-        own = self.catalog()
+        own = self.own_shape()
         if own is None:
             raise ConfigurationError(
                 f"{self.where}: {self.service.table} does not exist yet; run the DAG backup_initialize first"

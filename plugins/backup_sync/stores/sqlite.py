@@ -132,7 +132,7 @@ class SqliteStore(SqlStore):
 
     def create(self, shape: TableShape | None, *, dry_run: bool = False) -> list[str]:
         made = []
-        own = self.catalog()
+        own = self.own_shape()
         if shape is None:
             pass
         elif own is None:
@@ -157,6 +157,7 @@ class SqliteStore(SqlStore):
             with self.transaction():
                 for _, statement in made:
                     self.run_sql(statement)
+            self._own = None
         return [what for what, _ in made]
 
     # reading
