@@ -1,0 +1,89 @@
+"""One measured action in a process of its own: ``python -m bench.child '<description>' '<action>'``.
+
+Prints one line of JSON: wall and CPU seconds, peak memory above what the interpreter needs with the same imports (MB),
+and what the action counted.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import resource
+import sys
+import time
+import uuid
+from typing import Any
+
+from backup_sync.core.engine import Options, initialize, sync
+from backup_sync.core.result import SyncResult
+from bench.rigs import Rig, build
+
+
+def engine(rig: Rig, **options: bool) -> tuple[int, int, int]:
+    """A whole run of the engine as the two tasks do it: initialize, then sync, connections opened anew."""
+    source, backup = rig.stores()
+    run = SyncResult(uuid.uuid4(), "bench", run_id="bench")
+    try:
+        sync(rig.service, source, backup, run, Options(**options))
+    finally:
+        source.close()
+        backup.close()
+    return run.inserted, run.updated, run.deleted
+
+
+def prepare(rig: Rig) -> None:
+    source, backup = rig.stores()
+    initialize(source, backup)
+    source.close()
+    backup.close()
+
+
+def warm(rig: Rig) -> None:
+    """Import what the action will import, so that memory is counted above it."""
+    if rig.name.startswith("cosmos"):
+        import backup_sync.stores.cosmos
+    elif rig.name == "mssql":
+        import pymssql  # noqa: F401
+
+        import backup_sync.stores.mssql
+    else:
+        import backup_sync.stores.sqlite  # noqa: F401
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.WARNING)
+    rig, action = build(json.loads(sys.argv[1])), sys.argv[2]
+    warm(rig)
+    if action == "prepare":
+        prepare(rig)
+        return
+    work: Any
+    if action == "engine":
+        work = lambda: engine(rig)  # noqa: E731
+    elif action == "baseline":
+        work = rig.baseline
+    else:
+        work = rig.floors()[action]()
+    before, cpu, start = peak(), time.process_time(), time.perf_counter()
+    counts = work()
+    seconds = time.perf_counter() - start
+    factor = counts if isinstance(counts, float) else 1.0
+    print(
+        json.dumps(
+            {
+                "seconds": seconds * factor,
+                "cpu": (time.process_time() - cpu) * factor,
+                "rss": peak() - before,
+                "counts": counts if isinstance(counts, tuple) else None,
+            }
+        )
+    )
+
+
+def peak() -> float:
+    """Peak resident memory so far, in MB (ru_maxrss is in KiB on Linux)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    main()
