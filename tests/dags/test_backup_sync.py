@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from local.sample_data import CUSTOMER_COLUMNS
 from tests.dags.conftest import DAGS, World, connection
 
 pytestmark = pytest.mark.airflow
@@ -29,6 +32,63 @@ def test_the_four_scenarios_do_what_they_say(world: World):
     fourth = world.run(conf={"force": True})
     assert fourth.counts("customer") == fourth.counts("order") == (0, 18, 0, 0)
     assert len(world.customer_history()) == len(world.order_history()) == 4
+
+
+def test_the_four_scenarios_on_two_sql_servers(world: World, monkeypatch):
+    servers = [os.environ.get(f"BACKUP_SYNC_TEST_MSSQL_{end}", "") for end in ("SOURCE", "BACKUP")]
+    if not all(servers):
+        pytest.skip("needs BACKUP_SYNC_TEST_MSSQL_SOURCE and BACKUP_SYNC_TEST_MSSQL_BACKUP")
+    for name, uri, database in zip(
+        ("SOURCE", "BACKUP"), servers, ("BackupSyncDag", "BackupSyncDag_Backup"), strict=True
+    ):
+        parts = urlsplit(uri)
+        value = {
+            "conn_type": "mssql",
+            "host": parts.hostname,
+            "port": parts.port or 1433,
+            "login": unquote(parts.username or ""),
+            "password": unquote(parts.password or ""),
+            "schema": database,
+        }
+        monkeypatch.setenv(f"AIRFLOW_CONN_CUSTOMER_{name}", json.dumps(value))
+    from airflow.providers.microsoft.mssql.hooks.mssql import MsSqlHook
+
+    server = MsSqlHook(mssql_conn_id="customer_backup", schema="master").get_conn()
+    server.autocommit(True)
+    server.cursor().execute("IF DB_ID('BackupSyncDag_Backup') IS NOT NULL DROP DATABASE BackupSyncDag_Backup")
+    server.close()
+    world.seed(100)
+
+    first = world.run(conf={"service": "customer"})
+    assert first.returned["customer.initialize"]["Created"] == [
+        "database BackupSyncDag_Backup",
+        "schema customer",
+        "table customer.SyncHistory",
+        "table customer.Customers",
+    ]
+    assert first.counts("customer") == (100, 0, 0, 0)
+    world.customers.change([1, 2, 3, 4, 5])
+    assert world.run(conf={"service": "customer"}).counts("customer") == (0, 5, 0, 95)
+    world.customers.delete([7, 8, 9])
+    assert world.run(conf={"service": "customer"}).counts("customer") == (0, 0, 3, 97)
+    forced = world.run(conf={"service": "customer", "force": True})
+    assert forced.counts("customer") == (0, 97, 0, 0)
+    assert "customer1@example.com" not in forced.log
+    for secret in (unquote(urlsplit(uri).password or "") for uri in servers):
+        assert secret not in forced.log
+    names = ", ".join(CUSTOMER_COLUMNS)
+    sides = [
+        MsSqlHook(mssql_conn_id=f"customer_{end}", log_sql=False).get_records(
+            f"SELECT {names} FROM customer.Customers ORDER BY Id"
+        )
+        for end in ("source", "backup")
+    ]
+    assert len(sides[0]) == 97
+    assert sides[0] == sides[1]
+    history = MsSqlHook(mssql_conn_id="customer_backup", log_sql=False).get_records(
+        "SELECT InsertedCount, UpdatedCount, DeletedCount, Success FROM customer.SyncHistory ORDER BY StartedAt"
+    )
+    assert [tuple(row) for row in history] == [(100, 0, 0, True), (0, 5, 0, True), (0, 0, 3, True), (0, 97, 0, True)]
 
 
 def test_the_copy_is_the_same_in_full_content(world: World):
