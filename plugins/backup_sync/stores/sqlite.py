@@ -35,6 +35,18 @@ from backup_sync.stores.sql import (
 
 SQLITE_TYPES = {"uuid": "TEXT", "text": "TEXT", "count": "INTEGER", "flag": "INTEGER", "moment": "TEXT"}
 
+# Python 3.10 does not pass the error's name on; its text does as well (sqlite3ErrStr in SQLite's main.c).
+ERROR_NAMES = {
+    "database is locked": "SQLITE_BUSY",
+    "database table is locked": "SQLITE_LOCKED",
+    "database or disk is full": "SQLITE_FULL",
+    "disk I/O error": "SQLITE_IOERR",
+    "unable to open database file": "SQLITE_CANTOPEN",
+    "attempt to write a readonly database": "SQLITE_READONLY",
+    "access permission denied": "SQLITE_PERM",
+    "file is not a database": "SQLITE_NOTADB",
+}
+
 
 def quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
@@ -74,8 +86,8 @@ class SqliteStore(SqlStore):
 
     def _error(self, error: sqlite3.Error) -> BackupSyncError:
         """SQLite's own texts name tables, columns and files, never values; only constraint names are passed on."""
-        name = getattr(error, "sqlite_errorname", "") or type(error).__name__
         text = str(error).partition("\n")[0]
+        name = getattr(error, "sqlite_errorname", "") or ERROR_NAMES.get(text, type(error).__name__)
         if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR")):
             return RetriableError(f"{self.where}: SQLite reports {name}: {text}")
         if name.startswith(("SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_READONLY", "SQLITE_AUTH", "SQLITE_NOTADB")):
