@@ -32,7 +32,7 @@ DELETE t FROM [app].[Customers] t JOIN (SELECT i, k0 AS k0 FROM OPENJSON(%s) WIT
 SELECT [Id] FROM (SELECT [Id], ROW_NUMBER() OVER (ORDER BY [Id]) AS n FROM [app].[Customers] WHERE 1 = 1 AND (([Id] > %s)) AND (([Id] <= %s))) k WHERE n % 1000 = 0 ORDER BY n;
 
 -- customers: count, 4 bound
-UPDATE [app].[SyncHistory] SET InsertedCount = InsertedCount + %s, UpdatedCount = UpdatedCount + %s, DeletedCount = DeletedCount + %s WHERE SyncId = CONVERT(UNIQUEIDENTIFIER, %s);
+UPDATE [app].[SyncHistory] SET InsertedCount = InsertedCount + CONVERT(BIGINT, %s), UpdatedCount = UpdatedCount + CONVERT(BIGINT, %s), DeletedCount = DeletedCount + CONVERT(BIGINT, %s) WHERE SyncId = CONVERT(UNIQUEIDENTIFIER, %s);
 
 -- customers: save history, 16 bound
 UPDATE [app].[SyncHistory] SET [SyncedAt] = CONVERT(DATETIME2(7), %s), [InsertedCount] = CONVERT(BIGINT, %s), [UpdatedCount] = CONVERT(BIGINT, %s), [DeletedCount] = CONVERT(BIGINT, %s), [Success] = CONVERT(BIT, %s), [ErrorMessage] = CONVERT(NVARCHAR(MAX), %s), [SkippedCount] = CONVERT(BIGINT, %s), [WithheldCount] = CONVERT(BIGINT, %s), [RejectedCount] = CONVERT(BIGINT, %s), [AheadCount] = CONVERT(BIGINT, %s), [StartedAt] = CONVERT(DATETIME2(7), %s), [CompletedAt] = CONVERT(DATETIME2(7), %s), [Attempt] = CONVERT(BIGINT, %s), [RunId] = CONVERT(NVARCHAR(MAX), %s), [ServiceName] = CONVERT(NVARCHAR(MAX), %s) WHERE SyncId = CONVERT(UNIQUEIDENTIFIER, %s);
@@ -41,10 +41,10 @@ UPDATE [app].[SyncHistory] SET [SyncedAt] = CONVERT(DATETIME2(7), %s), [Inserted
 INSERT INTO [app].[SyncHistory] ([SyncId], [SyncedAt], [InsertedCount], [UpdatedCount], [DeletedCount], [Success], [ErrorMessage], [SkippedCount], [WithheldCount], [RejectedCount], [AheadCount], [StartedAt], [CompletedAt], [Attempt], [RunId], [ServiceName]) VALUES (CONVERT(UNIQUEIDENTIFIER, %s), CONVERT(DATETIME2(7), %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(BIT, %s), CONVERT(NVARCHAR(MAX), %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(DATETIME2(7), %s), CONVERT(DATETIME2(7), %s), CONVERT(BIGINT, %s), CONVERT(NVARCHAR(MAX), %s), CONVERT(NVARCHAR(MAX), %s));
 
 -- customers: find history, 1 bound
-SELECT  CONVERT(CHAR(36), [SyncId]), [SyncedAt], [InsertedCount], [UpdatedCount], [DeletedCount], [Success], [ErrorMessage], [SkippedCount], [WithheldCount], [RejectedCount], [AheadCount], [StartedAt], [CompletedAt], [Attempt], [RunId], [ServiceName] FROM [app].[SyncHistory] WHERE SyncId = CONVERT(UNIQUEIDENTIFIER, %s);
+SELECT  [SyncId], [SyncedAt], [InsertedCount], [UpdatedCount], [DeletedCount], [Success], [ErrorMessage], [SkippedCount], [WithheldCount], [RejectedCount], [AheadCount], [StartedAt], [CompletedAt], [Attempt], [RunId], [ServiceName] FROM [app].[SyncHistory] WHERE SyncId = CONVERT(UNIQUEIDENTIFIER, %s);
 
 -- customers: newest history, 1 bound
-SELECT TOP (5) CONVERT(CHAR(36), [SyncId]), [SyncedAt], [InsertedCount], [UpdatedCount], [DeletedCount], [Success], [ErrorMessage], [SkippedCount], [WithheldCount], [RejectedCount], [AheadCount], [StartedAt], [CompletedAt], [Attempt], [RunId], [ServiceName] FROM [app].[SyncHistory] WHERE ServiceName = %s ORDER BY StartedAt DESC;
+SELECT TOP (5) [SyncId], [SyncedAt], [InsertedCount], [UpdatedCount], [DeletedCount], [Success], [ErrorMessage], [SkippedCount], [WithheldCount], [RejectedCount], [AheadCount], [StartedAt], [CompletedAt], [Attempt], [RunId], [ServiceName] FROM [app].[SyncHistory] WHERE ServiceName = CONVERT(NVARCHAR(MAX), %s) ORDER BY StartedAt DESC ;
 
 -- customers: bounds, 0 bound
 SELECT MIN([Id]), MAX([Id]) FROM [app].[Customers] WHERE 1 = 1;
@@ -89,7 +89,7 @@ DELETE t FROM [app].[Lines] t JOIN (SELECT i, CONVERT(uniqueidentifier, k0) AS k
 SELECT CONVERT(CHAR(36), [Tenant]), [Code] FROM (SELECT [Tenant], [Code], ROW_NUMBER() OVER (ORDER BY [Tenant], [Code]) AS n FROM [app].[Lines] WHERE 1 = 1 AND (([Tenant] > CONVERT(uniqueidentifier, %s)) OR ([Tenant] = CONVERT(uniqueidentifier, %s) AND [Code] > CONVERT(varchar(20), %s))) AND (([Tenant] < CONVERT(uniqueidentifier, %s)) OR ([Tenant] = CONVERT(uniqueidentifier, %s) AND [Code] <= CONVERT(varchar(20), %s)))) k WHERE n % 1000 = 0 ORDER BY n;
 
 -- lines: count, 4 bound
-UPDATE [app].[SyncHistory] SET InsertedCount = InsertedCount + %s, UpdatedCount = UpdatedCount + %s, DeletedCount = DeletedCount + %s WHERE SyncId = CONVERT(UNIQUEIDENTIFIER, %s);
+UPDATE [app].[SyncHistory] SET InsertedCount = InsertedCount + CONVERT(BIGINT, %s), UpdatedCount = UpdatedCount + CONVERT(BIGINT, %s), DeletedCount = DeletedCount + CONVERT(BIGINT, %s) WHERE SyncId = CONVERT(UNIQUEIDENTIFIER, %s);
 
 -- lines: save history, 16 bound
 UPDATE [app].[SyncHistory] SET [SyncedAt] = CONVERT(DATETIME2(7), %s), [InsertedCount] = CONVERT(BIGINT, %s), [UpdatedCount] = CONVERT(BIGINT, %s), [DeletedCount] = CONVERT(BIGINT, %s), [Success] = CONVERT(BIT, %s), [ErrorMessage] = CONVERT(NVARCHAR(MAX), %s), [SkippedCount] = CONVERT(BIGINT, %s), [WithheldCount] = CONVERT(BIGINT, %s), [RejectedCount] = CONVERT(BIGINT, %s), [AheadCount] = CONVERT(BIGINT, %s), [StartedAt] = CONVERT(DATETIME2(7), %s), [CompletedAt] = CONVERT(DATETIME2(7), %s), [Attempt] = CONVERT(BIGINT, %s), [RunId] = CONVERT(NVARCHAR(MAX), %s), [ServiceName] = CONVERT(NVARCHAR(MAX), %s) WHERE SyncId = CONVERT(UNIQUEIDENTIFIER, %s);
@@ -98,7 +98,7 @@ UPDATE [app].[SyncHistory] SET [SyncedAt] = CONVERT(DATETIME2(7), %s), [Inserted
 INSERT INTO [app].[SyncHistory] ([SyncId], [SyncedAt], [InsertedCount], [UpdatedCount], [DeletedCount], [Success], [ErrorMessage], [SkippedCount], [WithheldCount], [RejectedCount], [AheadCount], [StartedAt], [CompletedAt], [Attempt], [RunId], [ServiceName]) VALUES (CONVERT(UNIQUEIDENTIFIER, %s), CONVERT(DATETIME2(7), %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(BIT, %s), CONVERT(NVARCHAR(MAX), %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(DATETIME2(7), %s), CONVERT(DATETIME2(7), %s), CONVERT(BIGINT, %s), CONVERT(NVARCHAR(MAX), %s), CONVERT(NVARCHAR(MAX), %s));
 
 -- lines: find history, 1 bound
-SELECT  CONVERT(CHAR(36), [SyncId]), [SyncedAt], [InsertedCount], [UpdatedCount], [DeletedCount], [Success], [ErrorMessage], [SkippedCount], [WithheldCount], [RejectedCount], [AheadCount], [StartedAt], [CompletedAt], [Attempt], [RunId], [ServiceName] FROM [app].[SyncHistory] WHERE SyncId = CONVERT(UNIQUEIDENTIFIER, %s);
+SELECT  [SyncId], [SyncedAt], [InsertedCount], [UpdatedCount], [DeletedCount], [Success], [ErrorMessage], [SkippedCount], [WithheldCount], [RejectedCount], [AheadCount], [StartedAt], [CompletedAt], [Attempt], [RunId], [ServiceName] FROM [app].[SyncHistory] WHERE SyncId = CONVERT(UNIQUEIDENTIFIER, %s);
 
 -- lines: newest history, 1 bound
-SELECT TOP (5) CONVERT(CHAR(36), [SyncId]), [SyncedAt], [InsertedCount], [UpdatedCount], [DeletedCount], [Success], [ErrorMessage], [SkippedCount], [WithheldCount], [RejectedCount], [AheadCount], [StartedAt], [CompletedAt], [Attempt], [RunId], [ServiceName] FROM [app].[SyncHistory] WHERE ServiceName = %s ORDER BY StartedAt DESC;
+SELECT TOP (5) [SyncId], [SyncedAt], [InsertedCount], [UpdatedCount], [DeletedCount], [Success], [ErrorMessage], [SkippedCount], [WithheldCount], [RejectedCount], [AheadCount], [StartedAt], [CompletedAt], [Attempt], [RunId], [ServiceName] FROM [app].[SyncHistory] WHERE ServiceName = CONVERT(NVARCHAR(MAX), %s) ORDER BY StartedAt DESC ;

@@ -19,9 +19,10 @@ from backup_sync.core.result import SyncResult, sync_id
 from backup_sync.service import parse_service
 from backup_sync.stores import mssql_types as types
 from backup_sync.stores.base import Applied
-from backup_sync.stores.mssql import MssqlStore, quote
+from backup_sync.stores.mssql import MssqlStore
 from backup_sync.stores.mssql_bulk import BulkRows
 from backup_sync.stores.mssql_errors import translate
+from backup_sync.stores.mssql_statements import MSSQL_TYPES, quote
 from backup_sync.stores.ranges import EvenCut, KeyRange
 from backup_sync.stores.sql import Column, TableShape
 
@@ -84,7 +85,7 @@ def statements() -> dict[str, tuple[str, Any]]:
         row = (5, "e", "1.50", b"\x01", "2024-01-01 00:00:00.0000000", 2) if single else (*key, b"\x00" * 8)
         calls = {
             "create table": lambda store=store, shape=shape: store.run_sql(store.create_table_sql(shape)),
-            "create history": lambda store=store: store.run_sql(store.create_history_sql()),
+            "create history": lambda store=store: store.run_sql(store.create_history_sql(MSSQL_TYPES)),
             "digest": lambda store=store, within=within, even=even: list(store.digest_rows(within, even)),
             "stamps": lambda store=store, within=within: list(store.stamps(within)),
             "read": lambda store=store, within=within: list(store.read(within)),
@@ -96,7 +97,7 @@ def statements() -> dict[str, tuple[str, Any]]:
             "boundaries": lambda store=store, within=within: store.boundaries(within, 1000),
             "count": lambda store=store: store.count_in_history(Applied(1, 2, 3)),
             "save history": lambda store=store: store.save_history(store.run),
-            "find history": lambda store=store: store.find_history(store.run.sync_id),
+            "find history": lambda store=store: store.resume(store.run),
             "newest history": lambda store=store: store.history(5),
         }
         if even is not None:

@@ -1,4 +1,4 @@
-"""SQL Server. All T-SQL is in this file; types and errors are in its two neighbours.
+"""SQL Server. The T-SQL is here and in mssql_statements.py; types, errors and bulk copy have rooms of their own.
 
 Rows are read with the columns' wire expressions, and written either by bulk copy (many new rows) or as a JSON array
 in a bound parameter that OPENJSON turns into a set. MERGE is not used: it has known deadlocks and races, and UPDATE …
@@ -18,45 +18,25 @@ from backup_sync.core.errors import BackupSyncError, ConfigurationError, LockHel
 from backup_sync.core.result import SyncResult, utc_now
 from backup_sync.stores import mssql_types as types
 from backup_sync.stores.base import Applied, Record, batches
-from backup_sync.stores.history import HISTORY_COLUMNS, from_row, resume, to_row
 from backup_sync.stores.mssql_bulk import BulkRows
 from backup_sync.stores.mssql_errors import translate
+from backup_sync.stores.mssql_statements import MSSQL_TYPES, MssqlStatements, quote
 from backup_sync.stores.ranges import EvenCut, KeyRange
 from backup_sync.stores.sql import (
-    DIGEST_P,
-    DIGEST_Q,
     EVERYTHING,
     FETCH_ROWS,
-    MIX,
     SYNCED_AT,
     Column,
-    SqlStore,
     TableShape,
 )
 
-MSSQL_TYPES = {
-    "uuid": "UNIQUEIDENTIFIER",
-    "text": "NVARCHAR(MAX)",
-    "count": "BIGINT",
-    "flag": "BIT",
-    "moment": "DATETIME2(7)",
-}
 BULK_ROWS = 4_000
 """From here on a bulk copy is quicker than OPENJSON (its first use in a session costs about a third of a second)."""
 READ_ROWS = 10_000
-PACKED_KEYS = 190
-"""STRING_AGG of numbers makes an NVARCHAR(4000), and a packed pair takes up to 21 characters of it."""
 JSON_ROWS = 2_000
 
 
-def quote(name: str) -> str:
-    """A quoted identifier. Raises ConfigurationError for the few names that the driver would take for parameters."""
-    if "%s" in name or "%d" in name:
-        raise ConfigurationError(f"the name {name} holds a %s or %d, which the SQL Server driver cannot pass on")
-    return "[" + name.replace("]", "]]") + "]"
-
-
-class MssqlStore(SqlStore):
+class MssqlStore(MssqlStatements):
     kind = "mssql"
 
     def __init__(self, service: Any, connect: Any, where: str, database: str) -> None:
@@ -219,7 +199,7 @@ class MssqlStore(SqlStore):
         if self.scalar("SELECT OBJECT_ID(%s)", (self.history_name,)) is None:
             made.append(f"table {self.schema}.{self.history_table}")
             if not dry_run:
-                self.run_sql(self.create_history_sql())
+                self.run_sql(self.create_history_sql(MSSQL_TYPES))
         return made
 
     def _database_exists(self) -> bool:
@@ -252,62 +232,10 @@ class MssqlStore(SqlStore):
         finally:
             admin.close()
 
-    def create_table_sql(self, shape: TableShape) -> str:
-        """Plain columns only: no identity, computed column, default or trigger may change what is written."""
-        lines = []
-        for column in shape.columns:
-            collate = f" COLLATE {column.collation}" if column.collation else ""
-            lines.append(f"{quote(column.name)} {column.type}{collate} {'NULL' if column.nullable else 'NOT NULL'}")
-        lines.append(f"{quote(SYNCED_AT)} DATETIME2(7) NOT NULL")
-        lines.append(f"PRIMARY KEY ({', '.join(quote(name) for name in shape.key)})")
-        return f"CREATE TABLE {self.name} ({', '.join(lines)})"
-
-    def create_history_sql(self) -> str:
-        columns = [
-            f"{quote(name)} {MSSQL_TYPES[kind]} {'NULL' if null else 'NOT NULL'}"
-            for name, kind, null in HISTORY_COLUMNS
-        ]
-        columns[0] += " PRIMARY KEY"
-        return f"CREATE TABLE {self.history_name} ({', '.join(columns)})"
-
     # reading
-
-    def is_integer(self, column: Column) -> bool:
-        return types.base(column.type) in types.INTEGERS
 
     def digestible(self) -> bool:
         return True
-
-    def _where(self, within: KeyRange, prefix: str = "") -> tuple[str, list[Any]]:
-        terms, params = ["1 = 1"], list[Any]()
-        if within.after is not None:
-            terms.append(self._beyond(within.after, ">", ">", params, prefix))
-        if within.upto is not None:
-            terms.append(self._beyond(within.upto, "<", "<=", params, prefix))
-        if within.even is not None and within.pieces is not None:
-            terms.append(f"{self._piece(within.even)} IN (SELECT CONVERT(INT, [value]) FROM OPENJSON(%s))")
-            params.append(json.dumps(within.pieces))
-        return " AND ".join(terms), params
-
-    def _beyond(self, key: Key, strictly: str, finally_: str, params: list[Any], prefix: str) -> str:
-        """``(a, b) > (x, y)`` written out, since T-SQL has no row comparison: a > x OR (a = x AND b > y)."""
-        alternatives = []
-        for depth in range(len(key)):
-            terms = []
-            for position in range(depth + 1):
-                column = self.key_columns[position]
-                operator = "=" if position < depth else finally_ if depth == len(key) - 1 else strictly
-                terms.append(f"{prefix}{quote(column.name)} {operator} {types.literal(column.type)}")
-                params.append(key[position])
-            alternatives.append(" AND ".join(terms))
-        return "(" + " OR ".join(f"({terms})" for terms in alternatives) + ")"
-
-    def _piece(self, even: EvenCut) -> str:
-        name = quote(self.key_columns[0].name)
-        return (
-            f"(CASE WHEN {name} < {even.first} THEN 0 WHEN {name} >= {even.last_start} THEN {even.count - 1} "
-            f"ELSE (CONVERT(BIGINT, {name}) - {even.first}) / {even.width} END)"
-        )
 
     def bounds(self, within: KeyRange) -> tuple[int, int] | None:
         name = quote(self.key_columns[0].name)
@@ -330,31 +258,6 @@ class MssqlStore(SqlStore):
         for piece, count, *sums in self.query(sql, params, size=10_000):
             yield (int(piece), int(count), *(int(value) for value in sums))
 
-    def digest_sql(self, within: KeyRange, even: EvenCut | None) -> tuple[str, list[Any]]:
-        terms = [str(MIX[0])]
-        for number, column in enumerate((*self.key_columns, *self.stamp_columns), start=1):
-            value = f"{self._whole(column)} % {DIGEST_P} * {MIX[2 * number]}"
-            terms.append(
-                f"COALESCE({value}, {MIX[2 * number + 1]}) % {DIGEST_P}" if column.nullable else f"{value} % {DIGEST_P}"
-            )
-        where, params = self._where(within)
-        # The mix is computed in a derived table so that it is written, and evaluated, once for each row.
-        inner = f"SELECT {self._piece(even) if even else '0'} AS piece, ({' + '.join(terms)}) % {DIGEST_P} AS mix"
-        return (
-            f"SELECT piece, COUNT_BIG(*), SUM(mix * mix % {DIGEST_Q}), SUM(mix) "
-            f"FROM ({inner} FROM {self.name} WHERE {where}) d GROUP BY piece"
-        ), params
-
-    def _whole(self, column: Column) -> str:
-        """A whole number that stands for the column's value: itself, or 8 bytes of a hash of its text."""
-        name = quote(column.name)
-        if self.is_integer(column):
-            return f"CONVERT(BIGINT, {name})"
-        if types.base(column.type) in types.BINARIES:
-            return f"CONVERT(BIGINT, CONVERT(BINARY(8), HASHBYTES('MD5', {name})))"
-        text = types.outgoing(name, column.type)
-        return f"CONVERT(BIGINT, CONVERT(BINARY(8), HASHBYTES('MD5', CONVERT(NVARCHAR(MAX), {text}))))"
-
     def stamps(self, within: KeyRange | None) -> Iterator[tuple[Key, Stamp]]:
         width = len(self.key_columns)
         if self._packable():
@@ -367,27 +270,12 @@ class MssqlStore(SqlStore):
         for row in self.query(f"SELECT {names} FROM {self.name} WHERE {where}", params, size=READ_ROWS):
             yield row[:width], row[width:]
 
-    def _packable(self) -> bool:
-        """Whether key and stamp are one 32-bit number each, so that both fit into one of 64 bits."""
-        columns = (*self.key_columns, *self.stamp_columns)
-        return len(columns) == 2 and all(
-            types.base(column.type) in types.INTEGERS - {"bigint"} and not column.nullable for column in columns
-        )
-
     def _packed_stamps(self, within: KeyRange) -> Iterator[tuple[Key, Stamp]]:
         """Many pairs to a value: the driver's cost is by the row, and JSON parses in C."""
         for (text,) in self.query(*self.packed_stamps_sql(within)):
             for packed in json.loads(f"[{text}]"):
                 key = (packed + 2**31) >> 32
                 yield (key,), (packed - (key << 32),)
-
-    def packed_stamps_sql(self, within: KeyRange) -> tuple[str, list[Any]]:
-        key, stamp = (quote(column.name) for column in (*self.key_columns, *self.stamp_columns))
-        where, params = self._where(within)
-        return (
-            f"SELECT STRING_AGG(CONVERT(BIGINT, {key}) * {2**32} + {stamp}, ',') FROM {self.name} WHERE {where} "
-            f"GROUP BY {key} / {PACKED_KEYS}"
-        ), params
 
     def read(self, within: KeyRange) -> Iterator[list[Record]]:
         where, params = self._where(within)
@@ -405,38 +293,7 @@ class MssqlStore(SqlStore):
     def count(self) -> int:
         return int(self.scalar(f"SELECT COUNT_BIG(*) FROM {self.name}"))
 
-    def _wire(self, prefix: str = "") -> str:
-        assert self.shape is not None
-        return ", ".join(types.outgoing(prefix + quote(column.name), column.type) for column in self.shape.columns)
-
     # keys and rows posted as JSON
-
-    def _post(self, keys: Sequence[Key]) -> str:
-        return json.dumps([[i, *map(types.to_json, key)] for i, key in enumerate(keys)], ensure_ascii=False)
-
-    def _posted(self) -> str:
-        """A derived table of the posted keys, in the key columns' own types: (i, k0, k1 …)."""
-        fields, columns = ["i int '$[0]'"], ["i"]
-        for number, column in enumerate(self.key_columns):
-            form = types.incoming(column.type)
-            fields.append(f"k{number} {form.json_type} '$[{number + 1}]'")
-            collate = f" COLLATE {column.collation}" if column.collation else ""
-            columns.append(f"{form.expression.format(f'k{number}')}{collate} AS k{number}")
-        return f"(SELECT {', '.join(columns)} FROM OPENJSON(%s) WITH ({', '.join(fields)}))"
-
-    def _join(self) -> str:
-        return " AND ".join(f"t.{quote(column.name)} = p.k{number}" for number, column in enumerate(self.key_columns))
-
-    def _posted_rows(self) -> str:
-        """A derived table of posted rows, in the columns' own names and types."""
-        assert self.shape is not None
-        fields, columns = [], []
-        for number, column in enumerate(self.shape.columns):
-            form = types.incoming(column.type)
-            fields.append(f"c{number} {form.json_type} '$[{number}]'")
-            collate = f" COLLATE {column.collation}" if column.collation else ""
-            columns.append(f"{form.expression.format(f'c{number}')}{collate} AS {quote(column.name)}")
-        return f"(SELECT {', '.join(columns)} FROM OPENJSON(%s) WITH ({', '.join(fields)}))"
 
     # writing
 
@@ -482,28 +339,8 @@ class MssqlStore(SqlStore):
         sql = self.insert_sql()
         return self.run_sql(sql, [_now(), _rows_json(rows)])
 
-    def insert_sql(self) -> str:
-        assert self.shape is not None
-        names = ", ".join(quote(column.name) for column in self.shape.columns)
-        same = " AND ".join(f"t.{quote(column.name)} = s.{quote(column.name)}" for column in self.key_columns)
-        return (
-            f"INSERT INTO {self.name} ({names}, {quote(SYNCED_AT)}) "
-            f"SELECT {names}, CONVERT(DATETIME2(7), %s) FROM {self._posted_rows()} s "
-            f"WHERE NOT EXISTS (SELECT 1 FROM {self.name} t WHERE {same})"
-        )
-
     def _update(self, rows: Sequence[Record]) -> int:
         return self.run_sql(self.update_sql(), [_now(), _rows_json(rows)])
-
-    def update_sql(self) -> str:
-        assert self.shape is not None
-        # Key columns are set as well: under a case-insensitive collation an equal key may be spelled anew.
-        settings = ", ".join(f"{quote(column.name)} = s.{quote(column.name)}" for column in self.shape.columns)
-        same = " AND ".join(f"t.{quote(column.name)} = s.{quote(column.name)}" for column in self.key_columns)
-        return (
-            f"UPDATE t SET {settings}, {quote(SYNCED_AT)} = CONVERT(DATETIME2(7), %s) "
-            f"FROM {self.name} t JOIN {self._posted_rows()} s ON {same}"
-        )
 
     def write_deletes(self, keys: Sequence[Key]) -> int:
         return self.run_sql(
@@ -511,53 +348,6 @@ class MssqlStore(SqlStore):
         )
 
     # history and lock
-
-    def count_in_history(self, applied: Applied) -> None:
-        assert self.run is not None
-        self.run_sql(
-            f"UPDATE {self.history_name} SET InsertedCount = InsertedCount + %s, UpdatedCount = UpdatedCount + %s, "
-            "DeletedCount = DeletedCount + %s WHERE SyncId = CONVERT(UNIQUEIDENTIFIER, %s)",
-            [applied.inserted, applied.updated, applied.deleted, str(self.run.sync_id)],
-        )
-
-    def begin(self, run: SyncResult) -> None:
-        with self.transaction():
-            self.resume(run)
-            self._save(run)
-        self.run = run
-
-    def resume(self, run: SyncResult) -> None:
-        resume(run, self.find_history(run.sync_id))
-
-    def save_history(self, run: SyncResult) -> None:
-        with self.transaction():
-            self._save(run)
-
-    def _save(self, run: SyncResult) -> None:
-        row = to_row(run)
-        names = [name for name, _, _ in HISTORY_COLUMNS]
-        slots = [f"CONVERT({MSSQL_TYPES[kind]}, %s)" for _, kind, _ in HISTORY_COLUMNS]
-        settings = ", ".join(f"{quote(n)} = {s}" for n, s in zip(names[1:], slots[1:], strict=True))
-        if not self.run_sql(f"UPDATE {self.history_name} SET {settings} WHERE SyncId = {slots[0]}", [*row[1:], row[0]]):
-            columns = ", ".join(quote(name) for name in names)
-            self.run_sql(f"INSERT INTO {self.history_name} ({columns}) VALUES ({', '.join(slots)})", row)
-
-    def find_history(self, sync_id: Any) -> dict[str, Any] | None:
-        rows = self._history("", "WHERE SyncId = CONVERT(UNIQUEIDENTIFIER, %s)", [str(sync_id)])
-        return rows[0] if rows else None
-
-    def history(self, limit: int = 20) -> list[dict[str, Any]]:
-        return self._history(
-            f"TOP ({int(limit)})", "WHERE ServiceName = %s ORDER BY StartedAt DESC", [self.service.name]
-        )
-
-    def _history(self, top: str, suffix: str, params: list[Any]) -> list[dict[str, Any]]:
-        columns = ", ".join(
-            f"CONVERT(CHAR(36), {quote(name)})" if kind == "uuid" else quote(name) for name, kind, _ in HISTORY_COLUMNS
-        )
-        return [
-            from_row(row) for row in self.query(f"SELECT {top} {columns} FROM {self.history_name} {suffix}", params)
-        ]
 
     @contextmanager
     def lock(self, run: SyncResult, wait_seconds: float) -> Iterator[None]:
@@ -569,7 +359,7 @@ class MssqlStore(SqlStore):
         )
         if self.scalar(sql, (resource, int(wait_seconds * 1000))) < 0:
             raise LockHeld(
-                f"{self.where}: the backup of {self.service.name} is being written by {self._holder()}; "
+                f"{self.where}: the backup of {self.service.name} is being written by {self.holder()}; "
                 f"waited {wait_seconds:.0f} s for it to end"
             )
         try:
@@ -579,12 +369,6 @@ class MssqlStore(SqlStore):
                 self.run_sql("EXEC sp_releaseapplock @Resource = %s, @LockOwner = 'Session'", (resource,))
             except BackupSyncError:
                 self.close()  # closing the session releases the lock as well
-
-    def _holder(self) -> str:
-        rows = self._history(
-            "TOP (1)", "WHERE ServiceName = %s AND CompletedAt IS NULL ORDER BY StartedAt DESC", [self.service.name]
-        )
-        return f"run {rows[0]['RunId']} since {rows[0]['StartedAt']}" if rows else "another run"
 
 
 def _number(error: BaseException) -> int | None:

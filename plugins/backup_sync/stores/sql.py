@@ -12,10 +12,10 @@ from typing import Any
 
 from backup_sync.core.diff import Key, Stamp
 from backup_sync.core.errors import ConfigurationError, FatalError
-from backup_sync.core.result import SyncResult
 from backup_sync.service import Service
 from backup_sync.stores.base import Applied, Cut, Digest, Record, Usage
 from backup_sync.stores.ranges import EvenCut, KeyRange, ListCut
+from backup_sync.stores.sql_history import SqlHistory
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class TableShape:
 MIX = tuple(random.SystemRandom().randrange(2**20, DIGEST_P) for _ in range(256))
 
 
-class SqlStore(ABC):
+class SqlStore(SqlHistory, ABC):
     """A table in a SQL database. Subclasses provide the SQL text and the few steps that differ by product.
 
     ``connect``: opens a DB-API connection to the named database (None: the one of the Airflow connection).
@@ -89,7 +89,6 @@ class SqlStore(ABC):
         self.shape: TableShape | None = None
         self._fields: tuple[Column, ...] = ()
         self._key: tuple[Column, ...] = ()
-        self.run: SyncResult | None = None
 
     # what a dialect provides
 
@@ -154,9 +153,6 @@ class SqlStore(ABC):
 
     @abstractmethod
     def write_deletes(self, keys: Sequence[Key]) -> int: ...
-
-    @abstractmethod
-    def count_in_history(self, applied: Applied) -> None: ...
 
     # the flow
 

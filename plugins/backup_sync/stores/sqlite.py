@@ -19,7 +19,6 @@ from backup_sync.core.errors import BackupSyncError, ConfigurationError, FatalEr
 from backup_sync.core.result import SyncResult, iso, utc_now
 from backup_sync.service import Service
 from backup_sync.stores.base import Applied, Record, batches
-from backup_sync.stores.history import HISTORY_COLUMNS, from_row, resume, to_row
 from backup_sync.stores.ranges import EvenCut, KeyRange
 from backup_sync.stores.sql import (
     DIGEST_P,
@@ -158,12 +157,7 @@ class SqliteStore(SqlStore):
         else:
             self.check_fit(shape, own)
         if not list(self.query("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", [self.history_table])):
-            columns = [
-                f"{quote(name)} {SQLITE_TYPES[kind]}{'' if null else ' NOT NULL'}"
-                for name, kind, null in HISTORY_COLUMNS
-            ]
-            columns[0] += " PRIMARY KEY"
-            made.append((f"table {self.history_table}", f"CREATE TABLE {self.history_name} ({', '.join(columns)})"))
+            made.append((f"table {self.history_table}", self.create_history_sql(SQLITE_TYPES)))
         if made and not dry_run:
             self.run_sql("PRAGMA journal_mode = WAL")  # so that the copy can be queried while a run writes to it
             with self.transaction():
@@ -329,47 +323,14 @@ class SqliteStore(SqlStore):
 
     # history and lock
 
-    def count_in_history(self, applied: Applied) -> None:
-        assert self.run is not None
-        self.run_sql(
-            f"UPDATE {self.history_name} SET InsertedCount = InsertedCount + ?, UpdatedCount = UpdatedCount + ?, "
-            "DeletedCount = DeletedCount + ? WHERE SyncId = ?",
-            [applied.inserted, applied.updated, applied.deleted, str(self.run.sync_id)],
-        )
+    def quote(self, name: str) -> str:
+        return quote(name)
 
-    def begin(self, run: SyncResult) -> None:
-        with self.transaction():
-            self.resume(run)
-            self._save(run)
-        self.run = run
+    def slot(self, kind: str) -> str:
+        return "?"
 
-    def resume(self, run: SyncResult) -> None:
-        resume(run, self.find_history(run.sync_id))
-
-    def save_history(self, run: SyncResult) -> None:
-        with self.transaction():
-            self._save(run)
-
-    def _save(self, run: SyncResult) -> None:
-        row = to_row(run)
-        names = ", ".join(quote(name) for name, _, _ in HISTORY_COLUMNS)
-        settings = ", ".join(f"{quote(name)} = excluded.{quote(name)}" for name, _, _ in HISTORY_COLUMNS[1:])
-        self.run_sql(
-            f"INSERT INTO {self.history_name} ({names}) VALUES ({', '.join('?' * len(row))}) "
-            f"ON CONFLICT (SyncId) DO UPDATE SET {settings}",
-            row,
-        )
-
-    def find_history(self, sync_id: Any) -> dict[str, Any] | None:
-        rows = self._history("WHERE SyncId = ?", [str(sync_id)])
-        return rows[0] if rows else None
-
-    def history(self, limit: int = 20) -> list[dict[str, Any]]:
-        return self._history("WHERE ServiceName = ? ORDER BY StartedAt DESC LIMIT ?", [self.service.name, limit])
-
-    def _history(self, suffix: str, params: list[Any]) -> list[dict[str, Any]]:
-        names = ", ".join(quote(name) for name, _, _ in HISTORY_COLUMNS)
-        return [from_row(row) for row in self.query(f"SELECT {names} FROM {self.history_name} {suffix}", params)]
+    def newest_first(self, limit: int) -> tuple[str, str]:
+        return "", f"LIMIT {int(limit)}"
 
     @contextmanager
     def lock(self, run: SyncResult, wait_seconds: float) -> Iterator[None]:

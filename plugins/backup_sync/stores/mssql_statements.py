@@ -1,0 +1,181 @@
+"""The T-SQL text of a table's statements: everything that can be said without a connection."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC
+from collections.abc import Sequence
+from typing import Any
+
+from backup_sync.core.diff import Key
+from backup_sync.core.errors import ConfigurationError
+from backup_sync.stores import mssql_types as types
+from backup_sync.stores.ranges import EvenCut, KeyRange
+from backup_sync.stores.sql import DIGEST_P, DIGEST_Q, MIX, SYNCED_AT, Column, SqlStore, TableShape
+
+MSSQL_TYPES = {
+    "uuid": "UNIQUEIDENTIFIER",
+    "text": "NVARCHAR(MAX)",
+    "count": "BIGINT",
+    "flag": "BIT",
+    "moment": "DATETIME2(7)",
+}
+PACKED_KEYS = 190
+"""STRING_AGG of numbers makes an NVARCHAR(4000), and a packed pair takes up to 21 characters of it."""
+
+
+def quote(name: str) -> str:
+    """A quoted identifier. Raises ConfigurationError for the few names that the driver would take for parameters."""
+    if "%s" in name or "%d" in name:
+        raise ConfigurationError(f"the name {name} holds a %s or %d, which the SQL Server driver cannot pass on")
+    return "[" + name.replace("]", "]]") + "]"
+
+
+class MssqlStatements(SqlStore, ABC):
+    """Renders statements; values are always left to parameters."""
+
+    name: str
+
+    def quote(self, name: str) -> str:
+        return quote(name)
+
+    def slot(self, kind: str) -> str:
+        return f"CONVERT({MSSQL_TYPES[kind]}, %s)"
+
+    def newest_first(self, limit: int) -> tuple[str, str]:
+        return f"TOP ({int(limit)})", ""
+
+    def create_table_sql(self, shape: TableShape) -> str:
+        """Plain columns only: no identity, computed column, default or trigger may change what is written."""
+        lines = []
+        for column in shape.columns:
+            collate = f" COLLATE {column.collation}" if column.collation else ""
+            lines.append(f"{quote(column.name)} {column.type}{collate} {'NULL' if column.nullable else 'NOT NULL'}")
+        lines.append(f"{quote(SYNCED_AT)} DATETIME2(7) NOT NULL")
+        lines.append(f"PRIMARY KEY ({', '.join(quote(name) for name in shape.key)})")
+        return f"CREATE TABLE {self.name} ({', '.join(lines)})"
+
+    def is_integer(self, column: Column) -> bool:
+        return types.base(column.type) in types.INTEGERS
+
+    def _where(self, within: KeyRange, prefix: str = "") -> tuple[str, list[Any]]:
+        terms, params = ["1 = 1"], list[Any]()
+        if within.after is not None:
+            terms.append(self._beyond(within.after, ">", ">", params, prefix))
+        if within.upto is not None:
+            terms.append(self._beyond(within.upto, "<", "<=", params, prefix))
+        if within.even is not None and within.pieces is not None:
+            terms.append(f"{self._piece(within.even)} IN (SELECT CONVERT(INT, [value]) FROM OPENJSON(%s))")
+            params.append(json.dumps(within.pieces))
+        return " AND ".join(terms), params
+
+    def _beyond(self, key: Key, strictly: str, finally_: str, params: list[Any], prefix: str) -> str:
+        """``(a, b) > (x, y)`` written out, since T-SQL has no row comparison: a > x OR (a = x AND b > y)."""
+        alternatives = []
+        for depth in range(len(key)):
+            terms = []
+            for position in range(depth + 1):
+                column = self.key_columns[position]
+                operator = "=" if position < depth else finally_ if depth == len(key) - 1 else strictly
+                terms.append(f"{prefix}{quote(column.name)} {operator} {types.literal(column.type)}")
+                params.append(key[position])
+            alternatives.append(" AND ".join(terms))
+        return "(" + " OR ".join(f"({terms})" for terms in alternatives) + ")"
+
+    def _piece(self, even: EvenCut) -> str:
+        name = quote(self.key_columns[0].name)
+        return (
+            f"(CASE WHEN {name} < {even.first} THEN 0 WHEN {name} >= {even.last_start} THEN {even.count - 1} "
+            f"ELSE (CONVERT(BIGINT, {name}) - {even.first}) / {even.width} END)"
+        )
+
+    def digest_sql(self, within: KeyRange, even: EvenCut | None) -> tuple[str, list[Any]]:
+        terms = [str(MIX[0])]
+        for number, column in enumerate((*self.key_columns, *self.stamp_columns), start=1):
+            value = f"{self._whole(column)} % {DIGEST_P} * {MIX[2 * number]}"
+            terms.append(
+                f"COALESCE({value}, {MIX[2 * number + 1]}) % {DIGEST_P}" if column.nullable else f"{value} % {DIGEST_P}"
+            )
+        where, params = self._where(within)
+        # The mix is computed in a derived table so that it is written, and evaluated, once for each row.
+        inner = f"SELECT {self._piece(even) if even else '0'} AS piece, ({' + '.join(terms)}) % {DIGEST_P} AS mix"
+        return (
+            f"SELECT piece, COUNT_BIG(*), SUM(mix * mix % {DIGEST_Q}), SUM(mix) "
+            f"FROM ({inner} FROM {self.name} WHERE {where}) d GROUP BY piece"
+        ), params
+
+    def _whole(self, column: Column) -> str:
+        """A whole number that stands for the column's value: itself, or 8 bytes of a hash of its text."""
+        name = quote(column.name)
+        if self.is_integer(column):
+            return f"CONVERT(BIGINT, {name})"
+        if types.base(column.type) in types.BINARIES:
+            return f"CONVERT(BIGINT, CONVERT(BINARY(8), HASHBYTES('MD5', {name})))"
+        text = types.outgoing(name, column.type)
+        return f"CONVERT(BIGINT, CONVERT(BINARY(8), HASHBYTES('MD5', CONVERT(NVARCHAR(MAX), {text}))))"
+
+    def _packable(self) -> bool:
+        """Whether key and stamp are one 32-bit number each, so that both fit into one of 64 bits."""
+        columns = (*self.key_columns, *self.stamp_columns)
+        return len(columns) == 2 and all(
+            types.base(column.type) in types.INTEGERS - {"bigint"} and not column.nullable for column in columns
+        )
+
+    def packed_stamps_sql(self, within: KeyRange) -> tuple[str, list[Any]]:
+        key, stamp = (quote(column.name) for column in (*self.key_columns, *self.stamp_columns))
+        where, params = self._where(within)
+        return (
+            f"SELECT STRING_AGG(CONVERT(BIGINT, {key}) * {2**32} + {stamp}, ',') FROM {self.name} WHERE {where} "
+            f"GROUP BY {key} / {PACKED_KEYS}"
+        ), params
+
+    def _wire(self, prefix: str = "") -> str:
+        assert self.shape is not None
+        return ", ".join(types.outgoing(prefix + quote(column.name), column.type) for column in self.shape.columns)
+
+    def _post(self, keys: Sequence[Key]) -> str:
+        return json.dumps([[i, *map(types.to_json, key)] for i, key in enumerate(keys)], ensure_ascii=False)
+
+    def _posted(self) -> str:
+        """A derived table of the posted keys, in the key columns' own types: (i, k0, k1 …)."""
+        fields, columns = ["i int '$[0]'"], ["i"]
+        for number, column in enumerate(self.key_columns):
+            form = types.incoming(column.type)
+            fields.append(f"k{number} {form.json_type} '$[{number + 1}]'")
+            collate = f" COLLATE {column.collation}" if column.collation else ""
+            columns.append(f"{form.expression.format(f'k{number}')}{collate} AS k{number}")
+        return f"(SELECT {', '.join(columns)} FROM OPENJSON(%s) WITH ({', '.join(fields)}))"
+
+    def _join(self) -> str:
+        return " AND ".join(f"t.{quote(column.name)} = p.k{number}" for number, column in enumerate(self.key_columns))
+
+    def _posted_rows(self) -> str:
+        """A derived table of posted rows, in the columns' own names and types."""
+        assert self.shape is not None
+        fields, columns = [], []
+        for number, column in enumerate(self.shape.columns):
+            form = types.incoming(column.type)
+            fields.append(f"c{number} {form.json_type} '$[{number}]'")
+            collate = f" COLLATE {column.collation}" if column.collation else ""
+            columns.append(f"{form.expression.format(f'c{number}')}{collate} AS {quote(column.name)}")
+        return f"(SELECT {', '.join(columns)} FROM OPENJSON(%s) WITH ({', '.join(fields)}))"
+
+    def insert_sql(self) -> str:
+        assert self.shape is not None
+        names = ", ".join(quote(column.name) for column in self.shape.columns)
+        same = " AND ".join(f"t.{quote(column.name)} = s.{quote(column.name)}" for column in self.key_columns)
+        return (
+            f"INSERT INTO {self.name} ({names}, {quote(SYNCED_AT)}) "
+            f"SELECT {names}, CONVERT(DATETIME2(7), %s) FROM {self._posted_rows()} s "
+            f"WHERE NOT EXISTS (SELECT 1 FROM {self.name} t WHERE {same})"
+        )
+
+    def update_sql(self) -> str:
+        assert self.shape is not None
+        # Key columns are set as well: under a case-insensitive collation an equal key may be spelled anew.
+        settings = ", ".join(f"{quote(column.name)} = s.{quote(column.name)}" for column in self.shape.columns)
+        same = " AND ".join(f"t.{quote(column.name)} = s.{quote(column.name)}" for column in self.key_columns)
+        return (
+            f"UPDATE t SET {settings}, {quote(SYNCED_AT)} = CONVERT(DATETIME2(7), %s) "
+            f"FROM {self.name} t JOIN {self._posted_rows()} s ON {same}"
+        )

@@ -1,0 +1,158 @@
+"""The run history as the SQL stores keep it: one row for each (service, run), found by its SyncId."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime, timezone
+from typing import Any
+from uuid import UUID
+
+from backup_sync.core.result import COMPLETED, FAILED, IN_PROGRESS, SyncResult, iso, utc_now
+from backup_sync.service import Service
+from backup_sync.stores.base import Applied
+from backup_sync.stores.history import parse_moment, resume
+
+# name, kind (each dialect knows the type), nullable. The first seven are a contract with those who query the table.
+HISTORY_COLUMNS: tuple[tuple[str, str, bool], ...] = (
+    ("SyncId", "uuid", False),
+    ("SyncedAt", "moment", False),
+    ("InsertedCount", "count", False),
+    ("UpdatedCount", "count", False),
+    ("DeletedCount", "count", False),
+    ("Success", "flag", False),
+    ("ErrorMessage", "text", True),
+    ("SkippedCount", "count", False),
+    ("WithheldCount", "count", False),
+    ("RejectedCount", "count", False),
+    ("AheadCount", "count", False),
+    ("StartedAt", "moment", False),
+    ("CompletedAt", "moment", True),
+    ("Attempt", "count", False),
+    ("RunId", "text", False),
+    ("ServiceName", "text", False),
+)
+
+
+def to_row(run: SyncResult) -> list[Any]:
+    """The values of HISTORY_COLUMNS; moments as ISO text in UTC. A run that has not ended is no success."""
+    return [
+        str(run.sync_id),
+        _moment(run.completed_at or utc_now()),
+        run.inserted,
+        run.updated,
+        run.deleted,
+        int(run.success),
+        run.error_message,
+        run.skipped,
+        run.withheld,
+        run.rejected,
+        run.ahead,
+        _moment(run.started_at),
+        _moment(run.completed_at),
+        run.attempt,
+        run.run_id,
+        run.service_name,
+    ]
+
+
+def from_row(row: tuple[Any, ...]) -> dict[str, Any]:
+    """A row of HISTORY_COLUMNS in the names of :meth:`SyncResult.to_dict`."""
+    found = dict(zip((name for name, _, _ in HISTORY_COLUMNS), row, strict=True))
+    found["SyncId"] = str(UUID(str(found["SyncId"])))
+    found["Success"] = bool(found["Success"])
+    for name in ("SyncedAt", "StartedAt", "CompletedAt"):
+        found[name] = iso(parse_moment(found[name]))
+    found["Status"] = COMPLETED if found["Success"] else FAILED if found["CompletedAt"] else IN_PROGRESS
+    return found
+
+
+def _moment(value: datetime | None) -> str | None:
+    """ISO text that SQL Server's DATETIME2 and SQLite read alike: no zone letter, UTC by contract."""
+    return None if value is None else value.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%f")
+
+
+class SqlHistory:
+    """The history half of a SQL store; the other half provides the few words in which the dialects differ."""
+
+    service: Service
+    history_name: str
+    run: SyncResult | None = None
+
+    @abstractmethod
+    def quote(self, name: str) -> str: ...
+
+    @abstractmethod
+    def slot(self, kind: str) -> str:
+        """A placeholder for a value of a kind named in HISTORY_COLUMNS."""
+
+    @abstractmethod
+    def newest_first(self, limit: int) -> tuple[str, str]:
+        """What stands behind SELECT and at the end of the statement for the ``limit`` newest rows."""
+
+    @abstractmethod
+    def query(self, sql: str, params: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]: ...
+
+    @abstractmethod
+    def run_sql(self, sql: str, params: Sequence[Any] = ()) -> int: ...
+
+    @abstractmethod
+    def transaction(self) -> AbstractContextManager[None]: ...
+
+    def create_history_sql(self, types: dict[str, str]) -> str:
+        columns = [
+            f"{self.quote(name)} {types[kind]} {'NULL' if null else 'NOT NULL'}" for name, kind, null in HISTORY_COLUMNS
+        ]
+        columns[0] += " PRIMARY KEY"
+        return f"CREATE TABLE {self.history_name} ({', '.join(columns)})"
+
+    def begin(self, run: SyncResult) -> None:
+        with self.transaction():
+            self.resume(run)
+            self._save(run)
+        self.run = run
+
+    def resume(self, run: SyncResult) -> None:
+        found = self._history("", f"WHERE SyncId = {self.slot('uuid')}", [str(run.sync_id)])
+        resume(run, found[0] if found else None)
+
+    def save_history(self, run: SyncResult) -> None:
+        with self.transaction():
+            self._save(run)
+
+    def _save(self, run: SyncResult) -> None:
+        row = to_row(run)
+        names = [self.quote(name) for name, _, _ in HISTORY_COLUMNS]
+        slots = [self.slot(kind) for _, kind, _ in HISTORY_COLUMNS]
+        settings = ", ".join(f"{name} = {slot}" for name, slot in zip(names[1:], slots[1:], strict=True))
+        where = f"WHERE SyncId = {slots[0]}"
+        if not self.run_sql(f"UPDATE {self.history_name} SET {settings} {where}", [*row[1:], row[0]]):
+            self.run_sql(f"INSERT INTO {self.history_name} ({', '.join(names)}) VALUES ({', '.join(slots)})", row)
+
+    def count_in_history(self, applied: Applied) -> None:
+        """Add what was just written to the run's counts; belongs into the transaction that wrote it."""
+        assert self.run is not None
+        count = self.slot("count")
+        self.run_sql(
+            f"UPDATE {self.history_name} SET InsertedCount = InsertedCount + {count}, UpdatedCount = UpdatedCount + {count}, "
+            f"DeletedCount = DeletedCount + {count} WHERE SyncId = {self.slot('uuid')}",
+            [applied.inserted, applied.updated, applied.deleted, str(self.run.sync_id)],
+        )
+
+    def history(self, limit: int = 20) -> list[dict[str, Any]]:
+        top, end = self.newest_first(limit)
+        return self._history(
+            top, f"WHERE ServiceName = {self.slot('text')} ORDER BY StartedAt DESC {end}", [self.service.name]
+        )
+
+    def holder(self) -> str:
+        """Who is writing, as far as the history knows: the newest run that has not ended."""
+        top, end = self.newest_first(1)
+        where = f"WHERE ServiceName = {self.slot('text')} AND CompletedAt IS NULL ORDER BY StartedAt DESC {end}"
+        found = self._history(top, where, [self.service.name])
+        return f"run {found[0]['RunId']} since {found[0]['StartedAt']}" if found else "another run"
+
+    def _history(self, top: str, rest: str, params: list[Any]) -> list[dict[str, Any]]:
+        columns = ", ".join(self.quote(name) for name, _, _ in HISTORY_COLUMNS)
+        return [from_row(row) for row in self.query(f"SELECT {top} {columns} FROM {self.history_name} {rest}", params)]
