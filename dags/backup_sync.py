@@ -93,6 +93,7 @@ with DAG(
                 service=service,
                 config=CONFIG,
                 after=[sync.task_id, initialize.task_id],
+                dry_run="{{ params.dry_run }}",
                 trigger_rule=TriggerRule.ALL_DONE,
             )
             initialize >> sync >> record_history

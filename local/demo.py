@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from local.environment import ROOT, Places, airflow_environment, apply, connections, cosmos_servers
+from local.environment import ROOT, Places, airflow_environment, apply, connections, cosmos_servers, sole_use
 
 CUSTOMERS = ORDERS = 100
 CHANGED = [10, 21, 32, 43, 54]
@@ -21,8 +21,12 @@ DELETED = [7, 8, 9]
 
 
 def main() -> None:
+    with sole_use(Places()):
+        demo(Places())
+
+
+def demo(places: Places) -> None:
     begun = time.monotonic()
-    places = Places()
     for path in (places.customer_source, places.customer_backup):
         for suffix in ("", "-wal", "-shm"):
             path.with_name(path.name + suffix).unlink(missing_ok=True)

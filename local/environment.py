@@ -6,9 +6,11 @@ Airflow reads its environment on import, so :func:`apply` has to run before anyt
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +61,6 @@ def airflow_environment(places: Places) -> dict[str, str]:
         "AIRFLOW__CORE__PARALLELISM": "8",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{places.airflow}/airflow.db",
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",
-        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
     }
 
 
@@ -84,6 +85,18 @@ def connections(places: Places, source_endpoint: str, backup_endpoint: str, key:
 def apply(environment: dict[str, str]) -> None:
     """Put the settings into this process's environment, for airflow to find when it is imported."""
     os.environ.update(environment)
+
+
+@contextlib.contextmanager
+def sole_use(places: Places) -> Iterator[None]:
+    """Refuse to use the local data twice: neither Airflow's SQLite nor the Cosmos files are made for that."""
+    places.base.mkdir(parents=True, exist_ok=True)
+    with (places.base / "serving.lock").open("a+") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sys.exit("the local data is in use by another make demo, make ui or make cosmos; end that first")
+        yield
 
 
 @contextlib.contextmanager

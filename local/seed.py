@@ -12,6 +12,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import Any
 
 from airflow.sdk import BaseHook
@@ -155,7 +156,8 @@ def main() -> None:
 def seeded(customers: Customers) -> bool:
     """Whether the table is there; raises as long as the server is not."""
     if customers.is_sqlite:
-        return False
+        with closing(sqlite3.connect(customers.connection.host or "")) as db:
+            return bool(db.execute("SELECT 1 FROM sqlite_master WHERE name = 'Customers'").fetchall())
     try:
         customers.run("SELECT 1", database="master")
         customers.run(f"SELECT TOP (1) Id FROM {customers.name}")

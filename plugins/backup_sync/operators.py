@@ -21,7 +21,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from backup_sync.config import load_service
 from backup_sync.core.errors import BackupSyncError, FatalError, RetriableError
 from backup_sync.core.result import SyncResult, sync_id
-from backup_sync.core.summary import build_summary, render_summary
+from backup_sync.core.summary import build_summary, render_summary, result_line
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -46,6 +46,7 @@ class ServiceOperator(BaseOperator):
         super().__init__(**kwargs)
         self.service = service
         self.config = str(config)
+        self.dry: bool | str = False
 
     def load(self) -> Service:
         return load_service(Path(self.config), self.service)
@@ -57,6 +58,7 @@ class ServiceOperator(BaseOperator):
             service_name=self.service,
             attempt=ti.try_number,
             run_id=dag_run.run_id,
+            dry_run=flag(self.dry),
         )
 
     @contextmanager
@@ -138,6 +140,7 @@ class SyncOperator(ServiceOperator):
         options = Options(flag(self.force), flag(self.dry), flag(self.allow_mass_delete))
         with self.reporting(context, result), _stores(self) as (service, source, backup):
             sync(service, source, backup, result, options)
+        log.info(result_line(result.to_dict()))
         return result.to_dict()
 
 
@@ -146,13 +149,19 @@ class RecordHistoryOperator(ServiceOperator):
 
     Runs after everything but a skipped sync. A dry run leaves no record.
 
+    A recorded failure fails this task too: "clear only what failed" would otherwise leave it out, and with it the
+    record of the run that was repaired.
+
     :param after: the task ids of the chain before it, nearest first.
     :return: the result that was recorded.
     """
 
-    def __init__(self, *, after: list[str], **kwargs: Any) -> None:
+    template_fields = ("dry",)
+
+    def __init__(self, *, after: list[str], dry_run: bool | str = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.after = after
+        self.dry = dry_run
 
     def execute(self, context: Context) -> dict[str, Any]:
         state = task_states(context).get(self.after[0])
@@ -167,6 +176,9 @@ class RecordHistoryOperator(ServiceOperator):
         if not result.dry_run:
             with self.reporting(context, result), _stores(self) as (_, _, backup):
                 record_history(backup, result, reported=reported is not None)
+        if not result.success:
+            context["ti"].xcom_push(key=FAILURE, value=result.to_dict())
+            raise AirflowFailException(f"recorded: {result.error_message}")
         return result.to_dict()
 
 

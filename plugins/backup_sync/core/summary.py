@@ -32,7 +32,7 @@ def render_summary(
     yield f"{run_type.partition('_')[0].capitalize()} sync started at {_second(started)}{dry}"
     yield RULE
     for result in results:
-        yield _line(result)
+        yield result_line(result)
     yield RULE
     yield "Sync summary:"
     good = sum(result["Status"] == COMPLETED for result in results)
@@ -43,7 +43,8 @@ def render_summary(
     yield f"Next scheduled sync at {_second(following)}" if following else "No next sync is scheduled"
 
 
-def _line(result: dict[str, Any]) -> str:
+def result_line(result: dict[str, Any]) -> str:
+    """One service's line: its counts, and the reason if it failed."""
     counts = ["Inserted", "Updated", "Deleted", "Skipped"]
     # The unusual ones are named only when there are any, so that they are noticed.
     counts += [name for name in ("Withheld", "Rejected", "Ahead") if result[f"{name}Count"]]

@@ -7,7 +7,6 @@ JSON). Cosmos assigns ``_ts`` and ``_etag`` anew in a copy, so neither is ever c
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -24,16 +23,19 @@ from backup_sync.service import Service
 from backup_sync.stores.base import Applied, Record, Usage, batches
 from backup_sync.stores.cosmos_account import Account, Connection, CosmosError
 from backup_sync.stores.cosmos_history import CosmosHistory
+from backup_sync.stores.documents import MISSING, key_text, key_value, problem_of, property_of, value_at, without_system
 from backup_sync.stores.feed_ranges import EpkRange, FeedCut
 
 log = logging.getLogger(__name__)
 
 HISTORY = "sync-history"
-SYSTEM_PROPERTIES = ("_rid", "_self", "_etag", "_attachments", "_ts")
-FORBIDDEN_IN_ID = frozenset("/\\?#")
 PAGE = 1_000
 READ_KEYS = 200
-BATCH = 500
+BATCH = 2_000
+BATCH_OPERATIONS = 100
+"""The most that the service takes in one transactional batch."""
+BATCH_FROM = 4
+"""Below this a batch costs more than its documents one by one: the SDK spends more on preparing it."""
 _FULL = ("", "FF")
 
 
@@ -178,16 +180,16 @@ class CosmosStore:
 
     def stamps(self, within: EpkRange | None) -> Iterator[tuple[Key, Stamp]]:
         parts = ['c["id"] AS i']
-        parts += [f"{_property(path)} AS k{number}" for number, path in enumerate(self._paths)]
-        parts += [f"{_property('/' + name)} AS s{number}" for number, name in enumerate(self.service.fields)]
+        parts += [f"{property_of(path)} AS k{number}" for number, path in enumerate(self._paths)]
+        parts += [f"{property_of('/' + name)} AS s{number}" for number, name in enumerate(self.service.fields)]
         keys = [f"k{number}" for number in range(len(self._paths))]
         stamps = [f"s{number}" for number in range(len(self.service.fields))]
         for row in self._query(f"SELECT {', '.join(parts)} FROM c", within):
-            problem = self._problem(row.get("i"), all(name in row for name in keys))
+            problem = problem_of(row.get("i"), all(name in row for name in keys), self._paths)
             if problem:
                 self._reject(row.get("i"), problem)
                 continue
-            yield (row["i"], _key_text([row[name] for name in keys])), tuple(row.get(name) for name in stamps)
+            yield (row["i"], key_text([row[name] for name in keys])), tuple(row.get(name) for name in stamps)
 
     def records(
         self, within: EpkRange | None, keys: Collection[Key] | None = None, among: int = 0
@@ -196,31 +198,31 @@ class CosmosStore:
             yield from batches(self._copyable(self._query("SELECT * FROM c", within)), BATCH)
         elif 2 * len(keys) >= among:
             documents = (document for document in self._query("SELECT * FROM c", within) if self._key(document) in keys)
-            yield from batches(map(_without_system, documents), BATCH)
+            yield from batches(map(without_system, documents), BATCH)
         else:
             for chunk in batches(keys, BATCH):
                 yield self._run(self._read_keys(chunk))
 
     def _copyable(self, documents: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         for document in documents:
-            values = [_value(document, path) for path in self._paths]
-            problem = self._problem(document.get("id"), _MISSING not in values)
+            values = [value_at(document, path) for path in self._paths]
+            problem = problem_of(document.get("id"), MISSING not in values, self._paths)
             if problem:
                 self._reject(document.get("id"), problem)
             else:
-                yield _without_system(document)
+                yield without_system(document)
 
     async def _read_keys(self, keys: Sequence[Key]) -> list[dict[str, Any]]:
         container = self.connection.container()
 
         def request(chunk: Sequence[Key]) -> Callable[[], Awaitable[list[dict[str, Any]]]]:
-            items = [(str(key[0]), _key_value(key)) for key in chunk]
+            items = [(str(key[0]), key_value(key)) for key in chunk]
             return lambda: container.read_items(items, response_hook=self.connection.meter)
 
         found = await asyncio.gather(*(self._answer(request(chunk)) for chunk in batches(keys, READ_KEYS)))
         wanted = self.service.where.items()
         return [
-            _without_system(document)
+            without_system(document)
             for documents in found
             for document in documents
             if all(document.get(name) == value for name, value in wanted)
@@ -230,19 +232,19 @@ class CosmosStore:
         return self._key(record) or ("", "")
 
     def _key(self, document: dict[str, Any]) -> Key | None:
-        values = [_value(document, path) for path in self._paths]
-        if "id" not in document or _MISSING in values:
+        values = [value_at(document, path) for path in self._paths]
+        if "id" not in document or MISSING in values:
             return None
-        return (document["id"], _key_text(values))
+        return (document["id"], key_text(values))
 
     def present(self, keys: Sequence[Key]) -> set[Key]:
         found: set[Key] = set()
-        select = ", ".join(['c["id"] AS i', *(f"{_property(path)} AS k{n}" for n, path in enumerate(self._paths))])
+        select = ", ".join(['c["id"] AS i', *(f"{property_of(path)} AS k{n}" for n, path in enumerate(self._paths))])
         for chunk in batches(keys, READ_KEYS):
             ids = [{"name": "@ids", "value": [key[0] for key in chunk]}]
             for row in self._query(f"SELECT {select} FROM c", None, 'ARRAY_CONTAINS(@ids, c["id"])', ids):
                 if all(f"k{n}" in row for n in range(len(self._paths))):
-                    found.add((row["i"], _key_text([row[f"k{n}"] for n in range(len(self._paths))])))
+                    found.add((row["i"], key_text([row[f"k{n}"] for n in range(len(self._paths))])))
         return found.intersection(keys)
 
     def count(self) -> int:
@@ -258,7 +260,7 @@ class CosmosStore:
         """Stream a query's results. Spans of the range are read side by side, a page of each at a time."""
         terms, params = [condition] if condition else [], list(parameters)
         for number, (name, value) in enumerate(self.service.where.items()):
-            terms.append(f"{_property('/' + name)} = @w{number}")
+            terms.append(f"{property_of('/' + name)} = @w{number}")
             params.append({"name": f"@w{number}", "value": value})
         text = f"{select} WHERE {' AND '.join(terms)}" if terms else select
         open_pages = [self._pages(text, params, span) for span in (within.spans if within and within.spans else [None])]
@@ -305,22 +307,45 @@ class CosmosStore:
         return applied
 
     async def _upsert_all(self, documents: Sequence[Record]) -> int:
+        """How many were accepted. Documents that share a partition key value go by transactional batches."""
+        by_value: dict[str, list[dict[str, Any]]] = {}
+        for document in documents:
+            by_value.setdefault(key_text([value_at(document, path) for path in self._paths]), []).append(document)
+        work: list[Awaitable[int]] = []
+        for value, group in by_value.items():
+            for chunk in batches(group, BATCH_OPERATIONS):
+                if len(chunk) >= BATCH_FROM:
+                    work.append(self._upsert_batch(value, chunk))
+                else:
+                    work.extend(map(self._upsert, chunk))
+        return sum(await asyncio.gather(*work))
+
+    async def _upsert_batch(self, value: str, documents: list[dict[str, Any]]) -> int:
         container = self.connection.container()
-
-        async def one(document: dict[str, Any]) -> bool:
-            try:
-                await self.connection.call(
-                    lambda: container.upsert_item(document, no_response=True, response_hook=self.connection.meter)
+        operations = [("upsert", (document,)) for document in documents]
+        partition_key = key_value(("", value))
+        try:
+            await self.connection.call(
+                lambda: container.execute_item_batch(
+                    operations, partition_key, no_response=True, response_hook=self.connection.meter
                 )
-                return True
-            except CosmosError as error:
-                reason = (
-                    "is larger than the container takes" if error.status == 413 else f"was refused ({error.status})"
-                )
-                log.warning("%s: document %r %s; it is counted as rejected", self.where, document["id"], reason)
-                return False
+            )
+            return len(documents)
+        except CosmosError:
+            # All or nothing was refused: one document of them, or the size of the whole. One by one tells which.
+            return sum(await asyncio.gather(*map(self._upsert, documents)))
 
-        return sum(await asyncio.gather(*map(one, documents)))
+    async def _upsert(self, document: dict[str, Any]) -> int:
+        container = self.connection.container()
+        try:
+            await self.connection.call(
+                lambda: container.upsert_item(document, no_response=True, response_hook=self.connection.meter)
+            )
+            return 1
+        except CosmosError as error:
+            reason = "is larger than the container takes" if error.status == 413 else f"was refused ({error.status})"
+            log.warning("%s: document %r %s; it is counted as rejected", self.where, document["id"], reason)
+            return 0
 
     def delete(self, keys: Sequence[Key]) -> Applied:
         applied = Applied(deleted=self._run(self._delete_all(keys)))
@@ -334,7 +359,7 @@ class CosmosStore:
             try:
                 await self.connection.call(
                     lambda: container.delete_item(
-                        str(key[0]), partition_key=_key_value(key), response_hook=self.connection.meter
+                        str(key[0]), partition_key=key_value(key), response_hook=self.connection.meter
                     )
                 )
                 return True
@@ -399,15 +424,6 @@ class CosmosStore:
         assert self.shape is not None
         return self.shape.paths
 
-    def _problem(self, id_: Any, has_partition_key: bool) -> str | None:
-        if not isinstance(id_, str) or not id_:
-            return "has no id"
-        if not has_partition_key:
-            return f"has no value for the partition key {', '.join(self._paths)}"
-        if FORBIDDEN_IN_ID & set(id_):
-            return "has an id with one of / \\ ? #, by which Cosmos DB cannot address it"
-        return None
-
     def _reject(self, id_: Any, problem: str) -> None:
         self._rejected += 1
         log.warning(
@@ -429,33 +445,3 @@ class CosmosStore:
 
     def _unexpected(self, error: CosmosError, doing: str) -> FatalError:
         return FatalError(f"{self.where}: Cosmos DB answered {error.status} (sub-status {error.sub_status}) on {doing}")
-
-
-_MISSING: Any = object()
-
-
-def _property(path: str) -> str:
-    """``c["a"]["b"]`` for the path ``/a/b``; names are quoted as JSON, so that none can end the expression."""
-    return "c" + "".join(f"[{json.dumps(part)}]" for part in path.strip("/").split("/"))
-
-
-def _value(document: dict[str, Any], path: str) -> Any:
-    found: Any = document
-    for part in path.strip("/").split("/"):
-        if not isinstance(found, dict) or part not in found:
-            return _MISSING
-        found = found[part]
-    return found
-
-
-def _key_text(values: Sequence[Any]) -> str:
-    return json.dumps(list(values), ensure_ascii=False)
-
-
-def _key_value(key: Key) -> Any:
-    values = json.loads(str(key[1]))
-    return values[0] if len(values) == 1 else values
-
-
-def _without_system(document: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in document.items() if name not in SYSTEM_PROPERTIES}

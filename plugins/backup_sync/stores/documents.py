@@ -1,0 +1,53 @@
+"""Documents as JSON values: their properties by path, their keys, and what makes one impossible to copy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from backup_sync.core.diff import Key
+
+SYSTEM_PROPERTIES = ("_rid", "_self", "_etag", "_attachments", "_ts")
+FORBIDDEN_IN_ID = frozenset("/\\?#")
+
+MISSING: Any = object()
+"""Stands for a property that a document does not have; null is a value."""
+
+
+def property_of(path: str) -> str:
+    """``c["a"]["b"]`` for the path ``/a/b``; names are quoted as JSON, so that none can end the expression."""
+    return "c" + "".join(f"[{json.dumps(part)}]" for part in path.strip("/").split("/"))
+
+
+def value_at(document: dict[str, Any], path: str) -> Any:
+    found: Any = document
+    for part in path.strip("/").split("/"):
+        if not isinstance(found, dict) or part not in found:
+            return MISSING
+        found = found[part]
+    return found
+
+
+def key_text(values: Sequence[Any]) -> str:
+    return json.dumps(list(values), ensure_ascii=False)
+
+
+def key_value(key: Key) -> Any:
+    values = json.loads(str(key[1]))
+    return values[0] if len(values) == 1 else values
+
+
+def without_system(document: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in document.items() if name not in SYSTEM_PROPERTIES}
+
+
+def problem_of(id_: Any, has_partition_key: bool, paths: Sequence[str]) -> str | None:
+    """Why a document cannot be copied, in words; None if it can."""
+    if not isinstance(id_, str) or not id_:
+        return "has no id"
+    if not has_partition_key:
+        return f"has no value for the partition key {', '.join(paths)}"
+    if FORBIDDEN_IN_ID & set(id_):
+        return "has an id with one of / \\ ? #, by which Cosmos DB cannot address it"
+    return None
