@@ -193,10 +193,11 @@ def _run(dag: str, run_id: str) -> str:
     return f"dags/{dag}/dagRuns/{quote(run_id, safe='')}"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """Airflow on sample data in a folder of its own. Checks in the end that nothing keeps running."""
     places = Places(tmp_path_factory.mktemp("local"))
+    others = set(psutil.Process().children(recursive=True))
     with ExitStack() as stack:
         servers = stack.enter_context(cosmos_servers(places))
         environment = _environment(places, servers)
@@ -210,7 +211,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         found = Stage(places, airflow, servers, (clients[0], clients[1]), (users[0], users[1]))
         _wait_for_dags(found)
         yield found
-        started = psutil.Process().children(recursive=True)
+        started = set(psutil.Process().children(recursive=True)) - others
         assert len(started) > len(airflow.sessions)
     orphans = [process for process in started if _alive(process)]
     assert not orphans, f"still running after the end: {orphans}"

@@ -74,7 +74,7 @@ class CosmosStore:
         """A container's definition; None if there is no such container or database."""
         handle = self.connection.container(container)
         try:
-            found: dict[str, Any] = self._do(lambda: handle.read(response_hook=self.connection.meter))
+            found: dict[str, Any] = self._do(lambda: handle.read())
             return found
         except CosmosError as error:
             if error.status == 404:
@@ -131,7 +131,7 @@ class CosmosStore:
 
     def _database_exists(self) -> bool:
         try:
-            self._do(lambda: self.connection.database().read(response_hook=self.connection.meter))
+            self._do(lambda: self.connection.database().read())
             return True
         except CosmosError as error:
             if error.status == 404:
@@ -217,7 +217,7 @@ class CosmosStore:
 
         def request(chunk: Sequence[Key]) -> Callable[[], Awaitable[list[dict[str, Any]]]]:
             items = [(str(key[0]), key_value(key)) for key in chunk]
-            return lambda: container.read_items(items, response_hook=self.connection.meter)
+            return lambda: container.read_items(items)
 
         found = await asyncio.gather(*(self._answer(request(chunk)) for chunk in batches(keys, READ_KEYS)))
         wanted = self.service.where.items()
@@ -271,7 +271,7 @@ class CosmosStore:
                 yield from page or ()
 
     def _pages(self, text: str, params: list[dict[str, Any]], span: tuple[str, str] | None) -> Any:
-        options: dict[str, Any] = {"max_item_count": PAGE, "response_hook": self.connection.meter}
+        options: dict[str, Any] = {"max_item_count": PAGE}
         if span is not None and span != _FULL:
             # Without a range the asynchronous client crosses all partitions by itself.
             low, high = span
@@ -326,9 +326,7 @@ class CosmosStore:
         partition_key = key_value(("", value))
         try:
             await self.connection.call(
-                lambda: container.execute_item_batch(
-                    operations, partition_key, no_response=True, response_hook=self.connection.meter
-                )
+                lambda: container.execute_item_batch(operations, partition_key, no_response=True)
             )
             return len(documents)
         except CosmosError:
@@ -338,9 +336,7 @@ class CosmosStore:
     async def _upsert(self, document: dict[str, Any]) -> int:
         container = self.connection.container()
         try:
-            await self.connection.call(
-                lambda: container.upsert_item(document, no_response=True, response_hook=self.connection.meter)
-            )
+            await self.connection.call(lambda: container.upsert_item(document, no_response=True))
             return 1
         except CosmosError as error:
             reason = "is larger than the container takes" if error.status == 413 else f"was refused ({error.status})"
@@ -357,11 +353,7 @@ class CosmosStore:
 
         async def one(key: Key) -> bool:
             try:
-                await self.connection.call(
-                    lambda: container.delete_item(
-                        str(key[0]), partition_key=key_value(key), response_hook=self.connection.meter
-                    )
-                )
+                await self.connection.call(lambda: container.delete_item(str(key[0]), partition_key=key_value(key)))
                 return True
             except CosmosError as error:
                 if error.status == 404:  # gone already, for example by a try whose answer was lost

@@ -110,6 +110,7 @@ class Connection:
                 self._client = CosmosClient(
                     self.account.endpoint,
                     credential=self.account.key,
+                    raw_response_hook=self._meter,
                     **{"retry_throttle_backoff_max": 30, **self.account.options},
                 )
             except (ValueError, TypeError) as error:
@@ -129,12 +130,12 @@ class Connection:
     def usage(self) -> Usage:
         return Usage(self.charge, self.throttles)
 
-    def meter(self, headers: Mapping[str, Any], *_: object) -> None:
-        """A response hook: adds up request charges and the 429s that the SDK waited out by itself."""
-        self.charge += float(headers.get("x-ms-request-charge") or 0)
-        waited = int(headers.get("x-ms-throttle-retry-count") or 0)
-        if waited:
-            self.throttles += waited
+    def _meter(self, response: Any) -> None:
+        """Sees every answer, also those 429s that the SDK waits out by itself: charge, throttling, pace."""
+        answer = response.http_response
+        self.charge += float(answer.headers.get("x-ms-request-charge") or 0)
+        if answer.status_code == 429:
+            self.throttles += 1
             self.pace.throttled()
         else:
             self.pace.good()
@@ -153,9 +154,6 @@ class Connection:
                     return await request()
             except CosmosHttpResponseError as error:
                 status = int(error.status_code or 0)
-                if status == 429:
-                    self.throttles += 1
-                    self.pace.throttled()
                 if status not in PASSING or time.monotonic() + wait > deadline:
                     raise self._refused(status, error) from None
                 pause = float((error.headers or {}).get("x-ms-retry-after-ms") or 0) / 1000 if error.headers else 0.0

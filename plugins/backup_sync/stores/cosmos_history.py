@@ -62,7 +62,7 @@ class CosmosHistory:
         data = run.to_dict() | {"SyncedAt": iso(run.completed_at or utc_now()), "Success": run.success}
         document = {name: data[field] for field, name in PROPERTIES.items()}
         container = self._connection.container(self._container)
-        self._do(lambda: container.upsert_item(document, no_response=True, response_hook=self._connection.meter))
+        self._do(lambda: container.upsert_item(document, no_response=True))
 
     def begin(self, run: SyncResult) -> None:
         """Take over the counts of an earlier attempt, and make this attempt visible."""
@@ -165,7 +165,7 @@ class CosmosHistory:
         text = f"SELECT TOP {limit} * FROM c WHERE c.serviceName = @partition AND {where}"
 
         async def read() -> list[dict[str, Any]]:
-            query = container.query_items(text, parameters=params, response_hook=self._connection.meter)
+            query = container.query_items(text, parameters=params)
             return [item async for item in query]
 
         found: list[dict[str, Any]] = self._do(read)

@@ -48,6 +48,6 @@ def problem_of(id_: Any, has_partition_key: bool, paths: Sequence[str]) -> str |
         return "has no id"
     if not has_partition_key:
         return f"has no value for the partition key {', '.join(paths)}"
-    if FORBIDDEN_IN_ID & set(id_):
-        return "has an id with one of / \\ ? #, by which Cosmos DB cannot address it"
+    if FORBIDDEN_IN_ID & set(id_) or id_[-1] in " \n":
+        return "has an id with one of / \\ ? # or a blank at its end, by which Cosmos DB cannot address it"
     return None

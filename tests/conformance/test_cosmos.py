@@ -1,0 +1,285 @@
+"""What the Cosmos store promises about documents, partition keys and a service that pushes back."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from azure.cosmos import CosmosClient, PartitionKey
+
+from backup_sync.core.errors import ConfigurationError, FatalError, RetriableError
+from local.cosmos import EmbeddedCosmos
+from tests.conformance.backends import CosmosBackend, Row
+
+DOCUMENTS: list[Row] = [
+    {"id": "numbers", "group": "a", "big": 2**63 + 1, "float": 1e300, "small": 5e-324, "int": 0, "neg": -1.5},
+    {"id": "null and missing", "group": "a", "present": None, "empty": {}, "list": [], "text": ""},
+    {"id": "nested", "group": "b", "deep": json.loads("[" * 60 + "1" + "]" * 60)},
+    {"id": "ünïcödé 漢字 🎁", "group": "ключ", "text": "\u0000\u001f \u2028 🎁 \\ \" '"},
+    {"id": " spaces and 'quotes'", "group": " ", "true": True, "false": False},
+    {"id": "percent %41 and +", "group": "a&b=c", "order": {"z": 1, "a": 2, "M": 3}},
+    {"id": "large", "group": "b", "text": "x" * 1_200_000},
+    {"id": "lastModified", "group": "c", "lastModified": "2024-01-01T00:00:00.1234567Z", "_custom": "kept", "ttl": 5},
+]
+
+
+def document(**changes: Any) -> Row:
+    return {"type": "Thing", "version": 1, "state": "new", **changes}
+
+
+def put(backend: CosmosBackend, *documents: Row) -> None:
+    for item in documents:
+        backend.source.upsert_item(item)
+
+
+def test_documents_are_copied_verbatim(cosmos: CosmosBackend) -> None:
+    if cosmos.name == "cosmos-npm":
+        pytest.skip("that server keeps numbers as JavaScript does and loses key order")
+    put(cosmos, *(document(**item) for item in DOCUMENTS))
+    cosmos.initialize()
+    assert cosmos.counts() == (len(DOCUMENTS), 0, 0, 0)
+    source, backup = cosmos.source_rows(), cosmos.backup_rows()
+    assert backup == source
+    assert [list(row) for row in backup] == [list(row) for row in source]
+    assert cosmos.counts(force=True) == (0, len(DOCUMENTS), 0, 0)
+    assert cosmos.backup_rows() == source
+
+
+def test_only_documents_of_the_service_are_copied_and_one_that_stops_being_one_is_deleted(
+    cosmos: CosmosBackend,
+) -> None:
+    put(cosmos, document(id="1", group="a"), document(id="2", group="a"), {"id": "3", "group": "a", "type": "Other"})
+    cosmos.initialize()
+    assert cosmos.counts() == (2, 0, 0, 0)
+    put(cosmos, {"id": "2", "group": "a", "type": "Other"})
+    assert cosmos.counts() == (0, 0, 1, 1)
+    assert [row["id"] for row in cosmos.backup_rows()] == ["1"]
+
+
+def test_the_same_id_under_two_partition_keys_is_two_documents(cosmos: CosmosBackend) -> None:
+    put(cosmos, document(id="1", group="a", n=1), document(id="1", group="b", n=2))
+    cosmos.initialize()
+    assert cosmos.counts() == (2, 0, 0, 0)
+    cosmos.source.delete_item("1", "a")
+    put(cosmos, document(id="1", group="b", n=3, version=2))
+    assert cosmos.counts() == (0, 1, 1, 0)
+    assert cosmos.backup_rows() == cosmos.source_rows()
+
+
+def test_a_change_of_either_stamp_is_enough_and_a_missing_one_is_no_change(cosmos: CosmosBackend) -> None:
+    put(cosmos, document(id="1", group="a"), document(id="2", group="a"), {"id": "3", "group": "a", "type": "Thing"})
+    cosmos.initialize()
+    cosmos.sync()
+    put(cosmos, document(id="1", group="a", version=2), document(id="2", group="a", state="old"))
+    assert cosmos.counts() == (0, 2, 0, 1)
+    assert cosmos.counts() == (0, 0, 0, 3)
+
+
+# From here on: what the independent server cannot do
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[list[EmbeddedCosmos]]:
+    """Two servers of this test's own, to be told to fail."""
+    with (
+        EmbeddedCosmos(tmp_path / "source.sqlite", partitions=3) as source,
+        EmbeddedCosmos(tmp_path / "backup.sqlite", partitions=2) as backup,
+    ):
+        yield [source, backup]
+
+
+@pytest.fixture
+def own(pair: list[EmbeddedCosmos]) -> Iterator[CosmosBackend]:
+    found = CosmosBackend("own", *[(server.endpoint, server.key) for server in pair])
+    yield found
+    found.close()
+
+
+@pytest.mark.parametrize("value", [1, 1.5, -0.5, True, False, None, "", "text"])
+def test_a_partition_key_of_any_type_is_found_again(own: CosmosBackend, value: Any) -> None:
+    put(own, document(id="1", group=value), document(id="2", group=value))
+    own.initialize()
+    assert own.counts() == (2, 0, 0, 0)
+    put(own, document(id="1", group=value, version=2))
+    own.source.delete_item("2", value if value is not None else None)
+    assert own.counts() == (0, 1, 1, 0)
+    assert own.backup_rows() == own.source_rows()
+
+
+def test_hierarchical_partition_keys_are_kept(own: CosmosBackend) -> None:
+    own.database.delete_container(own.container)
+    key = PartitionKey(path=["/tenant", "/user"], kind="MultiHash")
+    own.source = own.database.create_container(own.container, key)
+    put(own, *(document(id=str(n), tenant=f"t{n % 3}", user=n) for n in range(30)))
+    own.initialize()
+    assert own.counts() == (30, 0, 0, 0)
+    put(own, document(id="5", tenant="t2", user=5, version=2))
+    own.source.delete_item("6", ["t0", 6])
+    assert own.counts() == (0, 1, 1, 28)
+    assert own.backup_rows() == own.source_rows()
+    made = own.clients[1].get_database_client(own.backup_database).get_container_client(own.container).read()
+    assert made["partitionKey"]["paths"] == ["/tenant", "/user"]
+
+
+@pytest.mark.parametrize("limit", [200, 35])
+def test_a_container_is_compared_in_pieces_of_the_hash_space(
+    own: CosmosBackend, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backup_sync.core.engine.RANGE_RECORDS", limit)
+    put(own, *(document(id=str(n), group=f"g{n}") for n in range(300)))
+    own.initialize()
+    own.sync()
+    put(own, *(document(id=str(n), group=f"g{n}", version=2) for n in range(0, 300, 40)), document(id="new", group="x"))
+    own.source.delete_item("17", "g17")
+    assert own.counts() == (1, 8, 1, 291)
+    assert own.backup_rows() == own.source_rows()
+
+
+def test_a_backup_with_another_partition_key_is_refused(own: CosmosBackend) -> None:
+    own.initialize()
+    own.database.delete_container(own.container)
+    own.source = own.database.create_container(own.container, PartitionKey("/other"))
+    with pytest.raises(FatalError, match=r"is partitioned by /group .* and the source by /other"):
+        own.initialize()
+
+
+def test_the_copy_does_not_expire_even_if_the_source_does(own: CosmosBackend) -> None:
+    own.database.replace_container(own.container, PartitionKey("/group"), default_ttl=60)
+    own.initialize()
+    made = own.clients[1].get_database_client(own.backup_database).get_container_client(own.container).read()
+    assert "defaultTtl" not in made
+
+
+def test_damaged_documents_are_counted_named_and_left_out(
+    own: CosmosBackend, pair: list[EmbeddedCosmos], caplog: pytest.LogCaptureFixture
+) -> None:
+    put(own, document(id="good", group="a"))
+    pair[0].put_raw(own.source_database, own.container, document(group="a", note="secret"))
+    pair[0].put_raw(own.source_database, own.container, document(id="no group", note="secret"))
+    pair[0].put_raw(own.source_database, own.container, document(id="a/b", group="a", note="secret"))
+    pair[0].put_raw(own.source_database, own.container, document(id="blank ", group="a", note="secret"))
+    own.initialize()
+    with caplog.at_level(logging.INFO):
+        run = own.sync()
+    assert (run.inserted, run.rejected) == (1, 4)
+    assert "document (no id) has no id" in caplog.text
+    assert "document no group has no value for the partition key /group" in caplog.text
+    assert "document a/b has an id with one of / \\ ? #" in caplog.text
+    assert "secret" not in caplog.text
+    # Seen again when there is something to compare with.
+    again = own.sync()
+    assert (again.skipped, again.rejected) == (1, 4)
+
+
+def test_a_document_that_the_backup_refuses_is_rejected_and_the_others_are_written(
+    own: CosmosBackend, pair: list[EmbeddedCosmos]
+) -> None:
+    put(own, *(document(id=str(n), group=f"g{n}") for n in range(5)))
+    own.initialize()
+    pair[1].fail(413, count=1, operation="UpsertDocument", path_contains=own.container)
+    run = own.sync()
+    assert (run.inserted, run.rejected) == (4, 1)
+    assert own.counts() == (1, 0, 0, 4)
+
+
+def test_one_bad_document_of_a_transactional_batch_does_not_keep_out_the_others(
+    own: CosmosBackend, pair: list[EmbeddedCosmos]
+) -> None:
+    put(own, *(document(id=str(n), group="same") for n in range(50)))
+    own.initialize()
+    pair[1].fail(413, count=1, operation="Batch", path_contains=own.container)
+    assert own.counts() == (50, 0, 0, 0)
+    assert own.backup_rows() == own.source_rows()
+
+
+def test_throttling_is_waited_out_counted_and_loses_nothing(own: CosmosBackend, pair: list[EmbeddedCosmos]) -> None:
+    put(own, *(document(id=str(n), group=f"g{n}") for n in range(200)))
+    own.initialize()
+    pair[1].throttle(400)
+    run = own.sync()
+    pair[1].throttle(None)
+    assert run.inserted == 200
+    assert run.throttled > 0
+    assert run.request_charge > 200
+    assert own.backup_rows() == own.source_rows()
+
+
+@pytest.mark.parametrize("status", [408, 449, 500, 503])
+def test_passing_troubles_are_tried_again(own: CosmosBackend, pair: list[EmbeddedCosmos], status: int) -> None:
+    put(own, *(document(id=str(n), group=f"g{n}") for n in range(20)))
+    own.initialize()
+    pair[1].fail(status, count=5, operation="UpsertDocument")
+    assert own.counts() == (20, 0, 0, 0)
+    assert own.backup_rows() == own.source_rows()
+
+
+@pytest.mark.parametrize("after_apply", [False, True])
+def test_cut_connections_are_tried_again(own: CosmosBackend, pair: list[EmbeddedCosmos], after_apply: bool) -> None:
+    put(own, *(document(id=str(n), group=f"g{n}") for n in range(20)))
+    own.initialize()
+    own.sync()
+    put(own, *(document(id=str(n), group=f"g{n}", version=2) for n in range(10)))
+    own.source.delete_item("15", "g15")
+    cut = pair[1].drop_after_apply if after_apply else pair[1].drop
+    cut(count=3, operation="UpsertDocument")
+    cut(count=1, operation="DeleteDocument")
+    run = own.sync()
+    assert run.updated == 10
+    # A delete whose answer was lost is found done by the next try, and then nobody knows who did it.
+    assert run.deleted == (0 if after_apply else 1)
+    assert own.backup_rows() == own.source_rows()
+
+
+def test_partitions_that_split_during_the_run_lose_nothing(own: CosmosBackend, pair: list[EmbeddedCosmos]) -> None:
+    put(own, *(document(id=str(n), group=f"g{n}") for n in range(100)))
+    own.initialize()
+    own.sync()
+    for server in pair:
+        server.split()
+    put(own, document(id="5", group="g5", version=2))
+    assert own.counts() == (0, 1, 0, 99)
+    assert own.backup_rows() == own.source_rows()
+
+
+def test_a_server_that_stays_away_is_a_retriable_error(
+    own: CosmosBackend, pair: list[EmbeddedCosmos], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(own, document(id="1", group="a"))
+    own.initialize()
+    monkeypatch.setattr("backup_sync.stores.cosmos_account.RETRY_SECONDS", 1.0)
+    service = own.service()
+    source, backup = own.open(service)
+    source.connection.retry_seconds = backup.connection.retry_seconds = 1.0  # type: ignore[attr-defined]
+    pair[1].stop()
+    try:
+        with pytest.raises(RetriableError, match="backup: cannot reach Cosmos DB"):
+            backup.exists()
+    finally:
+        source.close()
+        backup.close()
+        pair[1].start()
+
+
+def test_a_wrong_key_is_a_configuration_error_that_does_not_show_it(pair: list[EmbeddedCosmos]) -> None:
+    wrong = "d3Jvbmcgd3Jvbmc="
+    found = CosmosBackend("own", *[(server.endpoint, server.key) for server in pair])
+    found.endpoints = ((pair[0].endpoint, wrong), found.endpoints[1])
+    with pytest.raises(ConfigurationError, match="refused the key") as caught:
+        found.initialize()
+    assert wrong not in str(caught.value)
+    found.close()
+
+
+def test_a_lease_that_expired_is_taken_over(own: CosmosBackend) -> None:
+    put(own, document(id="1", group="a"))
+    own.initialize()
+    with CosmosClient(*own.endpoints[1]) as client:
+        container = client.get_database_client(own.backup_database).get_container_client(own.history)
+        lease = {"id": "lease", "serviceName": "lease:thing", "holder": "killed", "since": "2024-01-01T00:00:00Z"}
+        container.upsert_item({**lease, "until": "2024-01-01T00:01:00Z", "token": "x"})
+        assert own.counts() == (1, 0, 0, 0)
+        assert [item["id"] for item in container.read_all_items() if item["id"] == "lease"] == []
