@@ -1,0 +1,509 @@
+"""README and docs stay true: what they list is what the code has, what they quote is what it says, links lead somewhere."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from local.environment import ROOT
+
+README = "README.md"
+DOCUMENTS = [README, "CHANGELOG.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+CODE = [path for folder in ("plugins", "dags", "local") for path in (ROOT / folder).rglob("*.py")]
+VARIES = "…"
+
+
+# Markdown
+
+
+@cache
+def text(document: str) -> str:
+    return (ROOT / document).read_text(encoding="utf-8")
+
+
+def prose(document: str) -> str:
+    """A document without its code blocks."""
+    return re.sub(r"^( *)```.*?^\1```$", "", text(document), flags=re.MULTILINE | re.DOTALL)
+
+
+def blocks(document: str, language: str) -> list[str]:
+    """Its code blocks in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", text(document), re.MULTILINE | re.DOTALL)
+
+
+def headings(document: str) -> list[str]:
+    return re.findall(r"^#+ (.+)$", prose(document), re.MULTILINE)
+
+
+def section(document: str, heading: str) -> str:
+    """What stands between a heading and the next one of any level."""
+    found = re.search(rf"^#+ {re.escape(heading)}\n(.*?)(?=^#+ |\Z)", prose(document), re.MULTILINE | re.DOTALL)
+    assert found, f"{document} has no heading '{heading}'"
+    return found[1]
+
+
+def table(document: str, heading: str, column: str) -> list[dict[str, str]]:
+    """The rows of the table below a heading whose header has this column."""
+    for lines in re.findall(r"(?:^\|.*\|\n)+", section(document, heading), re.MULTILINE):
+        rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines.splitlines()]
+        if column in rows[0]:
+            assert all(len(row) == len(rows[0]) for row in rows), f"a row of '{heading}' has another number of cells"
+            return [dict(zip(rows[0], row, strict=True)) for row in rows[2:]]
+    pytest.fail(f"{document}, '{heading}': no table with a column '{column}'")
+
+
+def codes(cell: str) -> list[str]:
+    """What a cell has in backticks."""
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def listed(document: str, heading: str, column: str) -> list[str]:
+    """All that is in backticks in one column of a table."""
+    return [code for row in table(document, heading, column) for code in codes(row[column])]
+
+
+def slug(heading: str) -> str:
+    """The anchor that GitHub gives to a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower().replace("`", "")).replace(" ", "-")
+
+
+# commands
+
+
+def makefile_targets() -> set[str]:
+    return set(re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def test_the_table_of_commands_has_every_make_target_and_no_other() -> None:
+    assert sorted(listed(README, "Try it", "command")) == sorted(f"make {target}" for target in makefile_targets())
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_make_command_exists(document: str) -> None:
+    code = "\n".join(
+        [*re.findall(r"`([^`\n]+)`", prose(document)), *re.findall(r"^make [a-z].*", text(document), re.M)]
+    )
+    assert set(re.findall(r"\bmake ([a-z]+)", code)) <= makefile_targets()
+
+
+def test_the_options_of_commands_exist() -> None:
+    conftest = (ROOT / "tests" / "conftest.py").read_text()
+    assert re.findall(r"pytest \S+ (--[a-z-]+)", text("CONTRIBUTING.md")) == ["--update-tsql"]
+    assert '"--update-tsql"' in conftest
+
+
+def test_the_backfill_command_is_one_that_airflow_takes() -> None:
+    from airflow.cli.cli_parser import get_parser
+
+    [command] = re.findall(r"airflow (backfill create .*?)\s+#", text(README).replace("\\\n", ""), re.DOTALL)
+    given = get_parser().parse_args(command.split())
+    assert (given.dag_id, given.max_active_runs, given.dry_run) == ("backup_sync", 1, True)
+    assert given.from_date < given.to_date
+
+
+def test_the_output_of_the_demo_has_its_form(capsys: pytest.CaptureFixture[str]) -> None:
+    from local.demo import print_table
+
+    print_table([])
+    header = capsys.readouterr().out.strip()
+    [shown] = [block for block in blocks(README, "text") if header in block]
+    rows = [line.split() for line in shown.split(header)[1].split("\n\n")[0].splitlines() if line]
+    assert len(rows) == 8
+    assert all(row[-2] == "yes" for row in rows)
+
+
+# tables of settings
+
+
+def settings_of(model: type[BaseModel], prefix: str = "") -> dict[str, str]:
+    """Setting → default, as the README writes it."""
+    found: dict[str, str] = {}
+    for name, field in model.model_fields.items():
+        default = field.get_default(call_default_factory=True) if not field.is_required() else None
+        if isinstance(default, BaseModel):
+            found |= settings_of(type(default), f"{name}.")
+        elif field.is_required():
+            found[prefix + name] = "required"
+        else:
+            found[prefix + name] = "none" if default in (None, {}) else f"`{default:g}`"
+    return found
+
+
+def test_every_setting_of_a_service_is_explained_with_its_default() -> None:
+    from backup_sync.service import Service
+
+    rows = table(README, "Services: `dags/backup_sync.yaml`", "setting")
+    expected = settings_of(Service)
+    del expected["name"]  # the key of the entry
+    assert {codes(row["setting"])[0]: row["default"] for row in rows} == expected
+    assert all(row["meaning"] for row in rows)
+
+
+def test_every_rule_and_every_kind_of_connection_is_named() -> None:
+    from typing import get_args
+
+    from backup_sync.service import Rule
+
+    rules = next(
+        row for row in table(README, "Services: `dags/backup_sync.yaml`", "setting") if "`changed`" in row["setting"]
+    )
+    assert set(get_args(Rule)) <= set(codes(rules["meaning"]))
+    kinds = re.findall(r'"(\w+)": _\w+', (ROOT / "plugins" / "backup_sync" / "hooks.py").read_text())
+    assert kinds
+    for kind in kinds:
+        assert any(f"`{kind}`" in heading for heading in headings("docs/connections.md"))
+
+
+def test_every_option_of_airflow_cfg_is_explained_with_its_variable_and_default() -> None:
+    tree = ast.parse((ROOT / "plugins" / "backup_sync" / "settings.py").read_text())
+    expected = {}
+    for call in ast.walk(tree):
+        if isinstance(call, ast.Call) and any(keyword.arg == "fallback" for keyword in call.keywords):
+            option, default = ast.literal_eval(call.args[1]), ast.literal_eval(call.keywords[0].value)
+            shown = f"{default:g}" if isinstance(default, float) else str(default)
+            expected[option] = (f"`AIRFLOW__BACKUP_SYNC__{option.upper()}`", f"`{shown}`")
+    assert len(expected) >= 4
+    rows = table(README, "Airflow: section `[backup_sync]`", "option")
+    assert {codes(row["option"])[0]: (row["environment"], row["default"]) for row in rows} == expected
+
+
+def test_every_schedule_preset_is_named() -> None:
+    from backup_sync.settings import PRESETS
+
+    assert set(re.findall(r"@\w+", section(README, "Airflow: section `[backup_sync]`"))) == set(PRESETS)
+
+
+def test_every_parameter_of_the_dags_is_explained_with_its_default() -> None:
+    from airflow.dag_processing.dagbag import DagBag
+
+    dags = DagBag(str(ROOT / "dags")).dags
+    expected: dict[str, tuple[str, str]] = {}
+    for name in dags["backup_sync"].params:
+        param = dags["backup_sync"].params.get_param(name)
+        where = "both" if name in dags["backup_initialize"].params else "`backup_sync`"
+        default = str(param.value).lower() if isinstance(param.value, bool) else param.value
+        expected[name] = (f"`{default}`", where)
+    assert set(dags["backup_initialize"].params) <= set(expected)
+    rows = table(README, "Parameters", "parameter")
+    assert {codes(row["parameter"])[0]: (row["default"], row["DAG"]) for row in rows} == expected
+    assert sorted(listed(README, "Starting a run", "DAG")) == sorted(dags)
+
+
+def test_every_environment_variable_is_explained_and_every_explained_one_is_read() -> None:
+    used = set()
+    for path in [*CODE, *(ROOT / "tests" / "conformance").glob("*.py")]:
+        used |= set(re.findall(r"\bBACKUP_SYNC_(?:CONFIG|TEST_\w+)\b", path.read_text(encoding="utf-8")))
+    shown = {name for name in listed(README, "Environment variables", "variable") if not name.startswith("AIRFLOW")}
+    assert shown == {re.sub(r"_$", "", name) for name in used}
+
+
+def test_every_extra_of_a_cosmos_connection_is_explained() -> None:
+    from backup_sync.hooks import COSMOS_OPTIONS
+
+    assert listed("docs/connections.md", "Cosmos DB, API for NoSQL: `azure_cosmos`", "extra") == list(COSMOS_OPTIONS)
+
+
+def test_every_extra_of_a_sql_server_connection_is_one_that_the_driver_takes() -> None:
+    import inspect
+
+    import pymssql
+
+    taken = set(inspect.signature(pymssql.connect).parameters)
+    assert set(listed("docs/connections.md", "SQL Server: `mssql`", "extra")) <= taken
+
+
+def test_every_field_of_the_history_is_explained() -> None:
+    from backup_sync.stores.cosmos_history import PROPERTIES
+    from backup_sync.stores.sql_history import HISTORY_COLUMNS
+
+    rows = table(README, "What is in the backup", "column")
+    assert listed(README, "What is in the backup", "column") == [name for name, _, _ in HISTORY_COLUMNS]
+    assert set(listed(README, "What is in the backup", "property")) == set(PROPERTIES.values())
+    assert all(row["column"] or row["property"] for row in rows)
+
+
+def test_the_examples_of_connections_open_the_stores_that_they_should(monkeypatch: pytest.MonkeyPatch) -> None:
+    from backup_sync.config import load_service
+    from backup_sync.hooks import open_store
+
+    for document in (README, "docs/connections.md"):
+        found = re.findall(r"export AIRFLOW_CONN_(\w+)='(.*?)'", text(document), re.DOTALL)
+        assert found
+        for name, value in found:
+            monkeypatch.setenv(f"AIRFLOW_CONN_{name}", value.replace("\n", " "))
+            service = load_service(ROOT / "dags" / "backup_sync.yaml", name.partition("_")[0].lower())
+            with closing(open_store(service, name.lower())) as store:
+                assert f'"{store.kind}"' in value
+
+
+def test_the_example_of_a_service_is_one() -> None:
+    from backup_sync.service import parse_service
+
+    examples = [yaml.safe_load(block) for block in blocks(README, "yaml")]
+    assert examples
+    for example in examples:
+        for name, entry in example["services"].items():
+            parse_service(name, entry, where=README)
+
+
+# messages
+
+
+@cache
+def templates() -> list[list[str]]:
+    """Every text in the code, as its fixed parts; what is filled in stands between them."""
+    found = []
+    for path in CODE:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                parts = [""]
+                for value in node.values:
+                    if isinstance(value, ast.Constant):
+                        parts[-1] += str(value.value)
+                    else:
+                        parts.append("")
+                found.append(parts)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(re.split(r"%[a-z.\d]*[sdrf]", node.value))
+    return found
+
+
+@cache
+def fixed_texts() -> str:
+    """All fixed parts, and all whole numbers, of the code."""
+    numbers = [
+        str(node.value)
+        for path in CODE
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, int)
+    ]
+    return "\0".join([*(part for parts in templates() for part in parts), *numbers])
+
+
+def is_said_by_the_code(message: str) -> bool:
+    """Whether some text of the code becomes this message when its gaps are filled with … or with other fixed texts.
+
+    What another text is appended to may be followed by …
+    """
+    for parts in templates():
+        if len("".join(parts)) < 5:
+            continue
+        for wanted in {message, message.removesuffix(VARIES)}:
+            match = re.fullmatch("(.*?)".join(map(re.escape, parts)), wanted, re.DOTALL)
+            if match and all(_is_filled_in(group) for group in match.groups()):
+                return True
+    return False
+
+
+def _is_filled_in(filling: str) -> bool:
+    pieces = [piece.strip() for piece in filling.split(VARIES)]
+    return all(not re.search(r"\w", piece) or piece in fixed_texts() for piece in pieces)
+
+
+def quoted_messages() -> Iterator[tuple[str, str]]:
+    """(document, message) for the first columns called 'message', and for lines that consist of a message alone."""
+    for document in (README, "docs/runbook.md"):
+        for heading in headings(document):
+            if "| message |" in section(document, heading):
+                yield from ((document, code) for code in listed(document, heading, "message"))
+        yield from ((document, code) for code in re.findall(r"^`([^`]+)`$", prose(document), re.MULTILINE))
+
+
+def test_messages_are_quoted() -> None:
+    assert len(list(quoted_messages())) > 20
+
+
+@pytest.mark.parametrize("document, message", sorted(set(quoted_messages())))
+def test_a_quoted_message_is_one_that_the_code_says(document: str, message: str) -> None:
+    assert is_said_by_the_code(message), f"{document} quotes a message that the code does not say"
+
+
+def test_a_quoted_error_number_goes_with_its_message() -> None:
+    from backup_sync.stores.mssql_errors import translate
+
+    found = [(message, re.findall(r"\(error (\d+)\)$", message)) for _, message in quoted_messages()]
+    numbered = [(message, int(numbers[0])) for message, numbers in found if numbers]
+    assert numbered
+    for message, number in numbered:
+        assert str(translate(VARIES, number, Exception())) == message
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "…: SQL Server refused the door; correct login and password of the connection (error 18456)",
+        "…: SQL Server refused the login; correct login and password of the connection (error 18457)",
+        "…: withheld … deletes from a backup of … records because …; inserts and updates were applied.",
+        "…: the backup of … is being read by …; waited … s for it to end",
+        "nobody says this",
+    ],
+)
+def test_a_message_that_the_code_does_not_say_is_noticed(message: str) -> None:
+    assert not is_said_by_the_code(message)
+
+
+# structure
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_links_lead_somewhere(document: str) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(document)):
+        if re.match(r"https?://", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (ROOT / document).parent / path if path else ROOT / document
+        assert file.exists(), f"{document}: {target}"
+        if anchor:
+            name = file.resolve().relative_to(ROOT).as_posix()
+            assert anchor in map(slug, headings(name)), f"{document}: {target}"
+
+
+def ignored() -> set[str]:
+    lines = (ROOT / ".gitignore").read_text().splitlines()
+    return {line.strip().rstrip("/") for line in lines if line.strip()}
+
+
+def test_the_top_level_is_the_promised_one() -> None:
+    present = {path.name for path in ROOT.iterdir()} - ignored() - {".git"}
+    assert sorted(name.rstrip("/") for name in listed(README, "Layout", "path")) == sorted(present)
+
+
+def test_the_architecture_names_every_module_and_no_other() -> None:
+    package = ROOT / "plugins" / "backup_sync"
+    modules = {path.relative_to(package).as_posix() for path in package.rglob("*.py") if path.name != "__init__.py"}
+    dags = {path.relative_to(ROOT).as_posix() for path in (ROOT / "dags").glob("*.py")}
+    assert sorted(listed("docs/architecture.md", "Floors", "modules")) == sorted(modules | dags)
+
+
+def test_numbers_that_the_architecture_states_are_those_of_the_code() -> None:
+    from backup_sync.core import engine
+    from backup_sync.stores import cosmos, cosmos_history, sql
+
+    stated = text("docs/architecture.md")
+    assert (sql.DIGEST_P, sql.DIGEST_Q) == (2**31 - 1, 2**31 - 19)
+    assert "P = 2³¹ − 1" in stated
+    assert "Q = 2³¹ − 19" in stated
+    assert f"{engine.RANGE_RECORDS:,} (key, stamp) pairs" in stated
+    assert f"{sql.MAX_PIECES:,} digests" in stated
+    assert f"({cosmos.BATCH:,} documents, {engine.DELETE_BATCH:,} deletes)" in stated
+    assert f"a lease of {cosmos_history.LEASE_SECONDS:.0f} s" in stated
+
+
+def test_the_sql_server_that_is_asked_for_is_the_one_that_the_statements_need() -> None:
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "plugins").rglob("mssql*.py"))
+    assert ("STRING_AGG" in sources, "OPENJSON" in sources) == (True, True)
+    for document in (README, "docs/connections.md"):
+        assert re.search(r"SQL Server 2017 or newer.*compatibility level 130 or higher", text(document), re.DOTALL)
+
+
+def test_refused_types_are_named() -> None:
+    from backup_sync.stores.mssql_types import REFUSED
+
+    for heading in ("Troubleshooting", "Limits"):
+        assert all(f"`{name}`" in section(README, heading) for name in REFUSED)
+
+
+def test_the_ports_of_the_stack_are_those_of_the_compose_file() -> None:
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    published = {int(str(port).split(":")[-2]) for service in services.values() for port in service.get("ports", [])}
+    rows = table(README, "The whole stack in containers", "ports (loopback only)")
+    assert {int(port) for row in rows for port in re.findall(r"\d+", row["ports (loopback only)"])} == published
+
+
+def test_the_change_log_knows_this_version() -> None:
+    from backup_sync import __version__
+
+    assert f'version = "{__version__}"' in (ROOT / "pyproject.toml").read_text()
+    assert __version__ in text("CHANGELOG.md")
+
+
+# continuous integration
+
+
+@cache
+def workflow() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    return found["jobs"]
+
+
+def test_every_supported_python_is_tested() -> None:
+    tested = workflow()["test"]["strategy"]["matrix"]["python"]
+    [(first, last)] = re.findall(r"Python (3\.\d+) to (3\.\d+) and make", text(README))
+    minors = range(int(first.split(".")[1]), int(last.split(".")[1]) + 1)
+    assert tested == [f"3.{minor}" for minor in minors]
+    assert f'requires-python = ">={first}"' in (ROOT / "pyproject.toml").read_text()
+    assert workflow()["test"]["steps"][-1]["run"] == ".ci/run"
+
+
+def test_the_sql_servers_of_the_workflow_are_those_that_the_suite_asks_for() -> None:
+    from tests.conformance.conftest import MSSQL
+
+    job = workflow()["sql-server"]
+    assert set(job["env"]) == set(MSSQL)
+    for name, service in zip(MSSQL, job["services"].values(), strict=True):
+        port, _, inside = service["ports"][0].partition(":")
+        assert inside == "1433"
+        assert job["env"][name].endswith(f":{service['env']['MSSQL_SA_PASSWORD']}@127.0.0.1:{port}")
+    tests = job["steps"][-1]["run"].partition("pytest ")[2].split()
+    assert all((ROOT / path).is_dir() for path in tests)
+
+
+def test_the_workflow_knows_no_secret() -> None:
+    assert "secrets." not in (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+
+
+# what the runbook tells to do
+
+
+def test_orders_are_restored_as_the_runbook_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from azure.cosmos import CosmosClient, PartitionKey
+
+    from local.cosmos import EmbeddedCosmos
+    from local.sample_data import order
+
+    [script] = blocks("docs/runbook.md", "python")
+    with ExitStack() as stack:
+        containers = {}
+        for role, database in (("TARGET", "orderdb"), ("BACKUP", "orderdb-backup")):
+            server = stack.enter_context(EmbeddedCosmos(tmp_path / f"{role}.sqlite"))
+            monkeypatch.setenv(f"{role}_ENDPOINT", server.endpoint)
+            monkeypatch.setenv(f"{role}_KEY", server.key)
+            client = stack.enter_context(CosmosClient(server.endpoint, server.key))
+            containers[role] = client.create_database(database).create_container("orders", PartitionKey("/customerId"))
+        for number in range(5, 10):
+            containers["BACKUP"].upsert_item(order(number, 100))
+        exec(compile(script, "docs/runbook.md", "exec"), {})
+        stored = {item["id"]: item for item in containers["TARGET"].read_all_items()}
+    assert "restored order-000007" in capsys.readouterr().out
+    for number in (7, 8):
+        found = stored.pop(f"order-{number:06d}")
+        assert {name: found[name] for name in order(number, 100)} == order(number, 100)
+    assert not stored
+
+
+def test_customers_are_restored_as_the_runbook_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from local.sample_data import CUSTOMER_COLUMNS, customer
+
+    [script] = [block for block in blocks("docs/runbook.md", "sql") if "ATTACH" in block]
+    monkeypatch.chdir(tmp_path)
+    columns = ", ".join(CUSTOMER_COLUMNS)
+    marks = ", ".join("?" * len(CUSTOMER_COLUMNS))
+    for name, extra, numbers in (("customer.sqlite", "", [1, 2]), ("customer_backup.sqlite", ", SyncedAt", [1, 2, 3])):
+        with closing(sqlite3.connect(name)) as db, db:
+            db.execute(f"CREATE TABLE Customers ({columns}{extra})")
+            db.executemany(f"INSERT INTO Customers ({columns}) VALUES ({marks})", map(customer, numbers))
+    with closing(sqlite3.connect("customer.sqlite")) as db:
+        db.executescript(script)
+        assert db.execute("SELECT * FROM Customers ORDER BY Id").fetchall() == [tuple(customer(n)) for n in (1, 2, 3)]
