@@ -38,6 +38,8 @@ def test_defaults_are_the_documented_ones(tmp_path):
         ("services: {}", r"no service is declared"),
         ("services: {thing: 5}", r"services\.thing must be a mapping"),
         ("services: {'a b': {}}", r"service name 'a b' may hold only"),
+        ("services: {'2024': {}}", r"must begin with a letter"),
+        ("services: {'None': {}}", r"no Python constant"),
         ("services: {all: {}}", r"cannot be called 'all'"),
         (GOOD.replace("table: app.Things, ", ""), r"either a table or a container"),
         (GOOD.replace("table", "container: c, table"), r"either a table or a container"),

@@ -45,6 +45,10 @@ def read_services(path: Path) -> dict[str, dict[str, Any]]:
     for name, entry in data["services"].items():
         if not isinstance(name, str) or not name.replace("_", "").replace("-", "").isalnum() or not name.isascii():
             raise ConfigurationError(f"{path}: service name {name!r} may hold only ASCII letters, digits, '-' and '_'")
+        if not name[0].isalpha() or name in ("None", "True", "False"):
+            raise ConfigurationError(
+                f"{path}: service name {name!r} must begin with a letter and be no Python constant"
+            )
         if name == "all":
             raise ConfigurationError(f"{path}: a service cannot be called 'all'; that word means every service")
         if not isinstance(entry, dict):

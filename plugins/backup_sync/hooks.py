@@ -33,7 +33,25 @@ def open_stores(service: Service) -> tuple[Store, Store]:
 
     Raises ConfigurationError for a connection that is missing, of another type, or incomplete.
     """
-    return open_store(service, service.source), open_store(service, service.backup)
+    source, backup = open_store(service, service.source), open_store(service, service.backup)
+    if _place(service, service.source) == _place(service, service.backup):
+        raise ConfigurationError(
+            f"connections {service.source} and {service.backup} of service {service.name} lead to the same place; "
+            "a store cannot be its own backup"
+        )
+    return source, backup
+
+
+def _place(service: Service, conn_id: str) -> tuple[Any, ...]:
+    """Where a connection leads, as far as can be told without going there."""
+    connection = _connection(service, conn_id)
+    extra = connection.extra_dejson
+    if connection.conn_type == "azure_cosmos":
+        container = extra.get("collection_name") or service.container
+        return (connection.login or "").rstrip("/"), extra.get("database_name"), container
+    if connection.conn_type == "sqlite":
+        return (Path(connection.host or "").absolute(),)
+    return connection.host, connection.port, (connection.schema or "").casefold()
 
 
 def open_store(service: Service, conn_id: str) -> Store:
@@ -89,11 +107,10 @@ def _sqlite(service: Service, conn_id: str, connection: Connection) -> Store:
     if not connection.host:
         raise ConfigurationError(f"connection {conn_id} names no file; set its 'host' to the path of the database")
     path = Path(connection.host)
-    source = conn_id == service.source
 
-    def connect(_: str | None) -> sqlite3.Connection:
-        # A backup file is made when it is missing; a source that is missing is a mistake in the path.
-        mode = "rw" if source else "rwc"
+    def connect(purpose: str | None) -> sqlite3.Connection:
+        # A backup file is made by initialize; at any other time a missing file is a mistake in the path.
+        mode = "rwc" if purpose == "create" else "rw"
         return sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=30, check_same_thread=False)
 
     return SqliteStore(service, connect, conn_id)

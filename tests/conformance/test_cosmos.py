@@ -79,6 +79,18 @@ def test_a_change_of_either_stamp_is_enough_and_a_missing_one_is_no_change(cosmo
     assert cosmos.counts() == (0, 0, 0, 3)
 
 
+def test_a_nested_property_may_choose_the_documents(cosmos: CosmosBackend) -> None:
+    service = cosmos.service(where={"meta/kind": "Thing"})
+    put(
+        cosmos,
+        *({"id": str(n), "group": "a", "meta": {"kind": "Thing"}, "version": 1, "state": "x"} for n in range(20)),
+    )
+    cosmos.initialize(service=service)
+    assert cosmos.sync(service=service).inserted == 20
+    put(cosmos, {"id": "3", "group": "a", "meta": {"kind": "Thing"}, "version": 2, "state": "x"})
+    assert cosmos.sync(service=service).updated == 1
+
+
 # From here on: what the independent server cannot do
 
 
@@ -194,6 +206,15 @@ def test_one_bad_document_of_a_transactional_batch_does_not_keep_out_the_others(
     pair[1].fail(413, count=1, operation="Batch", path_contains=own.container)
     assert own.counts() == (50, 0, 0, 0)
     assert own.backup_rows() == own.source_rows()
+
+
+def test_an_oversized_document_in_a_batch_is_rejected_alone(own: CosmosBackend, pair: list[EmbeddedCosmos]) -> None:
+    put(own, *(document(id=str(n), group="same") for n in range(20)))
+    own.initialize()
+    pair[1].fail(400, count=2, operation="UpsertDocument", path_contains=own.container)
+    pair[1].fail(400, count=1, operation="Batch", path_contains=own.container)
+    run = own.sync()
+    assert (run.inserted, run.rejected) == (18, 2)
 
 
 def test_throttling_is_waited_out_counted_and_loses_nothing(own: CosmosBackend, pair: list[EmbeddedCosmos]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import datetime
 from decimal import Decimal
@@ -11,7 +12,9 @@ from uuid import UUID
 
 import pytest
 
+from backup_sync.core.engine import record_history
 from backup_sync.core.errors import ConfigurationError, FatalError
+from backup_sync.core.result import SyncResult, sync_id
 from backup_sync.stores.mssql import MssqlStore
 from tests.conformance.backends import Backend, MssqlBackend, SqliteBackend
 
@@ -38,6 +41,15 @@ def execute(backend: Backend, sql: str) -> None:
     assert isinstance(backend, SqliteBackend | MssqlBackend)
     name = (backend.service().table or "").partition(".")[2] if isinstance(backend, SqliteBackend) else backend.table
     backend.run_source(sql.replace("THINGS", name))
+
+
+def backup_run(backend: Backend, sql: str) -> None:
+    assert isinstance(backend, SqliteBackend | MssqlBackend)
+    if isinstance(backend, SqliteBackend):
+        with closing(sqlite3.connect(backend.backup_path)) as db, db:
+            db.execute(sql.replace("THINGS", "Things"))
+    else:
+        backend.run_backup(sql.replace("THINGS", backend.table))
 
 
 def test_a_composite_key_of_a_number_and_a_text_finds_every_change(sql: Backend) -> None:
@@ -139,6 +151,81 @@ def test_text_keys_are_cut_at_boundaries_that_the_engine_names(
     execute(sql, f"DELETE FROM THINGS WHERE Code = {n}'{distinct[3]}'")
     assert sql.counts() == (0, 1, 1, total - 2)
     assert sql.backup_rows() == sql.source_rows()
+
+
+def test_stretches_missing_in_the_backup_are_copied_without_what_lies_between(
+    sql: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backup_sync.core.engine.RANGE_RECORDS", 20)
+    rows = [(a, b, 1) for a in range(10) for b in range(20)]
+    remake(sql, "A INT NOT NULL, B INT NOT NULL, Version INT NOT NULL, PRIMARY KEY (A, B)", rows)
+    sql.initialize()
+    sql.sync()
+    backup_run(sql, "DELETE FROM THINGS WHERE A IN (2, 3, 6, 7)")
+    assert sql.counts() == (80, 0, 0, 120)
+    assert sql.backup_rows() == sql.source_rows()
+
+
+def test_a_table_that_is_no_copy_of_ours_is_never_written_to(sql: Backend) -> None:
+    sql.put((1, 1, "one"))
+    sql.initialize()
+    backup_run(sql, "DROP TABLE THINGS")
+    backup_run(sql, "CREATE TABLE THINGS (Id INT NOT NULL PRIMARY KEY, Version INT NOT NULL)")
+    with pytest.raises(FatalError, match="is not a copy made by backup_sync"):
+        sql.initialize()
+
+
+def test_keys_beyond_32_bits_are_cut_by_whole_numbers(sql: Backend) -> None:
+    first = 5_000_000_000
+    remake(sql, "Id BIGINT NOT NULL PRIMARY KEY, Version INT NOT NULL", [(first + n, 1) for n in range(1000)])
+    sql.initialize()
+    sql.sync()
+    execute(sql, f"UPDATE THINGS SET Version = 2 WHERE Id % 100 = {first % 100}")
+    assert sql.counts() == (0, 10, 0, 990)
+
+
+def test_dense_keys_around_zero_fit_into_their_packs(sql: Backend) -> None:
+    sql.put(*[(number, 1, None) for number in range(-300, 301)])
+    sql.initialize()
+    sql.sync()
+    sql.put((-1, 2, None), (0, 2, None), (1, 2, None))
+    assert sql.counts() == (0, 3, 0, 598)
+
+
+def test_two_initializations_at_the_same_time_both_succeed(sql: Backend) -> None:
+    for _ in range(3):
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda _: sql.initialize(), range(2)))
+        backup_run(sql, "DROP TABLE THINGS")
+        backup_run(
+            sql, f"DROP TABLE {'app.' if isinstance(sql, MssqlBackend) else ''}{sql.service().history or 'SyncHistory'}"
+        )
+
+
+def test_an_attempt_that_fails_early_does_not_wipe_what_was_committed(sql: Backend) -> None:
+    sql.put((1, 1, None), (2, 1, None))
+    sql.initialize()
+    sql.sync(run_id="tonight", record=False)
+    failed = SyncResult(sync_id("dag", "tonight", "thing"), "thing", run_id="tonight")
+    failed.fail("the source was away")
+    source, backup = sql.open(sql.service())
+    try:
+        record_history(backup, failed)
+        newest = backup.history(1)[0]
+    finally:
+        source.close()
+        backup.close()
+    assert (newest["InsertedCount"], newest["Status"]) == (2, "Failed")
+
+
+def test_sqlite_text_keys_of_any_collation_are_cut_alike(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backup_sync.core.engine.RANGE_RECORDS", 10)
+    backend = SqliteBackend(tmp_path)
+    keys = [f"{letter}{number}" for number in range(20) for letter in "aBcDeF"]
+    remake(backend, "Code TEXT COLLATE NOCASE NOT NULL PRIMARY KEY, Version INT NOT NULL", [(key, 1) for key in keys])
+    backend.initialize()
+    assert backend.counts() == (120, 0, 0, 0)
+    assert backend.counts() == (0, 0, 0, 120)
 
 
 def test_a_backup_table_that_does_not_fit_is_named_and_left_alone(sql: Backend) -> None:
@@ -338,6 +425,14 @@ def test_a_text_key_respelled_under_a_case_insensitive_collation_is_an_update_an
     assert (run.inserted, run.updated, run.deleted) == (0, 1, 0)
     assert mssql.backup_rows() == mssql.source_rows()
     assert mssql.counts() == (0, 0, 0, 3)
+
+
+def test_a_decimal_or_float_version_is_compared_as_a_number(mssql: MssqlBackend) -> None:
+    remake(mssql, "Id INT NOT NULL PRIMARY KEY, Version DECIMAL(9,2) NOT NULL", [(1, "9.00"), (2, "1.00")])
+    mssql.initialize()
+    mssql.sync()
+    mssql.run_source(f"UPDATE {mssql.table} SET Version = 10.00 WHERE Id = 1")
+    assert mssql.counts() == (0, 1, 0, 1)
 
 
 def test_identity_computed_and_rowversion_columns_become_plain_values(mssql: MssqlBackend) -> None:

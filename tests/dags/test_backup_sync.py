@@ -127,7 +127,7 @@ def test_a_dry_run_counts_and_writes_nothing(world: World):
 def test_a_dry_run_before_anything_was_made_makes_nothing(world: World):
     outcome = world.run(conf={"dry_run": True})
     assert outcome.counts("customer") == outcome.counts("order") == (20, 0, 0, 0)
-    assert world.rows(world.places.customer_backup, "SELECT name FROM sqlite_master") == []
+    assert not world.places.customer_backup.exists()
 
 
 def test_an_unknown_key_in_the_conf_fails_the_run_and_lists_the_known_ones(world: World):

@@ -278,14 +278,14 @@ def _wait_for_dags(stage: Stage) -> None:
         time.sleep(0.5)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def initialized(stage: Stage) -> str:
     """The first run of backup_initialize."""
     stage.api.patch(f"dags/{INITIALIZE}", {"is_paused": False})
     return stage.run(dag=INITIALIZE)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def night(stage: Stage, initialized: str) -> str:
     """The first run of backup_sync: the scheduled one of last midnight, which starts when the DAG is switched on."""
     stage.api.patch(f"dags/{SYNC}", {"is_paused": False})

@@ -5,10 +5,10 @@ CREATE TABLE [app].[Customers] ([Id] int NOT NULL, [Email] nvarchar(256) COLLATE
 CREATE TABLE [app].[SyncHistory] ([SyncId] UNIQUEIDENTIFIER NOT NULL PRIMARY KEY, [SyncedAt] DATETIME2(7) NOT NULL, [InsertedCount] BIGINT NOT NULL, [UpdatedCount] BIGINT NOT NULL, [DeletedCount] BIGINT NOT NULL, [Success] BIT NOT NULL, [ErrorMessage] NVARCHAR(MAX) NULL, [SkippedCount] BIGINT NOT NULL, [WithheldCount] BIGINT NOT NULL, [RejectedCount] BIGINT NOT NULL, [AheadCount] BIGINT NOT NULL, [StartedAt] DATETIME2(7) NOT NULL, [CompletedAt] DATETIME2(7) NULL, [Attempt] BIGINT NOT NULL, [RunId] NVARCHAR(MAX) NOT NULL, [ServiceName] NVARCHAR(MAX) NOT NULL);
 
 -- customers: digest, 2 bound
-SELECT piece, COUNT_BIG(*), SUM(mix * mix % 2147483629), SUM(mix) FROM (SELECT (CASE WHEN [Id] < 1 THEN 0 WHEN [Id] >= 257 THEN 2 ELSE (CONVERT(BIGINT, [Id]) - 1) / 128 END) AS piece, (N + CONVERT(BIGINT, [Id]) % 2147483647 * N % 2147483647 + CONVERT(BIGINT, [Version]) % 2147483647 * N % 2147483647) % 2147483647 AS mix FROM [app].[Customers] WHERE 1 = 1 AND (([Id] > %s)) AND (([Id] <= %s))) d GROUP BY piece;
+SELECT piece, COUNT_BIG(*), SUM(mix * mix % 2147483629), SUM(mix) FROM (SELECT (CASE WHEN [Id] < CONVERT(BIGINT, 1) THEN 0 WHEN [Id] >= CONVERT(BIGINT, 257) THEN 2 ELSE (CONVERT(BIGINT, [Id]) - CONVERT(BIGINT, 1)) / CONVERT(BIGINT, 128) END) AS piece, (N + CONVERT(BIGINT, [Id]) % 2147483647 * N % 2147483647 + CONVERT(BIGINT, [Version]) % 2147483647 * N % 2147483647) % 2147483647 AS mix FROM [app].[Customers] WHERE 1 = 1 AND (([Id] > %s)) AND (([Id] <= %s))) d GROUP BY piece;
 
 -- customers: stamps, 2 bound
-SELECT STRING_AGG(CONVERT(BIGINT, [Id]) * N + [Version], ',') FROM [app].[Customers] WHERE 1 = 1 AND (([Id] > %s)) AND (([Id] <= %s)) GROUP BY [Id] / 190;
+SELECT STRING_AGG(CONVERT(BIGINT, [Id]) * CONVERT(BIGINT, N) + [Version], ',') FROM [app].[Customers] WHERE 1 = 1 AND (([Id] > %s)) AND (([Id] <= %s)) GROUP BY [Id] / 95;
 
 -- customers: read, 2 bound
 SELECT [Id], [Email], CONVERT(VARCHAR(45), [Balance]), [Photo], CONVERT(VARCHAR(34), [CreatedAt], 121), [Version] FROM [app].[Customers] WHERE 1 = 1 AND (([Id] > %s)) AND (([Id] <= %s));
@@ -50,7 +50,7 @@ SELECT TOP (5) [SyncId], [SyncedAt], [InsertedCount], [UpdatedCount], [DeletedCo
 SELECT MIN([Id]), MAX([Id]) FROM [app].[Customers] WHERE 1 = 1;
 
 -- customers: stamps of pieces, 1 bound
-SELECT STRING_AGG(CONVERT(BIGINT, [Id]) * N + [Version], ',') FROM [app].[Customers] WHERE 1 = 1 AND (CASE WHEN [Id] < 1 THEN 0 WHEN [Id] >= 257 THEN 2 ELSE (CONVERT(BIGINT, [Id]) - 1) / 128 END) IN (SELECT CONVERT(INT, [value]) FROM OPENJSON(%s)) GROUP BY [Id] / 190;
+SELECT STRING_AGG(CONVERT(BIGINT, [Id]) * CONVERT(BIGINT, N) + [Version], ',') FROM [app].[Customers] WHERE 1 = 1 AND (CASE WHEN [Id] < CONVERT(BIGINT, 1) THEN 0 WHEN [Id] >= CONVERT(BIGINT, 257) THEN 2 ELSE (CONVERT(BIGINT, [Id]) - CONVERT(BIGINT, 1)) / CONVERT(BIGINT, 128) END) IN (SELECT CONVERT(INT, [value]) FROM OPENJSON(%s)) GROUP BY [Id] / 95;
 
 -- lines: create table, 0 bound
 CREATE TABLE [app].[Lines] ([Tenant] uniqueidentifier NOT NULL, [Code] varchar(20) NOT NULL, [Version] binary(8) NULL, [SyncedAt] DATETIME2(7) NOT NULL, PRIMARY KEY ([Tenant], [Code]));
@@ -68,22 +68,22 @@ SELECT CONVERT(CHAR(36), [Tenant]), [Code], [Version] FROM [app].[Lines] WHERE 1
 SELECT CONVERT(CHAR(36), [Tenant]), [Code], [Version] FROM [app].[Lines] WHERE 1 = 1 AND (([Tenant] > CONVERT(uniqueidentifier, %s)) OR ([Tenant] = CONVERT(uniqueidentifier, %s) AND [Code] > CONVERT(varchar(20), %s))) AND (([Tenant] < CONVERT(uniqueidentifier, %s)) OR ([Tenant] = CONVERT(uniqueidentifier, %s) AND [Code] <= CONVERT(varchar(20), %s)));
 
 -- lines: read keys, 1 bound
-SELECT CONVERT(CHAR(36), t.[Tenant]), t.[Code], t.[Version] FROM (SELECT i, CONVERT(uniqueidentifier, k0) AS k0, k1 AS k1 FROM OPENJSON(%s) WITH (i int '$[0]', k0 char(36) '$[1]', k1 varchar(20) '$[2]')) p JOIN [app].[Lines] t ON t.[Tenant] = p.k0 AND t.[Code] = p.k1;
+SELECT CONVERT(CHAR(36), t.[Tenant]), t.[Code], t.[Version] FROM (SELECT i, CONVERT(uniqueidentifier, k0) AS k0, CONVERT(varchar(20), k1) AS k1 FROM OPENJSON(%s) WITH (i int '$[0]', k0 char(36) '$[1]', k1 nvarchar(max) '$[2]')) p JOIN [app].[Lines] t ON t.[Tenant] = p.k0 AND t.[Code] = p.k1;
 
 -- lines: present, 1 bound
-SELECT p.i FROM (SELECT i, CONVERT(uniqueidentifier, k0) AS k0, k1 AS k1 FROM OPENJSON(%s) WITH (i int '$[0]', k0 char(36) '$[1]', k1 varchar(20) '$[2]')) p WHERE EXISTS (SELECT 1 FROM [app].[Lines] t WHERE t.[Tenant] = p.k0 AND t.[Code] = p.k1);
+SELECT p.i FROM (SELECT i, CONVERT(uniqueidentifier, k0) AS k0, CONVERT(varchar(20), k1) AS k1 FROM OPENJSON(%s) WITH (i int '$[0]', k0 char(36) '$[1]', k1 nvarchar(max) '$[2]')) p WHERE EXISTS (SELECT 1 FROM [app].[Lines] t WHERE t.[Tenant] = p.k0 AND t.[Code] = p.k1);
 
 -- lines: insert, 2 bound
-UPDATE t SET [Tenant] = s.[Tenant], [Code] = s.[Code], [Version] = s.[Version], [SyncedAt] = CONVERT(DATETIME2(7), %s) FROM [app].[Lines] t JOIN (SELECT CONVERT(uniqueidentifier, c0) AS [Tenant], c1 AS [Code], CONVERT(binary(8), c2, 2) AS [Version] FROM OPENJSON(%s) WITH (c0 char(36) '$[0]', c1 varchar(20) '$[1]', c2 varchar(max) '$[2]')) s ON t.[Tenant] = s.[Tenant] AND t.[Code] = s.[Code];
+UPDATE t SET [Tenant] = s.[Tenant], [Code] = s.[Code], [Version] = s.[Version], [SyncedAt] = CONVERT(DATETIME2(7), %s) FROM [app].[Lines] t JOIN (SELECT CONVERT(uniqueidentifier, c0) AS [Tenant], CONVERT(varchar(20), c1) AS [Code], CONVERT(binary(8), c2, 2) AS [Version] FROM OPENJSON(%s) WITH (c0 char(36) '$[0]', c1 nvarchar(max) '$[1]', c2 varchar(max) '$[2]')) s ON t.[Tenant] = s.[Tenant] AND t.[Code] = s.[Code];
 
 -- lines: insert (2), 2 bound
-INSERT INTO [app].[Lines] ([Tenant], [Code], [Version], [SyncedAt]) SELECT [Tenant], [Code], [Version], CONVERT(DATETIME2(7), %s) FROM (SELECT CONVERT(uniqueidentifier, c0) AS [Tenant], c1 AS [Code], CONVERT(binary(8), c2, 2) AS [Version] FROM OPENJSON(%s) WITH (c0 char(36) '$[0]', c1 varchar(20) '$[1]', c2 varchar(max) '$[2]')) s WHERE NOT EXISTS (SELECT 1 FROM [app].[Lines] t WHERE t.[Tenant] = s.[Tenant] AND t.[Code] = s.[Code]);
+INSERT INTO [app].[Lines] ([Tenant], [Code], [Version], [SyncedAt]) SELECT [Tenant], [Code], [Version], CONVERT(DATETIME2(7), %s) FROM (SELECT CONVERT(uniqueidentifier, c0) AS [Tenant], CONVERT(varchar(20), c1) AS [Code], CONVERT(binary(8), c2, 2) AS [Version] FROM OPENJSON(%s) WITH (c0 char(36) '$[0]', c1 nvarchar(max) '$[1]', c2 varchar(max) '$[2]')) s WHERE NOT EXISTS (SELECT 1 FROM [app].[Lines] t WHERE t.[Tenant] = s.[Tenant] AND t.[Code] = s.[Code]);
 
 -- lines: update, 2 bound
-UPDATE t SET [Tenant] = s.[Tenant], [Code] = s.[Code], [Version] = s.[Version], [SyncedAt] = CONVERT(DATETIME2(7), %s) FROM [app].[Lines] t JOIN (SELECT CONVERT(uniqueidentifier, c0) AS [Tenant], c1 AS [Code], CONVERT(binary(8), c2, 2) AS [Version] FROM OPENJSON(%s) WITH (c0 char(36) '$[0]', c1 varchar(20) '$[1]', c2 varchar(max) '$[2]')) s ON t.[Tenant] = s.[Tenant] AND t.[Code] = s.[Code];
+UPDATE t SET [Tenant] = s.[Tenant], [Code] = s.[Code], [Version] = s.[Version], [SyncedAt] = CONVERT(DATETIME2(7), %s) FROM [app].[Lines] t JOIN (SELECT CONVERT(uniqueidentifier, c0) AS [Tenant], CONVERT(varchar(20), c1) AS [Code], CONVERT(binary(8), c2, 2) AS [Version] FROM OPENJSON(%s) WITH (c0 char(36) '$[0]', c1 nvarchar(max) '$[1]', c2 varchar(max) '$[2]')) s ON t.[Tenant] = s.[Tenant] AND t.[Code] = s.[Code];
 
 -- lines: delete, 1 bound
-DELETE t FROM [app].[Lines] t JOIN (SELECT i, CONVERT(uniqueidentifier, k0) AS k0, k1 AS k1 FROM OPENJSON(%s) WITH (i int '$[0]', k0 char(36) '$[1]', k1 varchar(20) '$[2]')) p ON t.[Tenant] = p.k0 AND t.[Code] = p.k1;
+DELETE t FROM [app].[Lines] t JOIN (SELECT i, CONVERT(uniqueidentifier, k0) AS k0, CONVERT(varchar(20), k1) AS k1 FROM OPENJSON(%s) WITH (i int '$[0]', k0 char(36) '$[1]', k1 nvarchar(max) '$[2]')) p ON t.[Tenant] = p.k0 AND t.[Code] = p.k1;
 
 -- lines: boundaries, 6 bound
 SELECT CONVERT(CHAR(36), [Tenant]), [Code] FROM (SELECT [Tenant], [Code], ROW_NUMBER() OVER (ORDER BY [Tenant], [Code]) AS n FROM [app].[Lines] WHERE 1 = 1 AND (([Tenant] > CONVERT(uniqueidentifier, %s)) OR ([Tenant] = CONVERT(uniqueidentifier, %s) AND [Code] > CONVERT(varchar(20), %s))) AND (([Tenant] < CONVERT(uniqueidentifier, %s)) OR ([Tenant] = CONVERT(uniqueidentifier, %s) AND [Code] <= CONVERT(varchar(20), %s)))) k WHERE n % 1000 = 0 ORDER BY n;

@@ -95,6 +95,7 @@ def moment(value: Any) -> Any:
     if dot:
         digits = tail[: len(tail) - len(tail.lstrip("0123456789"))]
         head += tail[len(digits) :]
+    head = head.replace(" +", "+").replace(" -", "-")  # SQL Server writes a blank before the offset
     try:
         parsed = datetime.fromisoformat(head.replace("Z", "+00:00").replace("z", "+00:00"))
     except ValueError:

@@ -58,8 +58,11 @@ def initialize(source: Store, backup: Store, *, dry_run: bool = False) -> list[s
 def record_history(backup: Store, run: SyncResult, *, reported: bool = True) -> None:
     """Write the run's history record. ``reported``: False if the sync never said what it had done (it was killed);
     then the counts are those that it had committed."""
-    if not reported:
-        backup.resume(run)
+    committed = SyncResult(run.sync_id, run.service_name)
+    backup.resume(committed)
+    # An attempt that failed before it could begin knows nothing of what the earlier ones had committed.
+    for name in ("inserted", "updated", "deleted"):
+        setattr(run, name, max(getattr(run, name), getattr(committed, name)))
     backup.save_history(run)
 
 
@@ -138,7 +141,7 @@ class _Walk:
         else:
             same = set(pieces).difference(differing)
             self._same(sum(source[n][0] for n in same))
-        for kind, group in _groups(differing, source, backup):
+        for kind, group in _groups(differing, source, backup, gaps=cut.gaps):
             if kind == "copy":
                 self._copy(cut.select(group), None)
             elif kind == "delete":
@@ -267,7 +270,7 @@ def _count(digests: Any, piece: int) -> int:
     return digest[0] if digest else 0
 
 
-def _groups(pieces: Sequence[int], source: Any, backup: Any) -> Iterator[tuple[str, list[int]]]:
+def _groups(pieces: Sequence[int], source: Any, backup: Any, *, gaps: bool) -> Iterator[tuple[str, list[int]]]:
     """Runs of pieces that want the same treatment; those to be compared are bounded by RANGE_RECORDS.
 
     Yields (what to do, pieces): ``copy`` (the backup has none), ``delete`` (the source has none), ``compare``, or
@@ -279,7 +282,7 @@ def _groups(pieces: Sequence[int], source: Any, backup: Any) -> Iterator[tuple[s
         size = max(here, there)
         wanted = "copy" if not there else "delete" if not here else "cut" if size > RANGE_RECORDS else "compare"
         full = wanted == "cut" or (wanted == "compare" and records + size > RANGE_RECORDS)
-        if group and (wanted != kind or full):
+        if group and (wanted != kind or full or not (gaps or piece == group[-1] + 1)):
             yield kind, group
             group, records = [], 0
         kind, records = wanted, records + size

@@ -24,6 +24,10 @@ Digest = tuple[Any, ...]
 class Cut(Protocol):
     """A range cut into numbered pieces that lie side by side and together cover it."""
 
+    @property
+    def gaps(self) -> bool:
+        """Whether :meth:`select` can leave pieces out in between."""
+
     def __len__(self) -> int: ...
 
     def select(self, pieces: Sequence[int]) -> Any:

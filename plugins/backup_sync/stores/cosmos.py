@@ -225,7 +225,7 @@ class CosmosStore:
             without_system(document)
             for documents in found
             for document in documents
-            if all(document.get(name) == value for name, value in wanted)
+            if all(value_at(document, f"/{name}") == value for name, value in wanted)
         ]
 
     def key_of(self, record: Record) -> Key:

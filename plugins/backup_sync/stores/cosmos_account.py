@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from azure.core.exceptions import AzureError, ServiceRequestError, ServiceResponseError
 from azure.cosmos.aio import CosmosClient
-from azure.cosmos.exceptions import CosmosHttpResponseError
+from azure.cosmos.exceptions import CosmosBatchOperationError, CosmosHttpResponseError
 
 from backup_sync.core.errors import BackupSyncError, ConfigurationError, FatalError, RetriableError
 from backup_sync.stores.base import Usage
@@ -152,7 +152,7 @@ class Connection:
             try:
                 async with self.pace:
                     return await request()
-            except CosmosHttpResponseError as error:
+            except (CosmosHttpResponseError, CosmosBatchOperationError) as error:
                 status = int(error.status_code or 0)
                 if status not in PASSING or time.monotonic() + wait > deadline:
                     raise self._refused(status, error) from None
@@ -168,7 +168,7 @@ class Connection:
             await asyncio.sleep(max(pause, wait * random.uniform(0.5, 1.0)))
             wait = min(wait * 2, 10.0)
 
-    def _refused(self, status: int, error: CosmosHttpResponseError) -> Exception:
+    def _refused(self, status: int, error: Exception) -> Exception:
         sub_status = int(getattr(error, "sub_status", 0) or 0)
         return self.refusal(status) or CosmosError(status, sub_status)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 _TOP = 1 << 126  # the first value beyond the hash space of version 2
 _LAST = "FF"
@@ -29,6 +30,7 @@ class FeedCut:
 
     feed_ranges: tuple[tuple[str, str], ...]
     pieces: int
+    gaps: ClassVar[bool] = True
 
     def __len__(self) -> int:
         return self.pieces

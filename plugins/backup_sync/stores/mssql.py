@@ -20,7 +20,7 @@ from backup_sync.stores import mssql_types as types
 from backup_sync.stores.base import Applied, Record, batches
 from backup_sync.stores.mssql_bulk import BulkRows
 from backup_sync.stores.mssql_errors import translate
-from backup_sync.stores.mssql_statements import MSSQL_TYPES, MssqlStatements, quote
+from backup_sync.stores.mssql_statements import MSSQL_TYPES, MssqlStatements, escaped, quote
 from backup_sync.stores.ranges import EvenCut, KeyRange
 from backup_sync.stores.sql import (
     EVERYTHING,
@@ -55,8 +55,18 @@ class MssqlStore(MssqlStatements):
 
     def _open(self, database: str | None) -> Any:
         with self._translated():
-            connection = self._connect(database)
+            try:
+                connection = self._connect(database)
+            except TypeError as error:
+                # pymssql takes every entry of the connection's extra as an argument; the text names the one.
+                raise ConfigurationError(
+                    f"{self.where}: the connection's extra does not fit pymssql: {error}"
+                ) from None
             connection.autocommit(True)  # transactions are written out where they are meant
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "SET NOCOUNT OFF"
+                )  # counts are what the driver is asked for, whatever the server's default
             return connection
 
     @contextmanager
@@ -186,20 +196,21 @@ class MssqlStore(MssqlStatements):
             made.append(f"schema {self.schema}")
             if not dry_run:
                 # CREATE SCHEMA has to be alone in its batch.
-                self.run_sql(f"CREATE SCHEMA {quote(self.schema)}")
+                self._make(f"CREATE SCHEMA {quote(self.schema)}", f"SCHEMA_ID(N'{escaped(self.schema)}')")
         if shape is None:
             pass
         elif (own := self.own_shape()) is not None:
+            self.check_is_backup(own)
             self.check_fit(shape, own)
         else:
             made.append(f"table {self.service.table}")
             if not dry_run:
-                self.run_sql(self.create_table_sql(shape))
+                self._make(self.create_table_sql(shape), f"OBJECT_ID(N'{escaped(self.name)}')")
                 self._own = None
         if self.scalar("SELECT OBJECT_ID(%s)", (self.history_name,)) is None:
             made.append(f"table {self.schema}.{self.history_table}")
             if not dry_run:
-                self.run_sql(self.create_history_sql(MSSQL_TYPES))
+                self._make(self.create_history_sql(MSSQL_TYPES), f"OBJECT_ID(N'{escaped(self.history_name)}')")
         return made
 
     def _database_exists(self) -> bool:
@@ -224,13 +235,27 @@ class MssqlStore(MssqlStatements):
         finally:
             admin.close()
 
+    def _make(self, statement: str, found: str) -> None:
+        """Create something. Chains run side by side, so another one may have made it first: then all is well."""
+        try:
+            self.run_sql(statement)
+        except BackupSyncError:
+            if self.scalar(f"SELECT {found}") is None:
+                raise
+
     def _create_database(self) -> None:
         admin = self._open("master")
         try:
             with self._translated():
                 admin.cursor().execute(f"CREATE DATABASE {quote(self.database)}")
+        except BackupSyncError:
+            if not self._database_exists():
+                raise
         finally:
             admin.close()
+
+    def exists(self) -> bool:
+        return self._database_exists() and super().exists()
 
     # reading
 
@@ -263,9 +288,15 @@ class MssqlStore(MssqlStatements):
         if self._packable():
             yield from self._packed_stamps(within or EVERYTHING)
             return
-        names = ", ".join(
-            types.outgoing(quote(column.name), column.type) for column in (*self.key_columns, *self.stamp_columns)
-        )
+        parts = [types.outgoing(quote(column.name), column.type) for column in self.key_columns]
+        # As text, 9.00 would be higher than 10.00.
+        parts += [
+            quote(column.name)
+            if types.base(column.type) in types.EXACT
+            else types.outgoing(quote(column.name), column.type)
+            for column in self.stamp_columns
+        ]
+        names = ", ".join(parts)
         where, params = self._where(within or EVERYTHING)
         for row in self.query(f"SELECT {names} FROM {self.name} WHERE {where}", params, size=READ_ROWS):
             yield row[:width], row[width:]

@@ -20,7 +20,7 @@ MSSQL_TYPES = {
     "flag": "BIT",
     "moment": "DATETIME2(7)",
 }
-PACKED_KEYS = 190
+PACKED_KEYS = 95
 """STRING_AGG of numbers makes an NVARCHAR(4000), and a packed pair takes up to 21 characters of it."""
 
 
@@ -29,6 +29,16 @@ def quote(name: str) -> str:
     if "%s" in name or "%d" in name:
         raise ConfigurationError(f"the name {name} holds a %s or %d, which the SQL Server driver cannot pass on")
     return "[" + name.replace("]", "]]") + "]"
+
+
+def escaped(text: str) -> str:
+    """Text inside N'…', for the few places where a statement takes no parameter."""
+    return text.replace("'", "''")
+
+
+def _big(number: int) -> str:
+    """A literal beyond INT is a NUMERIC in T-SQL, and a division by or of one is no whole-number division."""
+    return f"CONVERT(BIGINT, {number})"
 
 
 class MssqlStatements(SqlStore, ABC):
@@ -77,7 +87,7 @@ class MssqlStatements(SqlStore, ABC):
             for position in range(depth + 1):
                 column = self.key_columns[position]
                 operator = "=" if position < depth else finally_ if depth == len(key) - 1 else strictly
-                terms.append(f"{prefix}{quote(column.name)} {operator} {types.literal(column.type)}")
+                terms.append(f"{prefix}{quote(column.name)} {operator} {types.literal(column.type, column.collation)}")
                 params.append(key[position])
             alternatives.append(" AND ".join(terms))
         return "(" + " OR ".join(f"({terms})" for terms in alternatives) + ")"
@@ -85,8 +95,8 @@ class MssqlStatements(SqlStore, ABC):
     def _piece(self, even: EvenCut) -> str:
         name = quote(self.key_columns[0].name)
         return (
-            f"(CASE WHEN {name} < {even.first} THEN 0 WHEN {name} >= {even.last_start} THEN {even.count - 1} "
-            f"ELSE (CONVERT(BIGINT, {name}) - {even.first}) / {even.width} END)"
+            f"(CASE WHEN {name} < {_big(even.first)} THEN 0 WHEN {name} >= {_big(even.last_start)} THEN {even.count - 1} "
+            f"ELSE (CONVERT(BIGINT, {name}) - {_big(even.first)}) / {_big(even.width)} END)"
         )
 
     def digest_sql(self, within: KeyRange, even: EvenCut | None) -> tuple[str, list[Any]]:
@@ -111,7 +121,10 @@ class MssqlStatements(SqlStore, ABC):
             return f"CONVERT(BIGINT, {name})"
         if types.base(column.type) in types.BINARIES:
             return f"CONVERT(BIGINT, CONVERT(BINARY(8), HASHBYTES('MD5', {name})))"
-        text = types.outgoing(name, column.type)
+        if types.base(column.type) in types.FLOATS:
+            text = f"CONVERT(VARCHAR(40), {name}, 3)"  # all 17 digits; without a style it would be six
+        else:
+            text = types.outgoing(name, column.type)
         return f"CONVERT(BIGINT, CONVERT(BINARY(8), HASHBYTES('MD5', CONVERT(NVARCHAR(MAX), {text}))))"
 
     def _packable(self) -> bool:
@@ -125,7 +138,7 @@ class MssqlStatements(SqlStore, ABC):
         key, stamp = (quote(column.name) for column in (*self.key_columns, *self.stamp_columns))
         where, params = self._where(within)
         return (
-            f"SELECT STRING_AGG(CONVERT(BIGINT, {key}) * {2**32} + {stamp}, ',') FROM {self.name} WHERE {where} "
+            f"SELECT STRING_AGG(CONVERT(BIGINT, {key}) * {_big(2**32)} + {stamp}, ',') FROM {self.name} WHERE {where} "
             f"GROUP BY {key} / {PACKED_KEYS}"
         ), params
 
@@ -140,7 +153,7 @@ class MssqlStatements(SqlStore, ABC):
         """A derived table of the posted keys, in the key columns' own types: (i, k0, k1 …)."""
         fields, columns = ["i int '$[0]'"], ["i"]
         for number, column in enumerate(self.key_columns):
-            form = types.incoming(column.type)
+            form = types.incoming(column.type, column.collation)
             fields.append(f"k{number} {form.json_type} '$[{number + 1}]'")
             collate = f" COLLATE {column.collation}" if column.collation else ""
             columns.append(f"{form.expression.format(f'k{number}')}{collate} AS k{number}")
@@ -154,7 +167,7 @@ class MssqlStatements(SqlStore, ABC):
         assert self.shape is not None
         fields, columns = [], []
         for number, column in enumerate(self.shape.columns):
-            form = types.incoming(column.type)
+            form = types.incoming(column.type, column.collation)
             fields.append(f"c{number} {form.json_type} '$[{number}]'")
             collate = f" COLLATE {column.collation}" if column.collation else ""
             columns.append(f"{form.expression.format(f'c{number}')}{collate} AS {quote(column.name)}")

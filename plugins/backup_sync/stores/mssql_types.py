@@ -17,6 +17,7 @@ from typing import Any
 
 INTEGERS = {"tinyint", "smallint", "int", "bigint"}
 TEXTS = {"char", "varchar", "nchar", "nvarchar", "text", "ntext"}
+NARROW = {"char", "varchar"}
 BINARIES = {"binary", "varbinary", "image", "timestamp", "rowversion"}
 MOMENTS = {"datetime", "smalldatetime", "date", "time", "datetime2", "datetimeoffset"}
 EXACT = {"decimal", "numeric", "money", "smallmoney"}
@@ -81,9 +82,12 @@ class Incoming:
     expression: str  # with {} for the posted value
 
 
-def incoming(type_: str) -> Incoming:
+def incoming(type_: str, collation: str | None = None) -> Incoming:
     """Wire form → column, through OPENJSON."""
     name = base(type_)
+    if name in NARROW:
+        # Through Unicode, with the column's collation said first: the code page of the database may lack its letters.
+        return Incoming("nvarchar(max)", f"CONVERT({type_}, {{}}{_collate(collation)})")
     if name in BINARIES:
         return Incoming("varchar(max)", f"CONVERT({type_}, {{}}, 2)")
     if name in FLOATS:
@@ -110,9 +114,11 @@ def to_json(value: Any) -> Any:
     return value
 
 
-def literal(type_: str) -> str:
+def literal(type_: str, collation: str | None = None) -> str:
     """A placeholder for a bound key value, of the column's own type so that an index on it is used."""
     name = base(type_)
+    if name in NARROW:
+        return f"CONVERT({type_}, %s{_collate(collation)})"
     if name in INTEGERS or name == "bit":
         return "%s"
     if name in BINARIES:
@@ -120,3 +126,7 @@ def literal(type_: str) -> str:
     if name in MOMENTS:
         return f"CONVERT({type_}, %s, 121)"
     return f"CONVERT({type_}, %s)"
+
+
+def _collate(collation: str | None) -> str:
+    return f" COLLATE {collation}" if collation else ""

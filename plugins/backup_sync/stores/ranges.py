@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from backup_sync.core.diff import Key
 
@@ -33,6 +34,7 @@ class EvenCut:
     first: int
     width: int
     count: int
+    gaps: ClassVar[bool] = True
 
     def __len__(self) -> int:
         return self.count
@@ -56,6 +58,7 @@ class ListCut:
 
     within: KeyRange
     bounds: tuple[Key, ...]
+    gaps: ClassVar[bool] = False
 
     def __len__(self) -> int:
         return len(self.bounds) + 1

@@ -218,6 +218,14 @@ class SqlStore(SqlHistory, ABC):
         self._key = tuple(shape.column(name) for name in shape.key)
         self._key_at = tuple(shape.index(name) for name in shape.key)
 
+    def check_is_backup(self, own: TableShape) -> None:
+        """Raise FatalError for a table that is no copy of ours: the operational one itself, most likely."""
+        if all(column.name.casefold() != SYNCED_AT.casefold() for column in own.columns):
+            raise FatalError(
+                f"{self.where}: the table {self.service.table} there is not a copy made by backup_sync (it has no column "
+                f"{SYNCED_AT}); does the connection point at an operational database? If not, rename that table away"
+            )
+
     def check_fit(self, shape: TableShape, own: TableShape) -> None:
         """Raise FatalError unless every column of ``shape`` is here in the same type, with the same key."""
         names = {column.name.casefold(): column for column in own.columns}

@@ -63,9 +63,12 @@ class SqliteStore(SqlStore):
 
     @property
     def connection(self) -> sqlite3.Connection:
+        return self._open(None)
+
+    def _open(self, purpose: str | None) -> sqlite3.Connection:
         if self._connection is None:
             with self._translated():
-                connection = self._connect(None)
+                connection = self._connect(purpose)
                 connection.isolation_level = None  # transactions are written out where they are meant
                 connection.text_factory = _text
                 self._connection = connection
@@ -116,6 +119,15 @@ class SqliteStore(SqlStore):
             raise
         self.run_sql("COMMIT")
 
+    def _there(self) -> bool:
+        try:
+            return self.connection is not None
+        except ConfigurationError:
+            return False
+
+    def exists(self) -> bool:
+        return self._there() and super().exists()
+
     # catalog
 
     def catalog(self) -> TableShape | None:
@@ -142,6 +154,10 @@ class SqliteStore(SqlStore):
         return next(self.query(sql), None) is None
 
     def create(self, shape: TableShape | None, *, dry_run: bool = False) -> list[str]:
+        if not dry_run:
+            self._open("create")
+        elif not self._there():
+            return [f"table {self.history_table}", *([f"table {self.table}"] if shape else [])]
         made = []
         own = self.own_shape()
         if shape is None:
@@ -155,6 +171,7 @@ class SqliteStore(SqlStore):
             columns.append(f"PRIMARY KEY ({', '.join(quote(name) for name in shape.key)})")
             made.append((f"table {self.table}", f"CREATE TABLE {self.name} ({', '.join(columns)})"))
         else:
+            self.check_is_backup(own)
             self.check_fit(shape, own)
         if not list(self.query("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", [self.history_table])):
             made.append((f"table {self.history_table}", self.create_history_sql(SQLITE_TYPES)))
@@ -162,7 +179,8 @@ class SqliteStore(SqlStore):
             self.run_sql("PRAGMA journal_mode = WAL")  # so that the copy can be queried while a run writes to it
             with self.transaction():
                 for _, statement in made:
-                    self.run_sql(statement)
+                    # Chains run side by side: another one may have made the history meanwhile.
+                    self.run_sql(statement.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS", 1))
             self._own = None
         return [what for what, _ in made]
 
@@ -177,7 +195,7 @@ class SqliteStore(SqlStore):
         return all(self.is_integer(column) for column in (*self.key_columns, *self.stamp_columns))
 
     def _where(self, within: KeyRange) -> tuple[str, list[Any]]:
-        names = [quote(column.name) for column in self.key_columns]
+        names = self._ordered_key()
         left = names[0] if len(names) == 1 else f"({', '.join(names)})"
         right = "?" if len(names) == 1 else f"({', '.join('?' * len(names))})"
         terms, params = ["1 = 1"], list[Any]()
@@ -189,6 +207,12 @@ class SqliteStore(SqlStore):
             terms.append(f"{self._piece(within.even)} IN (SELECT value FROM json_each(?))")
             params.append(str(list(within.pieces)))
         return " AND ".join(terms), params
+
+    def _ordered_key(self) -> list[str]:
+        """Key columns as both ends order them: SQLite's catalog does not tell a column's collation, so none is used."""
+        return [
+            quote(column.name) + ("" if self.is_integer(column) else " COLLATE BINARY") for column in self.key_columns
+        ]
 
     def _piece(self, even: EvenCut) -> str:
         name = quote(self.key_columns[0].name)
@@ -212,10 +236,11 @@ class SqliteStore(SqlStore):
 
     def boundaries(self, within: KeyRange, every: int) -> list[Key]:
         names = ", ".join(quote(column.name) for column in self.key_columns)
+        order = ", ".join(self._ordered_key())
         where, params = self._where(within)
         sql = (
-            f"SELECT {names} FROM (SELECT {names}, ROW_NUMBER() OVER (ORDER BY {names}) AS n "
-            f"FROM {self.name} WHERE {where}) WHERE n % ? = 0 ORDER BY {names}"
+            f"SELECT {names} FROM (SELECT {names}, ROW_NUMBER() OVER (ORDER BY {order}) AS n "
+            f"FROM {self.name} WHERE {where}) WHERE n % ? = 0 ORDER BY n"
         )
         return list(self.query(sql, [*params, every]))
 
