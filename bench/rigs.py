@@ -62,8 +62,9 @@ class Rig(ABC):
         """Name → preparation that returns the action to measure."""
         return {}
 
+    @abstractmethod
     def baseline(self) -> tuple[int, int, int]:
-        raise NotImplementedError
+        """The plain way (bench/baseline.py) on this rig; (inserted, updated, deleted)."""
 
     def changes(self, spread: str) -> tuple[int, int, int]:
         """Make the changes of a workload in the source; (inserts, updates, deletes) to expect."""
