@@ -175,7 +175,7 @@ class RecordHistoryOperator(ServiceOperator):
             result.fail(f"the task {self.after[0]} ended as {state} without reporting a result; see its log")
         if not result.dry_run:
             with self.reporting(context, result), _stores(self) as (_, _, backup):
-                record_history(backup, result, reported=reported is not None)
+                record_history(backup, result)
         if not result.success:
             context["ti"].xcom_push(key=FAILURE, value=result.to_dict())
             raise AirflowFailException(f"recorded: {result.error_message}")

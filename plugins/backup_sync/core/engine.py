@@ -55,12 +55,15 @@ def initialize(source: Store, backup: Store, *, dry_run: bool = False) -> list[s
     return created + [what for what in backup.create(source.describe(), dry_run=dry_run) if what not in created]
 
 
-def record_history(backup: Store, run: SyncResult, *, reported: bool = True) -> None:
-    """Write the run's history record. ``reported``: False if the sync never said what it had done (it was killed);
-    then the counts are those that it had committed."""
+def record_history(backup: Store, run: SyncResult) -> None:
+    """Write the run's history record.
+
+    What the record holds of earlier attempts stays: a sync that was killed never said what it had done, and one that
+    failed before it could begin knows nothing of what the others had committed.
+    """
     committed = SyncResult(run.sync_id, run.service_name)
     backup.resume(committed)
-    # An attempt that failed before it could begin knows nothing of what the earlier ones had committed.
+    run.started_at = min(run.started_at, committed.started_at)
     for name in ("inserted", "updated", "deleted"):
         setattr(run, name, max(getattr(run, name), getattr(committed, name)))
     backup.save_history(run)

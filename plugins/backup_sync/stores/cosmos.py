@@ -173,7 +173,8 @@ class CosmosStore:
                 found.append((item["Range"]["min"], item["Range"]["max"]))
             return sorted(found)
 
-        return await self.connection.call(read)
+        found: list[tuple[str, str]] = await self._answer(read)
+        return found
 
     def digests(self, cut: FeedCut) -> None:
         return None

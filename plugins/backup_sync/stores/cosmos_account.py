@@ -156,15 +156,15 @@ class Connection:
                 status = int(error.status_code or 0)
                 if status not in PASSING or time.monotonic() + wait > deadline:
                     raise self._refused(status, error) from None
-                pause = float((error.headers or {}).get("x-ms-retry-after-ms") or 0) / 1000 if error.headers else 0.0
-            except (ServiceRequestError, ServiceResponseError, AzureError, OSError, asyncio.TimeoutError) as error:
-                if isinstance(error, AzureError) and not isinstance(error, ServiceRequestError | ServiceResponseError):
-                    raise FatalError(f"{self.where}: the Cosmos client reports {type(error).__name__}") from None
+                pause = float((error.headers or {}).get("x-ms-retry-after-ms") or 0) / 1000
+            except (ServiceRequestError, ServiceResponseError, OSError, asyncio.TimeoutError) as error:
                 if time.monotonic() + wait > deadline:
                     raise RetriableError(
                         f"{self.where}: cannot reach Cosmos DB, or the connection was cut ({type(error).__name__})"
                     ) from None
                 pause = 0.0
+            except AzureError as error:
+                raise FatalError(f"{self.where}: the Cosmos client reports {type(error).__name__}") from None
             await asyncio.sleep(max(pause, wait * random.uniform(0.5, 1.0)))
             wait = min(wait * 2, 10.0)
 

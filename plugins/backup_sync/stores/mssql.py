@@ -64,9 +64,8 @@ class MssqlStore(MssqlStatements):
                 ) from None
             connection.autocommit(True)  # transactions are written out where they are meant
             with connection.cursor() as cursor:
-                cursor.execute(
-                    "SET NOCOUNT OFF"
-                )  # counts are what the driver is asked for, whatever the server's default
+                # Counts are what the driver is asked for, whatever the server's default is.
+                cursor.execute("SET NOCOUNT OFF")
             return connection
 
     @contextmanager
@@ -323,8 +322,6 @@ class MssqlStore(MssqlStatements):
 
     def count(self) -> int:
         return int(self.scalar(f"SELECT COUNT_BIG(*) FROM {self.name}"))
-
-    # keys and rows posted as JSON
 
     # writing
 

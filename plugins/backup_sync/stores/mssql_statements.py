@@ -41,6 +41,18 @@ def _big(number: int) -> str:
     return f"CONVERT(BIGINT, {number})"
 
 
+def _posted_column(column: Column, field: str, position: int, name: str) -> tuple[str, str]:
+    """A column of a posted JSON row: how OPENJSON takes it, and how it is selected as ``name``."""
+    form = types.incoming(column.type, column.collation)
+    collate = f" COLLATE {column.collation}" if column.collation else ""
+    return f"{field} {form.json_type} '$[{position}]'", f"{form.expression.format(field)}{collate} AS {name}"
+
+
+def _derived(columns: Sequence[tuple[str, str]]) -> str:
+    selected = ", ".join(expression for _, expression in columns)
+    return f"(SELECT {selected} FROM OPENJSON(%s) WITH ({', '.join(taken for taken, _ in columns)}))"
+
+
 class MssqlStatements(SqlStore, ABC):
     """Renders statements; values are always left to parameters."""
 
@@ -151,13 +163,11 @@ class MssqlStatements(SqlStore, ABC):
 
     def _posted(self) -> str:
         """A derived table of the posted keys, in the key columns' own types: (i, k0, k1 …)."""
-        fields, columns = ["i int '$[0]'"], ["i"]
-        for number, column in enumerate(self.key_columns):
-            form = types.incoming(column.type, column.collation)
-            fields.append(f"k{number} {form.json_type} '$[{number + 1}]'")
-            collate = f" COLLATE {column.collation}" if column.collation else ""
-            columns.append(f"{form.expression.format(f'k{number}')}{collate} AS k{number}")
-        return f"(SELECT {', '.join(columns)} FROM OPENJSON(%s) WITH ({', '.join(fields)}))"
+        keys = [
+            _posted_column(column, f"k{number}", number + 1, f"k{number}")
+            for number, column in enumerate(self.key_columns)
+        ]
+        return _derived([("i int '$[0]'", "i"), *keys])
 
     def _join(self) -> str:
         return " AND ".join(f"t.{quote(column.name)} = p.k{number}" for number, column in enumerate(self.key_columns))
@@ -165,13 +175,12 @@ class MssqlStatements(SqlStore, ABC):
     def _posted_rows(self) -> str:
         """A derived table of posted rows, in the columns' own names and types."""
         assert self.shape is not None
-        fields, columns = [], []
-        for number, column in enumerate(self.shape.columns):
-            form = types.incoming(column.type, column.collation)
-            fields.append(f"c{number} {form.json_type} '$[{number}]'")
-            collate = f" COLLATE {column.collation}" if column.collation else ""
-            columns.append(f"{form.expression.format(f'c{number}')}{collate} AS {quote(column.name)}")
-        return f"(SELECT {', '.join(columns)} FROM OPENJSON(%s) WITH ({', '.join(fields)}))"
+        return _derived(
+            [
+                _posted_column(column, f"c{number}", number, quote(column.name))
+                for number, column in enumerate(self.shape.columns)
+            ]
+        )
 
     def insert_sql(self) -> str:
         assert self.shape is not None

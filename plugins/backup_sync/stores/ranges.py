@@ -63,11 +63,8 @@ class ListCut:
     def __len__(self) -> int:
         return len(self.bounds) + 1
 
-    def piece(self, number: int) -> KeyRange:
-        return self.select([number])
-
     def select(self, pieces: Sequence[int]) -> KeyRange:
-        """Only pieces that lie side by side: here a gap costs a query, so the engine's groups are read whole."""
+        """Only pieces that lie side by side (``gaps`` says so): a range is told by its two ends."""
         low, high = pieces[0], pieces[-1]
         after = self.bounds[low - 1] if low else self.within.after
         upto = self.bounds[high] if high < len(self.bounds) else self.within.upto
