@@ -16,7 +16,24 @@ from typing import Any
 
 from backup_sync.core.engine import Options, initialize, sync
 from backup_sync.core.result import SyncResult
-from bench.rigs import Rig, build
+from bench.rig import Rig
+
+
+def build(description: dict[str, Any]) -> Rig:
+    """The rig that a description (JSON-ready) stands for."""
+    values = dict(description)
+    kind = values.pop("kind")
+    if kind == "sqlite":
+        from bench.sqlite import SqliteRig
+
+        return SqliteRig(**values)
+    if kind == "mssql":
+        from bench.mssql import MssqlRig
+
+        return MssqlRig(**values)
+    from bench.cosmos import CosmosRig
+
+    return CosmosRig(**values)
 
 
 def engine(rig: Rig, **options: bool) -> tuple[int, int, int]:

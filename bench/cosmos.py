@@ -1,0 +1,158 @@
+"""Cosmos DB: two embedded servers, each a process of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+from backup_sync.stores.base import Store
+from bench import baseline
+from bench.rig import Rig, in_threads
+from bench.runner import Bench
+from local.cosmos import EmbeddedCosmos
+from local.sample_data import order
+
+
+class CosmosRig(Rig):
+    name = "cosmos"
+    settings: ClassVar = {
+        "container": "orders",
+        "where": {"type": "Order"},
+        "changed": {"lastModified": "newer", "status": "different"},
+    }
+
+    def __init__(self, n: int, source: str, backup: str, key: str, per_customer: int) -> None:
+        super().__init__(n)
+        self.endpoints, self.key, self.per_customer = (source, backup), key, per_customer
+        self.name = f"cosmos, {per_customer} a partition key"
+        self.orders = f"orders{per_customer}"
+        self.own_settings = {"container": self.orders, "history": f"history{per_customer}"}
+
+    def document(self, number: int) -> dict[str, Any]:
+        return order(number, max(1, self.n // self.per_customer))
+
+    def container(self, end: int) -> Any:
+        from azure.cosmos import CosmosClient
+
+        client = CosmosClient(self.endpoints[end], self.key)
+        return client.get_database_client("bench").get_container_client(self.orders)
+
+    def stores(self) -> tuple[Store, Store]:
+        from backup_sync.stores.cosmos import CosmosStore
+        from backup_sync.stores.cosmos_account import Account
+
+        def store(end: int, where: str) -> CosmosStore:
+            return CosmosStore(self.service, Account(self.endpoints[end], self.key, "bench", self.orders), where)
+
+        return store(0, "source"), store(1, "backup")
+
+    def seed(self) -> None:
+        from azure.cosmos import CosmosClient, PartitionKey
+
+        database = CosmosClient(self.endpoints[0], self.key).create_database_if_not_exists("bench")
+        container = database.create_container_if_not_exists(self.orders, PartitionKey("/customerId"))
+        for number in range(1, self.n + 1):
+            container.upsert_item(self.document(number))
+
+    def reset_backup(self) -> None:
+        from azure.cosmos import CosmosClient
+        from azure.cosmos.exceptions import CosmosResourceNotFoundError
+
+        client = CosmosClient(self.endpoints[1], self.key)
+        try:
+            client.delete_database("bench")
+        except CosmosResourceNotFoundError:
+            pass
+
+    def change(self, updated: list[int], inserted: range, deleted: list[int]) -> None:
+        container = self.container(0)
+        for number in updated:
+            document = self.document(number)
+            document["status"] = f"Changed {self.next_id}"
+            container.upsert_item(document)
+        for number in deleted:
+            document = self.document(number)
+            container.delete_item(document["id"], document["customerId"])
+        for number in inserted:
+            container.upsert_item(self.document(number))
+
+    def ids(self) -> list[int]:
+        found = self.container(0).query_items("SELECT c.id FROM c", enable_cross_partition_query=True)
+        return sorted(int(item["id"].rpartition("-")[2]) for item in found)
+
+    def equal(self) -> bool:
+        sides = []
+        for end in (0, 1):
+            items = self.container(end).read_all_items()
+            sides.append({i["id"]: {k: v for k, v in i.items() if not k.startswith("_")} for i in items})
+        return sides[0] == sides[1]
+
+    def baseline(self) -> tuple[int, int, int]:
+        return baseline.sync_container(self.container(0), self.container(1))
+
+    def floors(self) -> dict[str, Callable[[], Callable[[], Any]]]:
+        sample = min(self.n, 2_000)
+
+        def upserts() -> Callable[[], Any]:
+            from azure.cosmos import CosmosClient, PartitionKey
+
+            database = CosmosClient(self.endpoints[1], self.key).create_database_if_not_exists("floor")
+            container = database.create_container_if_not_exists("floor", PartitionKey("/customerId"))
+            documents = [self.document(number) for number in range(1, sample + 1)]
+
+            def run() -> float:
+                for document in documents:
+                    container.upsert_item(document)
+                return self.n / sample  # the factor by which the time counts
+
+            return run
+
+        def scans() -> Callable[[], Any]:
+            query = "SELECT c.id, c.customerId, c.lastModified, c.status FROM c WHERE c.type = 'Order'"
+            containers = [self.container(end) for end in (0, 1)]
+
+            def one(container: Any) -> None:
+                for _ in container.query_items(query, enable_cross_partition_query=True, max_item_count=1000):
+                    pass
+
+            return lambda: in_threads([lambda: one(containers[0]), lambda: one(containers[1])])
+
+        return {"one synchronous upsert a document": upserts, "two parallel projection scans": scans}
+
+
+@contextmanager
+def pair(folder: Path) -> Iterator[tuple[EmbeddedCosmos, EmbeddedCosmos]]:
+    with EmbeddedCosmos(folder / "s.sqlite") as source, EmbeddedCosmos(folder / "b.sqlite") as backup:
+        yield source, backup
+
+
+def measure(bench: Bench, servers: tuple[EmbeddedCosmos, EmbeddedCosmos], delay: float) -> None:
+    """``delay``: milliseconds added to each request in the delayed part; 0 leaves that part out."""
+    load, unchanged = bench.rig.floors()
+    dense = bench.description["per_customer"] >= 100
+    bench.rig.seed()
+    bench.engine("W1", "empty")
+    bench.floor(load)
+    bench.floor(unchanged)
+    bench.engine("W2", "same")
+    bench.engine("W3", "uniform")
+    bench.baseline("W2", "same")
+    bench.baseline("W3", "uniform")
+    bench.at_least("W1: floor ÷ engine", load, "W1 engine", 5 if dense else 1)
+    bench.at_most("W2 ÷ floor", "W2 engine", unchanged, 1.2)
+    bench.at_least("W3: baseline ÷ engine", "W3 baseline", "W3 engine", 2)
+    bench.memory(100)
+    if delay and not dense:
+        slow = f", {delay:.0f} ms a request"
+        for server in servers:
+            server.delay(delay)
+        bench.floor(load, runs=1, suffix=slow)
+        bench.engine("W1" + slow, "empty", runs=1)
+        bench.engine("W3" + slow, "uniform", runs=1)
+        bench.baseline("W3" + slow, "uniform")
+        bench.at_least(f"W1{slow}: floor ÷ engine", load + slow, f"W1{slow} engine", 8)
+        bench.at_least(f"W3{slow}: baseline ÷ engine", f"W3{slow} baseline", f"W3{slow} engine", 5)
+        for server in servers:
+            server.reset_faults()

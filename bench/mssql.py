@@ -1,0 +1,165 @@
+"""SQL Server: two servers, named in the environment as for the conformance suite."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any, ClassVar
+from urllib.parse import unquote, urlsplit
+
+from backup_sync.stores.base import Store
+from bench import baseline
+from bench.rig import Rig, in_threads
+from bench.runner import Bench
+from local.sample_data import CUSTOMER_COLUMNS, customer
+from local.seed import TSQL_TABLE
+
+P, Q = 2**31 - 1, 2**31 - 19
+
+
+class MssqlRig(Rig):
+    name = "mssql"
+    settings: ClassVar = {"table": "customer.Customers", "changed": {"Version": "higher"}}
+    source_database, backup_database = "BackupSyncBench", "BackupSyncBench_Backup"
+
+    def __init__(self, n: int, source: str, backup: str) -> None:
+        super().__init__(n)
+        self.uris = (source, backup)
+
+    def connect(self, end: int, database: str | None = None) -> Any:
+        import pymssql
+
+        parts = urlsplit(self.uris[end])
+        return pymssql.connect(
+            server=parts.hostname or "",
+            port=str(parts.port),
+            user=unquote(parts.username or ""),
+            password=unquote(parts.password or ""),
+            database=database or (self.source_database, self.backup_database)[end],
+            autocommit=True,
+        )
+
+    def run(self, end: int, sql: str, database: str | None = None) -> None:
+        with closing(self.connect(end, database)) as db:
+            db.cursor().execute(sql)
+
+    def stores(self) -> tuple[Store, Store]:
+        from backup_sync.stores.mssql import MssqlStore
+
+        return (
+            MssqlStore(self.service, lambda name: self.connect(0, name), "source", self.source_database),
+            MssqlStore(self.service, lambda name: self.connect(1, name), "backup", self.backup_database),
+        )
+
+    def seed(self) -> None:
+        name = self.source_database
+        self.run(0, f"IF DB_ID('{name}') IS NULL CREATE DATABASE [{name}]", "master")
+        self.run(0, "IF SCHEMA_ID('customer') IS NULL EXEC('CREATE SCHEMA customer')")
+        self.run(0, "IF OBJECT_ID('customer.Customers') IS NOT NULL DROP TABLE customer.Customers")
+        self.run(0, TSQL_TABLE)
+        self.insert(range(1, self.n + 1))
+
+    @staticmethod
+    def rows(numbers: range) -> Iterator[tuple[Any, ...]]:
+        for number in numbers:
+            row = customer(number)
+            row[13] = row[13].replace("T", " ")
+            yield tuple(row)
+
+    def insert(self, numbers: range) -> None:
+        with closing(self.connect(0)) as db:
+            db.bulk_copy("customer.Customers", self.rows(numbers), batch_size=50_000)
+
+    def reset_backup(self) -> None:
+        self.run(1, f"IF DB_ID('{self.backup_database}') IS NULL CREATE DATABASE [{self.backup_database}]", "master")
+        for table in ("Customers", "SyncHistory"):
+            self.run(1, f"IF OBJECT_ID('customer.{table}') IS NOT NULL DROP TABLE customer.{table}")
+
+    def change(self, updated: list[int], inserted: range, deleted: list[int]) -> None:
+        with closing(self.connect(0)) as db, db.cursor() as cursor:
+            for start in range(0, len(updated), 2000):
+                keys = ", ".join(map(str, updated[start : start + 2000]))
+                cursor.execute(
+                    f"UPDATE customer.Customers SET City = N'Göteborg', Version = Version + 1 WHERE Id IN ({keys})"
+                )
+            for start in range(0, len(deleted), 2000):
+                keys = ", ".join(map(str, deleted[start : start + 2000]))
+                cursor.execute(f"DELETE FROM customer.Customers WHERE Id IN ({keys})")
+        self.insert(inserted)
+
+    def ids(self) -> list[int]:
+        with closing(self.connect(0)) as db, db.cursor() as cursor:
+            cursor.execute("SELECT Id FROM customer.Customers ORDER BY Id")
+            return [row[0] for row in cursor.fetchall()]
+
+    def equal(self) -> bool:
+        names = ", ".join(CUSTOMER_COLUMNS)
+        with closing(self.connect(0)) as a, closing(self.connect(1)) as b:
+            cursors = [db.cursor() for db in (a, b)]
+            for cursor in cursors:
+                cursor.execute(f"SELECT {names} FROM customer.Customers ORDER BY Id")
+            return all(x == y for x, y in itertools.zip_longest(*cursors))
+
+    def baseline(self) -> tuple[int, int, int]:
+        with closing(self.connect(0)) as source, closing(self.connect(1)) as backup:
+            return baseline.sync_table(
+                source, backup, CUSTOMER_COLUMNS, "customer.Customers", "%s", "BEGIN TRANSACTION"
+            )
+
+    def floors(self) -> dict[str, Callable[[], Callable[[], Any]]]:
+        def bulk() -> Callable[[], Any]:
+            self.run(1, "IF SCHEMA_ID('customer') IS NULL EXEC('CREATE SCHEMA customer')")
+            self.run(1, "IF OBJECT_ID('customer.Floor') IS NOT NULL DROP TABLE customer.Floor")
+            self.run(1, TSQL_TABLE.replace("customer.Customers", "customer.Floor"))
+            rows = list(self.rows(range(1, self.n + 1)))
+            db = self.connect(1)
+            return lambda: db.bulk_copy("customer.Floor", rows, batch_size=10_000)
+
+        def digests() -> Callable[[], Any]:
+            sql = (
+                f"SELECT piece, COUNT_BIG(*), SUM(CONVERT(BIGINT, v)), SUM(mix * mix % {Q}) FROM (SELECT Id / 50000 AS piece, "
+                f"Version AS v, (CONVERT(BIGINT, Id) * 1234577 + CONVERT(BIGINT, Version) * 7654321 + 99991) % {P} AS mix "
+                "FROM customer.Customers) d GROUP BY piece"
+            )
+
+            def one(end: int) -> None:
+                with closing(self.connect(end)) as db, db.cursor() as cursor:
+                    cursor.execute(sql)
+                    cursor.fetchall()
+
+            return lambda: in_threads([lambda: one(0), lambda: one(1)])
+
+        return {"bare bulk_copy of the same rows": bulk, "two parallel server-side digests": digests}
+
+
+def uris() -> tuple[str, str] | None:
+    """The two servers named in the environment, as in the conformance suite."""
+    found = [os.environ.get(f"BACKUP_SYNC_TEST_MSSQL_{end}", "") for end in ("SOURCE", "BACKUP")]
+    return (found[0], found[1]) if all(found) else None
+
+
+def measure(bench: Bench) -> None:
+    load, unchanged = bench.rig.floors()
+    large = bench.rig.n >= 1_000_000
+    bench.rig.seed()
+    bench.engine("W1", "empty")
+    bench.floor(load)
+    bench.floor(unchanged)
+    bench.engine("W2", "same")
+    bench.engine("W3", "uniform")
+    bench.engine("W4", "newest")
+    # Last, because the baseline's driver rounds what it writes: the two sides are not equal after it.
+    bench.baseline("W2", "same")
+    bench.baseline("W3", "uniform")
+    if not large:
+        bench.baseline("W1", "empty")
+        bench.at_least("W1: baseline ÷ engine", "W1 baseline", "W1 engine", 10)
+    bench.at_most("W1 ÷ floor", "W1 engine", load, 1.7)
+    bench.at_most("W2 ÷ floor", "W2 engine", unchanged, 1.5)
+    bench.at_least("W2: baseline ÷ engine", "W2 baseline", "W2 engine", 25 if large else 8)
+    bench.at_least("W3: baseline ÷ engine", "W3 baseline", "W3 engine", 15 if large else 4)
+    if large:
+        bench.at_most("W4 ÷ W3", "W4 engine", "W3 engine", 0.9)
+    bench.memory(64)
