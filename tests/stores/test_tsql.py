@@ -60,9 +60,9 @@ class Recorder(MssqlStore):
     def catalog(self) -> TableShape:
         return self.own
 
-    def query(self, sql: str, params: Any = (), size: int = 0) -> Iterator[tuple[Any, ...]]:
+    def pages(self, sql: str, params: Any = (), size: int = 0) -> Iterator[list[tuple[Any, ...]]]:
         self.sent.append((sql, list(params)))
-        return iter([(1, 2)] if "MIN(" in sql or "APPLOCK" in sql.upper() else [])
+        return iter([[(1, 2)]] if "MIN(" in sql or "APPLOCK" in sql.upper() else [])
 
     def run_sql(self, sql: str, params: Any = ()) -> int:
         self.sent.append((sql, list(params)))
@@ -87,7 +87,7 @@ def statements() -> dict[str, tuple[str, Any]]:
             "create table": lambda store=store, shape=shape: store.run_sql(store.create_table_sql(shape)),
             "create history": lambda store=store: store.run_sql(store.create_history_sql(MSSQL_TYPES)),
             "digest": lambda store=store, within=within, even=even: list(store.digest_rows(within, even)),
-            "stamps": lambda store=store, within=within: list(store.stamps(within)),
+            "stamps": lambda store=store, within=within: list(store.pairs(within)),
             "read": lambda store=store, within=within: list(store.read(within)),
             "read keys": lambda store=store, key=key: list(store.read_keys([key])),
             "present": lambda store=store, key=key: store.present([key]),
@@ -103,7 +103,7 @@ def statements() -> dict[str, tuple[str, Any]]:
         if even is not None:
             gaps = even.select([0, 2])
             calls["bounds"] = lambda store=store: store.bounds(KeyRange())
-            calls["stamps of pieces"] = lambda store=store, gaps=gaps: list(store.stamps(gaps))
+            calls["stamps of pieces"] = lambda store=store, gaps=gaps: list(store.pairs(gaps))
         for what, call in calls.items():
             store.sent.clear()
             call()

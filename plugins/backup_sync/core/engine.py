@@ -9,8 +9,10 @@ checked against the source once more just before it is written.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence, Set
+from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from backup_sync.core.diff import Changes, Key, diff
@@ -21,12 +23,15 @@ from backup_sync.core.progress import Progress
 from backup_sync.core.result import IN_PROGRESS, SyncResult
 from backup_sync.core.spool import KeySpool
 from backup_sync.service import Service
-from backup_sync.stores.base import Applied, Cut, Digest, Record, Store
+from backup_sync.stores.base import Applied, Cut, Digest, Record, Store, batches
 
 log = logging.getLogger(__name__)
 
 RANGE_RECORDS = 50_000
 """Records whose (key, stamp) pairs are held in memory at once: what bounds the memory of a run."""
+
+PENDING_KEYS = 10_000
+"""Changed records that are read and written together: a round trip costs as much for one record as for many."""
 
 DELETE_BATCH = 1_000
 
@@ -79,17 +84,25 @@ def sync(service: Service, source: Store, backup: Store, run: SyncResult, option
     run.status, run.dry_run = IN_PROGRESS, options.dry_run
     shape, exists = both(source.describe, backup.exists)
     source.open(shape)
-    if options.dry_run:
-        if exists:
+    with ExitStack() as held:
+
+        def cut() -> Cut:
+            return source.cut(None, RANGE_RECORDS)
+
+        def hold() -> bool:
             backup.open(shape)
-            _Walk(service, source, backup, run, options).run()
-        else:
+            if not options.dry_run:
+                held.enter_context(backup.lock(run, service.lock_wait_seconds))
+                backup.begin(run)
+            return backup.empty()
+
+        if exists:
+            first, empty = both(cut, hold)
+            _Walk(service, source, backup, run, options).run(None if empty else first)
+        elif options.dry_run:
             run.inserted = source.count()
-    else:
-        backup.open(shape)
-        with backup.lock(run, service.lock_wait_seconds):
-            backup.begin(run)
-            _Walk(service, source, backup, run, options).run()
+        else:
+            backup.open(shape)  # says what is missing
     run.complete()
 
 
@@ -103,35 +116,35 @@ class _Walk:
         self.skipped = 0
         self.rejected = 0
         self.written_before = run.inserted + run.updated  # by earlier attempts of this run
+        self.inserts: list[Key] = []
+        self.updates: list[Key] = []
         self.deletes = KeySpool()
         self.progress = Progress(run)
 
-    def run(self) -> None:
+    def run(self, cut: Cut | None) -> None:
+        """``cut``: everything, cut by the source. None: the backup is empty, so there is nothing to compare."""
         try:
-            self._walk()
+            if cut is None:
+                self.progress.total = self.source.count()
+                self._copy_all(None)
+            else:
+                self._visit(cut)
+                self._copy_pending()
             self._delete()
         finally:
             self.deletes.close()
             self._book()
 
-    def _walk(self) -> None:
-        if self.backup.count() == 0:
-            self.progress.total = self.source.count()
-            self._copy(None, None)
-        else:
-            self._visit(None, self.source)
-
     # comparing
 
-    def _visit(self, within: Any, by: Store) -> None:
-        """Compare a range of any size. ``by``: the store that cuts it."""
-        cut = by.cut(within, RANGE_RECORDS)
+    def _visit(self, cut: Cut) -> None:
+        """Compare a range of any size."""
         source, backup = both(lambda: self.source.digests(cut), lambda: self.backup.digests(cut))
         if source is None or backup is None:
             for piece in range(len(cut)):
                 self._compare(cut.select([piece]))
             return
-        if within is None:
+        if self.progress.total is None:
             self.progress.total = sum(digest[0] for digest in source.values())
         self._drill(cut, source, backup)
 
@@ -146,7 +159,7 @@ class _Walk:
             self._same(sum(source[n][0] for n in same))
         for kind, group in _groups(differing, source, backup, gaps=cut.gaps):
             if kind == "copy":
-                self._copy(cut.select(group), None)
+                self._copy_all(cut.select(group))
             elif kind == "delete":
                 for batch in self._keys_of(self.backup, cut.select(group)):
                     self.backup_records += len(batch)
@@ -155,7 +168,7 @@ class _Walk:
                 self._compare(cut.select(group))
             else:
                 larger = self.source if _count(source, group[0]) >= _count(backup, group[0]) else self.backup
-                self._visit(cut.select(group), larger)
+                self._visit(larger.cut(cut.select(group), RANGE_RECORDS))
 
     def _same(self, records: int) -> None:
         self.source_records += records
@@ -164,62 +177,95 @@ class _Walk:
         self.progress.advance(records)
 
     def _compare(self, within: Any) -> None:
-        """Compare a range that fits in memory, record by record, and write what changed."""
-        source, backup = both(lambda: dict(self.source.stamps(within)), lambda: dict(self.backup.stamps(within)))
-        changes = diff(source, backup, self.service.rules, force=self.options.force)
+        """Compare a range that fits in memory, record by record."""
+        source, backup = both(lambda: _pairs(self.source, within), lambda: _pairs(self.backup, within))
         self.source_records += len(source)
         self.backup_records += len(backup)
-        del source, backup
-        self.skipped += changes.skipped
+        # What both sides hold alike falls out here, in one step; the rest is what has to be looked at.
+        same = set() if self.options.force else source & backup
+        new, old = source - same, backup - same
+        changes = diff(
+            dict(map(self.source.split, new)),
+            dict(map(self.source.split, old)),
+            self.service.rules,
+            force=self.options.force,
+        )
+        skipped = changes.skipped + len(same)
+        seen = len(source)
+        del source, backup, same, new, old
+        self.skipped += skipped
         self.run_.ahead += changes.ahead
         self.deletes.extend(changes.deletes)
-        self._copy(within, changes)
-        self.progress.advance(changes.skipped)
+        self._change(within, changes, seen)
+        self.progress.advance(skipped)
 
     @staticmethod
     def _keys_of(store: Store, within: Any) -> Iterator[list[Key]]:
-        batch: list[Key] = []
-        for key, _ in store.stamps(within):
-            batch.append(key)
-            if len(batch) == RANGE_RECORDS:
-                yield batch
-                batch = []
-        yield batch
+        for pairs in batches(chain.from_iterable(store.pairs(within)), RANGE_RECORDS):
+            yield [store.split(pair)[0] for pair in pairs]
 
     # writing
 
-    def _copy(self, within: Any, changes: Changes | None) -> None:
-        """Write the changed records of a range; without ``changes`` all of its records are new to the backup."""
-        if changes is not None and not changes.inserts and not changes.updates:
-            return
+    def _copy_all(self, within: Any) -> None:
+        """Write all records of a range (None: everything), of which the backup has none."""
         if self.options.dry_run:
-            self.run_.inserted += self._records_in(within) if changes is None else len(changes.inserts)
-            self.run_.updated += 0 if changes is None else len(changes.updates)
+            found = self.source.count() if within is None else sum(map(len, self._keys_of(self.source, within)))
+            self.source_records += found
+            self.run_.inserted += found
             return
-        keys = None if changes is None else {*changes.inserts, *changes.updates}
-        updates = set() if changes is None else set(changes.updates)
-        batches = read_ahead(self.source.records(within, keys, among=0 if changes is None else changes.seen))
+        pulled = self.backup.pull(self.source, within)
+        if pulled is None:
+            pulled = self._apply(self.source.records(within), frozenset())
+        for applied in pulled:
+            self.source_records += applied.inserted + applied.updated + applied.rejected
+
+    def _change(self, within: Any, changes: Changes, seen: int) -> None:
+        """Write what changed in a range of ``seen`` records: now where it is much of it, or later together with others."""
+        changed = len(changes.inserts) + len(changes.updates)
+        if self.options.dry_run:
+            self.run_.inserted += len(changes.inserts)
+            self.run_.updated += len(changes.updates)
+        elif changed and changed >= self.source.dense * seen:
+            updates = set(changes.updates)
+            wanted = updates.union(changes.inserts)
+            for _ in self._apply(self._chosen(self.source.records(within), wanted), updates):
+                pass
+        else:
+            self.inserts += changes.inserts
+            self.updates += changes.updates
+            if len(self.inserts) + len(self.updates) >= PENDING_KEYS:
+                self._copy_pending()
+
+    def _copy_pending(self) -> None:
+        inserts, updates, self.inserts, self.updates = self.inserts, self.updates, [], []
+        if inserts or updates:
+            for _ in self._apply(self.source.records_of([*inserts, *updates]), set(updates)):
+                pass
+
+    def _chosen(self, found: Iterator[list[Record]], wanted: Set[Key]) -> Iterator[list[Record]]:
+        for records in found:
+            chosen = [record for record in records if self.source.key_of(record) in wanted]
+            if chosen:
+                yield chosen
+
+    def _apply(self, found: Iterator[list[Record]], updates: Set[Key]) -> Iterator[Applied]:
+        """Write batches of records while the next ones are read. ``updates``: the keys that the backup has already."""
+        reading = read_ahead(found)
         try:
-            for batch in batches:
-                inserting, updating = self._split(batch, updates)
-                self._wrote(self.backup.apply(inserting, updating))
-                if changes is None:
-                    self.source_records += len(batch)
-                self.progress.advance(len(batch))
+            for records in reading:
+                inserting, updating = self._sort(records, updates)
+                applied = self.backup.apply(inserting, updating)
+                self._wrote(applied)
+                yield applied
         finally:
-            batches.close()
+            reading.close()
 
-    def _records_in(self, within: Any) -> int:
-        count = self.source.count() if within is None else sum(len(keys) for keys in self._keys_of(self.source, within))
-        self.source_records += count
-        return count
-
-    def _split(self, batch: list[Record], updates: set[Key]) -> tuple[Sequence[Record], Sequence[Record]]:
+    def _sort(self, records: list[Record], updates: Set[Key]) -> tuple[Sequence[Record], Sequence[Record]]:
         if not updates:
-            return batch, []
+            return records, []
         inserting: list[Record] = []
         updating: list[Record] = []
-        for record in batch:
+        for record in records:
             (updating if self.source.key_of(record) in updates else inserting).append(record)
         return inserting, updating
 
@@ -228,6 +274,7 @@ class _Walk:
         self.run_.updated += applied.updated
         self.run_.deleted += applied.deleted
         self.rejected += applied.rejected
+        self.progress.advance(applied.inserted + applied.updated)
 
     def _delete(self) -> None:
         """Guard the deletes as a whole, then write them, each batch re-checked against the source."""
@@ -266,6 +313,10 @@ class _Walk:
         usages = (self.source.usage, self.backup.usage)
         self.run_.request_charge = round(sum(usage.request_charge for usage in usages), 2)
         self.run_.throttled = sum(usage.throttled for usage in usages)
+
+
+def _pairs(store: Store, within: Any) -> set[Hashable]:
+    return set(chain.from_iterable(store.pairs(within)))
 
 
 def _count(digests: Any, piece: int) -> int:

@@ -6,7 +6,7 @@ because both evaluate it in their own engine with the same rules; the engine abo
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -83,14 +83,24 @@ class Store(Protocol):
     def digests(self, cut: Any) -> Mapping[int, Digest] | None:
         """Digest by piece number; pieces without records are left out. None: this store has no cheap digest."""
 
-    def stamps(self, within: Any) -> Iterator[tuple[Key, Stamp]]: ...
+    def pairs(self, within: Any) -> Iterator[Collection[Hashable]]:
+        """Batches of (key, stamp) pairs of a range, each packed into one value.
 
-    def records(self, within: Any, keys: Collection[Key] | None = None, among: int = 0) -> Iterator[list[Record]]:
-        """Batches of whole records: all of the range, or those with these keys that (still) exist.
-
-        ``among``: how many records the range holds, so that the store can choose between reading it whole and
-        asking for the keys one by one.
+        How, is the store's own affair; packed values are equal where key and stamp are, also across two stores of a
+        kind. Most pairs are the same on both sides, so they are compared packed and only the others taken apart.
         """
+
+    def split(self, pair: Any) -> tuple[Key, Stamp]:
+        """Take a packed pair apart."""
+
+    dense: float
+    """Share of a range's records (0..1) from which on reading the range is cheaper than asking for keys."""
+
+    def records(self, within: Any) -> Iterator[list[Record]]:
+        """Batches of whole records of a range; None: of all."""
+
+    def records_of(self, keys: Sequence[Key]) -> Iterator[list[Record]]:
+        """Batches of those records with these keys that (still) exist."""
 
     def key_of(self, record: Record) -> Key: ...
 
@@ -99,7 +109,17 @@ class Store(Protocol):
 
     def count(self) -> int: ...
 
+    def empty(self) -> bool:
+        """Whether there is no record at all. Cheaper than counting."""
+
     # writing
+    def pull(self, source: Any, within: Any) -> Iterator[Applied] | None:
+        """Take all records of a range right from ``source`` (a store of the same kind), in batches with their counts.
+
+        For two stores that one engine can reach, so that records need not pass through here. Only called for a range
+        of which this store holds nothing. None: not possible.
+        """
+
     def apply(self, inserts: Sequence[Record], updates: Sequence[Record]) -> Applied:
         """Write records and their counts in the run's history, both or neither."""
 

@@ -9,8 +9,9 @@ compatibility level 130 (OPENJSON) or higher.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 from backup_sync.core.diff import Key, Stamp
@@ -35,6 +36,26 @@ BULK_ROWS = 4_000
 READ_ROWS = 10_000
 JSON_ROWS = 2_000
 
+CATALOG_COLUMNS = (
+    "COLUMN_NAME",
+    "DATA_TYPE",
+    "IS_NULLABLE",
+    "CHARACTER_MAXIMUM_LENGTH",
+    "NUMERIC_PRECISION",
+    "NUMERIC_SCALE",
+    "DATETIME_PRECISION",
+    "COLLATION_NAME",
+)
+CATALOG = (
+    f"SELECT {', '.join(CATALOG_COLUMNS)} FROM INFORMATION_SCHEMA.COLUMNS "
+    "WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s ORDER BY ORDINAL_POSITION; "
+    "SELECT u.COLUMN_NAME FROM INFORMATION_SCHEMA.TABLE_CONSTRAINTS p "
+    "JOIN INFORMATION_SCHEMA.KEY_COLUMN_USAGE u ON u.CONSTRAINT_NAME = p.CONSTRAINT_NAME "
+    "AND u.TABLE_SCHEMA = p.TABLE_SCHEMA AND u.TABLE_NAME = p.TABLE_NAME "
+    "WHERE p.CONSTRAINT_TYPE = 'PRIMARY KEY' AND p.TABLE_SCHEMA = %s AND p.TABLE_NAME = %s ORDER BY u.ORDINAL_POSITION"
+)
+"""A table's columns, and its primary key: one batch, since it is read at the start of every run by both sides."""
+
 
 class MssqlStore(MssqlStatements):
     kind = "mssql"
@@ -42,6 +63,7 @@ class MssqlStore(MssqlStatements):
     def __init__(self, service: Any, connect: Any, where: str, database: str) -> None:
         super().__init__(service, connect, where)
         self.database = database
+        self._places: list[int] = []
         self.name = f"{quote(self.schema)}.{quote(self.table)}"
         self.history_name = f"{quote(self.schema)}.{quote(self.history_table)}"
 
@@ -80,13 +102,13 @@ class MssqlStore(MssqlStatements):
                 raise
             raise translate(self.where, number, error) from None
 
-    def query(self, sql: str, params: Sequence[Any] = (), size: int = FETCH_ROWS) -> Iterator[tuple[Any, ...]]:
+    def pages(self, sql: str, params: Sequence[Any] = (), size: int = FETCH_ROWS) -> Iterator[list[tuple[Any, ...]]]:
         with self._translated():
             cursor = self.connection.cursor()
             try:
                 cursor.execute(sql, tuple(params) or None)
                 while rows := cursor.fetchmany(size):
-                    yield from rows
+                    yield rows
             finally:
                 cursor.close()
 
@@ -94,6 +116,15 @@ class MssqlStore(MssqlStatements):
         with self._translated(), self.connection.cursor() as cursor:
             cursor.execute(sql, tuple(params) or None)
             return int(cursor.rowcount)
+
+    def results(self, sql: str, params: Sequence[Any] = ()) -> list[list[tuple[Any, ...]]]:
+        """The rows of each statement of a batch of SELECTs."""
+        with self._translated(), self.connection.cursor() as cursor:
+            cursor.execute(sql, tuple(params) or None)
+            found = [cursor.fetchall()]
+            while cursor.nextset():
+                found.append(cursor.fetchall())
+            return found
 
     def scalar(self, sql: str, params: Sequence[Any] = ()) -> Any:
         rows = list(self.query(sql, params))
@@ -119,23 +150,10 @@ class MssqlStore(MssqlStatements):
     # catalog
 
     def catalog(self) -> TableShape | None:
-        names = (
-            "COLUMN_NAME",
-            "DATA_TYPE",
-            "IS_NULLABLE",
-            "CHARACTER_MAXIMUM_LENGTH",
-            "NUMERIC_PRECISION",
-            "NUMERIC_SCALE",
-            "DATETIME_PRECISION",
-            "COLLATION_NAME",
-        )
-        sql = (
-            f"SELECT {', '.join(names)} FROM INFORMATION_SCHEMA.COLUMNS "
-            "WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s ORDER BY ORDINAL_POSITION"
-        )
+        found, key = self.results(CATALOG, (self.schema, self.table) * 2)
         columns = []
-        for values in self.query(sql, (self.schema, self.table)):
-            row = dict(zip(names, values, strict=True))
+        for values in found:
+            row = dict(zip(CATALOG_COLUMNS, values, strict=True))
             self._refuse_unknown(row)
             columns.append(
                 Column(
@@ -145,9 +163,7 @@ class MssqlStore(MssqlStatements):
                     collation=row["COLLATION_NAME"],
                 )
             )
-        if not columns:
-            return None
-        return TableShape(tuple(columns), self._primary_key())
+        return TableShape(tuple(columns), tuple(row[0] for row in key)) if columns else None
 
     def _refuse_unknown(self, row: dict[str, Any]) -> None:
         name = str(row["DATA_TYPE"]).lower()
@@ -157,15 +173,6 @@ class MssqlStore(MssqlStatements):
                 f"{self.where}: column {row['COLUMN_NAME']} of {self.service.table} is of type {name}: {reason}. "
                 "Back up a view or table without it"
             )
-
-    def _primary_key(self) -> tuple[str, ...]:
-        sql = (
-            "SELECT c.name FROM sys.indexes i "
-            "JOIN sys.index_columns ic ON ic.object_id = i.object_id AND ic.index_id = i.index_id "
-            "JOIN sys.columns c ON c.object_id = ic.object_id AND c.column_id = ic.column_id "
-            "WHERE i.object_id = OBJECT_ID(%s) AND i.is_primary_key = 1 ORDER BY ic.key_ordinal"
-        )
-        return tuple(row[0] for row in self.query(sql, (self.name,)))
 
     def unique(self, key: tuple[str, ...]) -> bool:
         sql = (
@@ -279,14 +286,14 @@ class MssqlStore(MssqlStatements):
 
     def digest_rows(self, within: KeyRange, even: EvenCut | None) -> Iterator[tuple[Any, ...]]:
         sql, params = self.digest_sql(within, even)
-        for piece, count, *sums in self.query(sql, params, size=10_000):
+        for piece, count, *sums in chain.from_iterable(self.pages(sql, params, READ_ROWS)):
             yield (int(piece), int(count), *(int(value) for value in sums))
 
-    def stamps(self, within: KeyRange | None) -> Iterator[tuple[Key, Stamp]]:
-        width = len(self.key_columns)
+    def pairs(self, within: KeyRange | None) -> Iterator[Collection[Hashable]]:
         if self._packable():
-            yield from self._packed_stamps(within or EVERYTHING)
-            return
+            # Many pairs to a value: the driver's cost is by the row, and JSON parses in C.
+            sql, params = self.packed_stamps_sql(within or EVERYTHING)
+            return (json.loads(f"[{text}]") for (text,) in self.query(sql, params))
         parts = [types.outgoing(quote(column.name), column.type) for column in self.key_columns]
         # As text, 9.00 would be higher than 10.00.
         parts += [
@@ -297,20 +304,17 @@ class MssqlStore(MssqlStatements):
         ]
         names = ", ".join(parts)
         where, params = self._where(within or EVERYTHING)
-        for row in self.query(f"SELECT {names} FROM {self.name} WHERE {where}", params, size=READ_ROWS):
-            yield row[:width], row[width:]
+        return self.pages(f"SELECT {names} FROM {self.name} WHERE {where}", params, READ_ROWS)
 
-    def _packed_stamps(self, within: KeyRange) -> Iterator[tuple[Key, Stamp]]:
-        """Many pairs to a value: the driver's cost is by the row, and JSON parses in C."""
-        for (text,) in self.query(*self.packed_stamps_sql(within)):
-            for packed in json.loads(f"[{text}]"):
-                key = (packed + 2**31) >> 32
-                yield (key,), (packed - (key << 32),)
+    def split(self, pair: Any) -> tuple[Key, Stamp]:
+        if not isinstance(pair, int):
+            return super().split(pair)
+        key = (pair + 2**31) >> 32
+        return (key,), (pair - (key << 32),)
 
     def read(self, within: KeyRange) -> Iterator[list[Record]]:
         where, params = self._where(within)
-        sql = f"SELECT {self._wire()} FROM {self.name} WHERE {where}"
-        yield from batches(self.query(sql, params), READ_ROWS)
+        return self.pages(f"SELECT {self._wire()} FROM {self.name} WHERE {where}", params, READ_ROWS)
 
     def read_keys(self, keys: Sequence[Key]) -> Iterator[list[Record]]:
         sql = f"SELECT {self._wire('t.')} FROM {self._posted()} p JOIN {self.name} t ON {self._join()}"
@@ -322,6 +326,9 @@ class MssqlStore(MssqlStatements):
 
     def count(self) -> int:
         return int(self.scalar(f"SELECT COUNT_BIG(*) FROM {self.name}"))
+
+    def empty(self) -> bool:
+        return self.scalar(f"SELECT TOP (1) 1 FROM {self.name}") is None
 
     # writing
 
@@ -359,9 +366,12 @@ class MssqlStore(MssqlStatements):
     def _positions(self) -> list[int]:
         """Where each column stands in the backup's own table: a bulk copy goes by position."""
         assert self.shape is not None
-        sql = "SELECT name, column_id FROM sys.columns WHERE object_id = OBJECT_ID(%s)"
-        found = {name.casefold(): position for name, position in self.query(sql, (self.name,))}
-        return [found[name.casefold()] for name in (*(column.name for column in self.shape.columns), SYNCED_AT)]
+        if not self._places:
+            sql = "SELECT name, column_id FROM sys.columns WHERE object_id = OBJECT_ID(%s)"
+            found = {name.casefold(): position for name, position in self.query(sql, (self.name,))}
+            names = (*(column.name for column in self.shape.columns), SYNCED_AT)
+            self._places = [found[name.casefold()] for name in names]
+        return self._places
 
     def _insert(self, rows: Sequence[Record]) -> int:
         sql = self.insert_sql()

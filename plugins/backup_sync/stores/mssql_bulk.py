@@ -31,11 +31,27 @@ class BulkRows:
 
     def split(self, rows: Sequence[Record]) -> tuple[list[Record], list[Record]]:
         """(rows that may go by bulk copy, rows that may not)"""
+        if self._all_fit(rows):
+            return list(rows), []
         fit: list[Record] = []
         rest: list[Record] = []
         for row in rows:
             (fit if self._fits(row) else rest).append(row)
         return fit, rest
+
+    def _all_fit(self, rows: Sequence[Record]) -> bool:
+        """The same question asked of whole columns, which is several times cheaper and nearly always answers yes."""
+        columns = list(zip(*rows, strict=True))
+        for index in (*self._wide, *self._narrow):
+            values = [value for value in columns[index] if value is not None]
+            joined = "\0".join(values)
+            if "" in values or joined.count("\0") >= len(values) > 0 or joined[-1:] == " " or " \0" in joined:
+                return False
+            if index in self._narrow and not joined.isascii():
+                return False
+        if any(value is not None and value[0] == "0" for index in self._moments for value in columns[index]):
+            return False
+        return all(b"" not in columns[index] for index in self._binaries)
 
     def _fits(self, row: Record) -> bool:
         for index in self._wide:

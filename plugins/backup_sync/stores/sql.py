@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from backup_sync.core.diff import Key, Stamp
 from backup_sync.core.errors import ConfigurationError, FatalError
 from backup_sync.service import Service
-from backup_sync.stores.base import Applied, Cut, Digest, Record, Usage
+from backup_sync.stores.base import Applied, Cut, Digest, Record, Usage, batches
 from backup_sync.stores.ranges import EvenCut, KeyRange, ListCut
 from backup_sync.stores.sql_history import SqlHistory
 
@@ -29,6 +30,7 @@ costs the reading of a piece rather than of a range."""
 MAX_PIECES = 16_384
 """Digests held in memory at once; a larger key space gets wider pieces, and those that differ are cut again."""
 FETCH_ROWS = 2_000
+POSTED_KEYS = 5_000
 
 # The digest of a row is ((a·key + Σ bᵢ·stampᵢ + c) mod P)² mod Q. Two different primes, because with one the sum of
 # squares is a polynomial in the sums of key², stamp² and key·stamp, and changes that keep those would go unseen.
@@ -76,6 +78,7 @@ class SqlStore(SqlHistory, ABC):
     """
 
     kind: str
+    dense = 0.25
 
     def __init__(self, service: Service, connect: Callable[[str | None], Any], where: str) -> None:
         assert service.table is not None
@@ -97,8 +100,12 @@ class SqlStore(SqlHistory, ABC):
         """The table's columns and primary key as the database tells them, or None if there is no such table."""
 
     @abstractmethod
+    def pages(self, sql: str, params: Sequence[Any] = (), size: int = FETCH_ROWS) -> Iterator[list[tuple[Any, ...]]]:
+        """Run a statement and stream its rows, ``size`` at a time. Raises only errors of the BackupSyncError tree."""
+
     def query(self, sql: str, params: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
-        """Run a statement and stream its rows. Raises only errors of the BackupSyncError tree."""
+        """Run a statement and stream its rows one by one."""
+        return chain.from_iterable(self.pages(sql, params))
 
     @abstractmethod
     def run_sql(self, sql: str, params: Sequence[Any] = ()) -> int:
@@ -127,7 +134,7 @@ class SqlStore(SqlHistory, ABC):
         """(piece, count, sum of mixes) for each piece of ``even`` (None: one row, piece 0)."""
 
     @abstractmethod
-    def stamps(self, within: KeyRange | None) -> Iterator[tuple[Key, Stamp]]: ...
+    def pairs(self, within: KeyRange | None) -> Iterator[Collection[Hashable]]: ...
 
     @abstractmethod
     def read(self, within: KeyRange) -> Iterator[list[Record]]: ...
@@ -288,22 +295,21 @@ class SqlStore(SqlHistory, ABC):
                     found[piece] = row[1:]
         return found
 
-    def records(
-        self, within: KeyRange | None, keys: Collection[Key] | None = None, among: int = 0
-    ) -> Iterator[list[Record]]:
-        if keys is None:
-            yield from self.read(within or EVERYTHING)
-        elif 4 * len(keys) >= among:
-            for rows in self.read(within or EVERYTHING):
-                wanted = [row for row in rows if self.key_of(row) in keys]
-                if wanted:
-                    yield wanted
-        else:
-            ordered = list(keys)
-            for start in range(0, len(ordered), FETCH_ROWS):
-                yield from self.read_keys(ordered[start : start + FETCH_ROWS])
+    def split(self, pair: Any) -> tuple[Key, Stamp]:
+        width = len(self._key)
+        return pair[:width], pair[width:]
+
+    def records(self, within: KeyRange | None) -> Iterator[list[Record]]:
+        return self.read(within or EVERYTHING)
+
+    def records_of(self, keys: Sequence[Key]) -> Iterator[list[Record]]:
+        for chunk in batches(keys, POSTED_KEYS):
+            yield from self.read_keys(chunk)
 
     # writing
+
+    def pull(self, source: SqlStore, within: KeyRange | None) -> Iterator[Applied] | None:
+        return None
 
     def apply(self, inserts: Sequence[Record], updates: Sequence[Record]) -> Applied:
         with self.transaction():

@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from backup_sync.core.diff import Key, Stamp
+from backup_sync.core.diff import Key
 from backup_sync.core.errors import BackupSyncError, ConfigurationError, FatalError, LockHeld, RetriableError
 from backup_sync.core.result import SyncResult, iso, utc_now
 from backup_sync.service import Service
-from backup_sync.stores.base import Applied, Record, batches
+from backup_sync.stores.base import Applied, Cut, Record
 from backup_sync.stores.ranges import EvenCut, KeyRange
 from backup_sync.stores.sql import (
     DIGEST_P,
@@ -26,11 +26,15 @@ from backup_sync.stores.sql import (
     EVERYTHING,
     FETCH_ROWS,
     MIX,
+    PIECE_KEYS,
     SYNCED_AT,
     Column,
     SqlStore,
     TableShape,
 )
+
+PULL_ROWS = 65_536
+"""Records taken over in one transaction, about."""
 
 SQLITE_TYPES = {"uuid": "TEXT", "text": "TEXT", "count": "INTEGER", "flag": "INTEGER", "moment": "TEXT"}
 
@@ -98,11 +102,11 @@ class SqliteStore(SqlStore):
             )
         return FatalError(f"{self.where}: SQLite reports {name}: {text}")
 
-    def query(self, sql: str, params: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+    def pages(self, sql: str, params: Sequence[Any] = (), size: int = FETCH_ROWS) -> Iterator[list[tuple[Any, ...]]]:
         with self._translated():
             cursor = self.connection.execute(sql, params)
-            while rows := cursor.fetchmany(FETCH_ROWS):
-                yield from rows
+            while rows := cursor.fetchmany(size):
+                yield rows
 
     def run_sql(self, sql: str, params: Sequence[Any] = ()) -> int:
         with self._translated():
@@ -256,24 +260,25 @@ class SqliteStore(SqlStore):
         )
         where, params = self._where(within)
         piece = self._piece(even) if even else "0"
+        names = ", ".join(quote(column.name) for column in (*self.key_columns, *self.stamp_columns))
+        # The mix is computed in a derived table, which LIMIT -1 keeps from being merged, so that it is evaluated once.
+        inner = f"SELECT {piece} AS piece, {linear} AS mix, {names} FROM {self.name} WHERE {where} LIMIT -1"
         sql = (
-            f"SELECT {piece} AS piece, COUNT(*), SUM({linear} * {linear} % {DIGEST_Q}), {', '.join(plain)}, {odd} "
-            f"FROM {self.name} WHERE {where} GROUP BY piece"
+            f"SELECT piece, COUNT(*), SUM(mix * mix % {DIGEST_Q}), {', '.join(plain)}, {odd} "
+            f"FROM ({inner}) GROUP BY piece"
         )
         for row in self.query(sql, params):
             # A value that is no whole number was mixed as one: make such a piece differ from every other.
             yield row if not row[-1] else (*row, object())
 
-    def stamps(self, within: KeyRange | None) -> Iterator[tuple[Key, Stamp]]:
-        width = len(self.key_columns)
+    def pairs(self, within: KeyRange | None) -> Iterator[list[tuple[Any, ...]]]:
         names = ", ".join(quote(column.name) for column in (*self.key_columns, *self.stamp_columns))
         where, params = self._where(within or EVERYTHING)
-        for row in self.query(f"SELECT {names} FROM {self.name} WHERE {where}", params):
-            yield row[:width], row[width:]
+        return self.pages(f"SELECT {names} FROM {self.name} WHERE {where}", params)
 
     def read(self, within: KeyRange) -> Iterator[list[Record]]:
         where, params = self._where(within)
-        yield from batches(self.query(f"SELECT {self._columns()} FROM {self.name} WHERE {where}", params), FETCH_ROWS)
+        return self.pages(f"SELECT {self._columns()} FROM {self.name} WHERE {where}", params)
 
     def read_keys(self, keys: Sequence[Key]) -> Iterator[list[Record]]:
         self._post(keys)
@@ -287,6 +292,9 @@ class SqliteStore(SqlStore):
 
     def count(self) -> int:
         return int(next(self.query(f"SELECT COUNT(*) FROM {self.name}"))[0])
+
+    def empty(self) -> bool:
+        return next(self.query(f"SELECT 1 FROM {self.name} LIMIT 1"), None) is None
 
     def _columns(self, prefix: str = "") -> str:
         assert self.shape is not None
@@ -307,6 +315,34 @@ class SqliteStore(SqlStore):
 
     # writing
 
+    def pull(self, source: SqlStore, within: KeyRange | None) -> Iterator[Applied] | None:
+        """Both files are on this machine: SQLite reads the source itself, attached to the backup's connection."""
+        assert isinstance(source, SqliteStore)
+        return self._pull(source, source.cut(within, PULL_ROWS))
+
+    def _pull(self, source: SqliteStore, cut: Cut) -> Iterator[Applied]:
+        self.run_sql("ATTACH ? AS source", [str(source.path)])
+        try:
+            step = PULL_ROWS // PIECE_KEYS if cut.gaps else 1
+            for start in range(0, len(cut), step):
+                yield self._pull_range(cut.select(range(start, min(start + step, len(cut)))))
+        finally:
+            self.run_sql("DETACH source")
+
+    def _pull_range(self, within: KeyRange) -> Applied:
+        where, params = self._where(within)
+        there = f"source.{self.name}"
+        with self.transaction():
+            found = next(self.query(f"SELECT COUNT(*) FROM {there} WHERE {where}", params))[0]
+            rows = f"SELECT {self._columns()}, '{iso(utc_now())}' FROM {there} WHERE {where}"
+            into = f"INTO {self.name} ({self._columns()}, {quote(SYNCED_AT)}) {rows}"
+            inserted = self.run_sql(f"INSERT OR IGNORE {into}", params)
+            if inserted < found:  # keys that are equal under the engine's collation, as in write_inserts
+                self.run_sql(f"INSERT {into} {self._on_conflict()}", params)
+            applied = Applied(inserted=inserted, updated=found - inserted)
+            self.count_in_history(applied)
+        return applied
+
     def write_inserts(self, rows: Sequence[Record]) -> Applied:
         """Insert; a row whose key the engine finds there already (equal under its collation) is updated instead."""
         before = self.connection.total_changes
@@ -321,11 +357,14 @@ class SqliteStore(SqlStore):
         return Applied(updated=self._upsert(rows))
 
     def _upsert(self, rows: Sequence[Record]) -> int:
+        return self._many("INSERT", self._on_conflict(), rows)
+
+    def _on_conflict(self) -> str:
         assert self.shape is not None
         names = [*(column.name for column in self.shape.columns), SYNCED_AT]
         key = ", ".join(quote(name) for name in self.shape.key)
         settings = ", ".join(f"{quote(name)} = excluded.{quote(name)}" for name in names)
-        return self._many("INSERT", f"ON CONFLICT ({key}) DO UPDATE SET {settings}", rows)
+        return f"ON CONFLICT ({key}) DO UPDATE SET {settings}"
 
     def _many(self, verb: str, suffix: str, rows: Sequence[Record]) -> int:
         assert self.shape is not None
