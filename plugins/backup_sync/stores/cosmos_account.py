@@ -11,6 +11,7 @@ import base64
 import logging
 import random
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -57,23 +58,40 @@ class CosmosError(Exception):
 
 
 class Pace:
-    """How many requests may be in flight: halved by a throttled answer, raised by one after each hundred good ones."""
+    """How many requests may be in flight: halved by a throttled answer, raised by one after each hundred good ones.
+
+    Those that have to wait stand in a line, and who leaves wakes the next one only: waking them all would cost
+    time in the square of their number.
+    """
 
     def __init__(self, most: int) -> None:
         self.most = self.now = most
         self._flying = 0
         self._good = 0
-        self._room = asyncio.Condition()
+        self._line: deque[asyncio.Future[None]] = deque()
 
     async def __aenter__(self) -> None:
-        async with self._room:
-            await self._room.wait_for(lambda: self._flying < self.now)
-            self._flying += 1
+        while self._flying >= self.now:
+            turn = asyncio.get_running_loop().create_future()
+            self._line.append(turn)
+            try:
+                await turn
+            except asyncio.CancelledError:
+                self._wake()  # it may have been this one's turn
+                raise
+        self._flying += 1
 
     async def __aexit__(self, *_: object) -> None:
-        async with self._room:
-            self._flying -= 1
-            self._room.notify_all()
+        self._flying -= 1
+        self._wake()
+
+    def _wake(self) -> None:
+        room = self.now - self._flying
+        while room > 0 and self._line:
+            turn = self._line.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                room -= 1
 
     def throttled(self) -> None:
         self.now, self._good = max(1, self.now // 2), 0
@@ -82,6 +100,7 @@ class Pace:
         self._good += 1
         if self._good >= 100 and self.now < self.most:
             self.now, self._good = self.now + 1, 0
+            self._wake()
 
 
 class Connection:
