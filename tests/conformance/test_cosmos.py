@@ -266,15 +266,10 @@ def test_partitions_that_split_during_the_run_lose_nothing(own: CosmosBackend, p
     assert own.backup_rows() == own.source_rows()
 
 
-def test_a_server_that_stays_away_is_a_retriable_error(
-    own: CosmosBackend, pair: list[EmbeddedCosmos], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_that_stays_away_is_a_retriable_error(own: CosmosBackend, pair: list[EmbeddedCosmos]) -> None:
     put(own, document(id="1", group="a"))
     own.initialize()
-    monkeypatch.setattr("backup_sync.stores.cosmos_account.RETRY_SECONDS", 1.0)
-    service = own.service()
-    source, backup = own.open(service)
-    source.connection.retry_seconds = backup.connection.retry_seconds = 1.0  # type: ignore[attr-defined]
+    source, backup = own.open(own.service(retry_seconds=1))
     pair[1].stop()
     try:
         with pytest.raises(RetriableError, match="backup: cannot reach Cosmos DB"):

@@ -115,7 +115,7 @@ class _Walk:
             self._book()
 
     def _walk(self) -> None:
-        if self.backup.count() == 0:
+        if self.backup.empty():
             self.progress.total = self.source.count()
             self._copy(None, None)
         else:
@@ -246,7 +246,7 @@ class _Walk:
         except Exception:
             self.run_.withheld = found
             raise
-        if found and not allow and self.source.count() == 0:
+        if found and not allow and self.source.empty():
             # Emptied while we were reading it: the diff saw records that are no longer there to be checked.
             self.run_.withheld = found
             check_deletes(self.service.name, found, 0, self.backup_records, share=0, count=0, allow=False)

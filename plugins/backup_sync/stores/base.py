@@ -99,6 +99,9 @@ class Store(Protocol):
 
     def count(self) -> int: ...
 
+    def empty(self) -> bool:
+        """Whether there is nothing to count; cheaper than counting."""
+
     # writing
     def apply(self, inserts: Sequence[Record], updates: Sequence[Record]) -> Applied:
         """Write records and their counts in the run's history, both or neither."""

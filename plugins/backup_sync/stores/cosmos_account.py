@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import math
 import random
 import time
 from collections import deque
@@ -33,8 +34,6 @@ for _noisy in ("azure.cosmos", "azure.core.pipeline.policies.http_logging_policy
 # https://learn.microsoft.com/rest/api/cosmos-db/http-status-codes-for-cosmosdb: throttled, timed out, retry with,
 # partition gone (split), and the server's own troubles.
 PASSING = {408, 410, 429, 449, 500, 502, 503, 504}
-RETRY_SECONDS = 120.0
-"""How long one request is tried again before the run gives up (on top of the SDK's own patience)."""
 
 
 @dataclass(frozen=True)
@@ -106,10 +105,11 @@ class Pace:
 class Connection:
     """A private event loop, the SDK's client on it, and the metering of every answer.
 
-    ``where`` is what messages call it: the connection id.
+    ``where`` is what messages call it: the connection id. ``retry_seconds``: how long one request is tried again
+    before the run gives up, the SDK's own waiting for throttled ones included.
     """
 
-    def __init__(self, account: Account, where: str, concurrency: int, retry_seconds: float = RETRY_SECONDS) -> None:
+    def __init__(self, account: Account, where: str, concurrency: int, retry_seconds: float) -> None:
         self.account, self.where, self.retry_seconds = account, where, retry_seconds
         self.charge = 0.0
         self.throttles = 0
@@ -130,7 +130,7 @@ class Connection:
                     self.account.endpoint,
                     credential=self.account.key,
                     raw_response_hook=self._meter,
-                    **{"retry_throttle_backoff_max": 30, **self.account.options},
+                    **{"retry_throttle_backoff_max": min(30, self.retry_seconds), **self.account.options},
                 )
             except (ValueError, TypeError) as error:
                 # Its text may quote the key.
@@ -165,11 +165,13 @@ class Connection:
         Only for requests that may be repeated: reads, upserts, deletes. Raises CosmosError for a status that is
         an answer (404, 409, 412, 413, 400), and the tree's errors for all others.
         """
-        deadline = time.monotonic() + self.retry_seconds
+        deadline = math.inf
         wait = 0.1
         while True:
             try:
                 async with self.pace:
+                    # Standing in line is no fault of the service, so the clock starts with the first try.
+                    deadline = min(deadline, time.monotonic() + self.retry_seconds)
                     return await request()
             except (CosmosHttpResponseError, CosmosBatchOperationError) as error:
                 status = int(error.status_code or 0)
@@ -186,6 +188,17 @@ class Connection:
                 raise FatalError(f"{self.where}: the Cosmos client reports {type(error).__name__}") from None
             await asyncio.sleep(max(pause, wait * random.uniform(0.5, 1.0)))
             wait = min(wait * 2, 10.0)
+
+    async def answer(self, request: Callable[[], Awaitable[T]]) -> T:
+        """A request to read the container for which every status but success is a fault."""
+        try:
+            return await self.call(request)
+        except CosmosError as error:
+            raise self.unexpected(error, f"reading container {self.account.container}") from None
+
+    def unexpected(self, error: CosmosError, doing: str) -> FatalError:
+        """The fault that a status is where it has no meaning."""
+        return FatalError(f"{self.where}: Cosmos DB answered {error.status} (sub-status {error.sub_status}) on {doing}")
 
     def _refused(self, status: int, error: Exception) -> Exception:
         sub_status = int(getattr(error, "sub_status", 0) or 0)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from backup_sync.core.diff import Key
 
 SYSTEM_PROPERTIES = ("_rid", "_self", "_etag", "_attachments", "_ts")
-FORBIDDEN_IN_ID = frozenset("/\\?#")
+_UNADDRESSABLE = re.compile(r"[/\\?#]|[ \n]\Z")
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 MISSING: Any = object()
 """Stands for a property that a document does not have; null is a value."""
@@ -30,7 +32,7 @@ def value_at(document: dict[str, Any], path: str) -> Any:
 
 
 def key_text(values: Sequence[Any]) -> str:
-    return json.dumps(list(values), ensure_ascii=False)
+    return _encode(list(values))
 
 
 def key_value(key: Key) -> Any:
@@ -48,6 +50,6 @@ def problem_of(id_: Any, has_partition_key: bool, paths: Sequence[str]) -> str |
         return "has no id"
     if not has_partition_key:
         return f"has no value for the partition key {', '.join(paths)}"
-    if FORBIDDEN_IN_ID & set(id_) or id_[-1] in " \n":
+    if _UNADDRESSABLE.search(id_):
         return "has an id with one of / \\ ? # or a blank at its end, by which Cosmos DB cannot address it"
     return None

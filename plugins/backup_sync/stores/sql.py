@@ -139,6 +139,9 @@ class SqlStore(SqlHistory, ABC):
     def present(self, keys: Sequence[Key]) -> set[Key]: ...
 
     @abstractmethod
+    def count(self) -> int: ...
+
+    @abstractmethod
     def unique(self, key: tuple[str, ...]) -> bool:
         """Whether these columns are unique: by an index of the catalog, or else by looking."""
 
@@ -262,6 +265,9 @@ class SqlStore(SqlHistory, ABC):
         return tuple(record[index] for index in self._key_at)
 
     # reading
+
+    def empty(self) -> bool:
+        return self.count() == 0
 
     def cut(self, within: KeyRange | None, records: int) -> Cut:
         within = within or EVERYTHING
