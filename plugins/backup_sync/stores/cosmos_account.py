@@ -16,8 +16,10 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+from urllib.request import getproxies
 
 from azure.core.exceptions import AzureError, ServiceRequestError, ServiceResponseError
+from azure.core.pipeline.transport import AioHttpTransport
 from azure.cosmos.aio import CosmosClient
 from azure.cosmos.exceptions import CosmosBatchOperationError, CosmosHttpResponseError
 
@@ -130,6 +132,8 @@ class Connection:
                     self.account.endpoint,
                     credential=self.account.key,
                     raw_response_hook=self._meter,
+                    # Where no proxy is set, looking for one (and for ~/.netrc, in a thread) is a fifth of a request's cost.
+                    transport=AioHttpTransport(use_env_settings=bool(getproxies())),
                     **{"retry_throttle_backoff_max": min(30, self.retry_seconds), **self.account.options},
                 )
             except (ValueError, TypeError) as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 from backup_sync.stores.cosmos_account import Connection
@@ -17,7 +17,7 @@ def pages(
     parameters: Sequence[dict[str, Any]],
     spans: Sequence[tuple[str, str]],
     size: int,
-) -> Iterator[list[Any]]:
+) -> Generator[list[Any], None, None]:
     """The pages of a query in the order in which they arrive; those of one span keep their order.
 
     ``spans``: slices of the hash space; none at all: the whole container. ``size``: the most results a page has.

