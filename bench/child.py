@@ -1,7 +1,7 @@
 """One measured action in a process of its own: ``python -m bench.child '<description>' '<action>'``.
 
 Prints one line of JSON: wall and CPU seconds, peak memory above what the interpreter needs with the same imports (MB),
-and what the action counted.
+how many whole records the source gave out, and what the action counted.
 """
 
 from __future__ import annotations
@@ -84,16 +84,18 @@ def main() -> None:
         work = rig.baseline
     else:
         work = rig.floors()[action]()
+    bodies = rig.bodies()
     before, cpu, start = peak(), time.process_time(), time.perf_counter()
     counts = work()
-    seconds = time.perf_counter() - start
+    seconds, spent, memory = time.perf_counter() - start, time.process_time() - cpu, peak() - before
     factor = counts if isinstance(counts, float) else 1.0
     print(
         json.dumps(
             {
                 "seconds": seconds * factor,
-                "cpu": (time.process_time() - cpu) * factor,
-                "rss": peak() - before,
+                "cpu": spent * factor,
+                "rss": memory,
+                "bodies": rig.bodies() - bodies,
                 "counts": counts if isinstance(counts, tuple) else None,
             }
         )
