@@ -56,8 +56,9 @@ class CosmosRig(Rig):
         from backup_sync.stores.cosmos_account import Account, Connection
         from backup_sync.stores.cosmos_writes import upsert_all
 
-        database = CosmosClient(self.endpoints[0], self.key).create_database_if_not_exists("bench")
-        database.create_container_if_not_exists(self.orders, PartitionKey("/customerId"))
+        self.drop(0)  # a smaller rig of this kind may have been here
+        database = CosmosClient(self.endpoints[0], self.key).create_database("bench")
+        database.create_container(self.orders, PartitionKey("/customerId"))
         connection = Connection(Account(self.endpoints[0], self.key, "bench", self.orders), "source", 8, 60)
         for numbers in batches(range(1, self.n + 1), 5_000):
             connection.run(upsert_all(connection, [self.document(number) for number in numbers], ["/customerId"]))
@@ -66,10 +67,13 @@ class CosmosRig(Rig):
             raise RuntimeError(f"{self.name}: the source holds {len(self.ids())} documents instead of {self.n}")
 
     def reset_backup(self) -> None:
+        self.drop(1)
+
+    def drop(self, end: int) -> None:
         from azure.cosmos import CosmosClient
         from azure.cosmos.exceptions import CosmosResourceNotFoundError
 
-        client = CosmosClient(self.endpoints[1], self.key)
+        client = CosmosClient(self.endpoints[end], self.key)
         try:
             client.delete_database("bench")
         except CosmosResourceNotFoundError:

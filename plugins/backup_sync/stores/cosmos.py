@@ -9,20 +9,17 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Generator, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, closing
-from dataclasses import dataclass
-from functools import partial
 from typing import Any
-
-from azure.cosmos import PartitionKey
 
 from backup_sync.core.diff import Key, Stamp
 from backup_sync.core.errors import ConfigurationError, FatalError
 from backup_sync.core.result import SyncResult
 from backup_sync.service import Service
 from backup_sync.stores.base import Applied, Record, Usage, batches
-from backup_sync.stores.cosmos_account import Account, Connection, CosmosError
+from backup_sync.stores.cosmos_account import Account, Connection
+from backup_sync.stores.cosmos_catalog import ContainerShape, Found, database_exists, find, make
 from backup_sync.stores.cosmos_history import CosmosHistory
 from backup_sync.stores.cosmos_queries import pages
 from backup_sync.stores.cosmos_writes import delete_all, upsert_all
@@ -52,15 +49,6 @@ FEW_PIECES = 16
 """From more pieces on it pays to have the documents counted that are the service's."""
 
 
-@dataclass(frozen=True)
-class ContainerShape:
-    """A container's partition key definition; ``kind`` is Hash or MultiHash (hierarchical)."""
-
-    paths: tuple[str, ...]
-    kind: str
-    version: int
-
-
 class CosmosStore:
     kind = "azure_cosmos"
 
@@ -72,8 +60,7 @@ class CosmosStore:
         self._history: CosmosHistory | None = None
         self.shape: ContainerShape | None = None
         self.run: SyncResult | None = None
-        self._definition: ContainerShape | None = None
-        self._documents: int | None = None
+        self._found: Found | None = None
         self._rejected = 0
         self._used = Usage()
 
@@ -87,24 +74,11 @@ class CosmosStore:
 
     # catalog
 
-    def _there(self, container: str) -> Any:
-        """A container's definition; None if there is no such container or database."""
-        handle = self.connection.container(container)
-        try:
-            return self._do(lambda: handle.read(populate_quota_info=True))
-        except CosmosError as error:
-            if error.status == 404:
-                return None
-            raise self.connection.unexpected(error, f"reading container {container}") from None
-
-    def _own(self) -> ContainerShape | None:
-        """The container's partition key definition, asked for once: it cannot change. None: not there (yet)."""
-        if self._definition is None:
-            properties = self._there(self.account.container)
-            if properties is not None:
-                self._definition = _shape_of(properties["partitionKey"])
-                self._documents = documents_in(properties.get_response_headers())
-        return self._definition
+    def _own(self) -> Found | None:
+        """The container, asked for once: its partition key cannot change. None: not there (yet)."""
+        if self._found is None:
+            self._found = find(self.connection, self.account.container)
+        return self._found
 
     def describe(self) -> ContainerShape:
         own = self._own()
@@ -113,7 +87,7 @@ class CosmosStore:
                 f"{self.where}: container {self.account.container} of database {self.account.database} does not exist; "
                 "correct 'database_name' and 'collection_name' in the connection's extra"
             )
-        return own
+        return own.shape
 
     def exists(self) -> bool:
         return self._own() is not None
@@ -139,48 +113,22 @@ class CosmosStore:
         wanted = {self.history_name: ContainerShape(("/serviceName",), "Hash", 2)}
         if shape is not None:
             wanted[self.account.container] = shape
-        missing = {name: shape for name, shape in wanted.items() if self._there(name) is None}
+        missing = {name: shape for name, shape in wanted.items() if find(self.connection, name) is None}
         if shape is not None and self.account.container not in missing:
             self._check_fit(shape)
         if not missing:
             return []
-        made = [] if self._database_exists() else [f"database {self.account.database}"]
+        made = [] if database_exists(self.connection) else [f"database {self.account.database}"]
         if not dry_run:
-            self._create(missing, database=bool(made))
+            make(self.connection, missing, database=bool(made))
         return made + [f"container {name}" for name in missing]
-
-    def _database_exists(self) -> bool:
-        try:
-            self._do(lambda: self.connection.database().read())
-            return True
-        except CosmosError as error:
-            if error.status == 404:
-                return False
-            raise self.connection.unexpected(error, f"reading database {self.account.database}") from None
-
-    def _create(self, containers: dict[str, ContainerShape], *, database: bool) -> None:
-        client = self.connection.client()
-        if database:
-            self._do_unless_there(lambda: client.create_database(self.account.database))
-        for name, shape in containers.items():
-            # No default TTL: a copy's clock would start anew, and a backup that expires is none.
-            paths: Any = list(shape.paths) if shape.kind == "MultiHash" else shape.paths[0]
-            kind: Any = shape.kind
-            key = PartitionKey(path=paths, kind=kind, version=shape.version)
-            self._do_unless_there(partial(self.connection.database().create_container, name, key))
-
-    def _do_unless_there(self, request: Callable[[], Awaitable[Any]]) -> None:
-        try:
-            self._do(request)
-        except CosmosError as error:
-            if error.status != 409:  # somebody else made it in the meantime
-                raise self.connection.unexpected(error, "creating a database or container") from None
 
     # reading
 
     def cut(self, within: EpkRange | None, records: int) -> FeedCut:
         assert self.shape is not None
-        pieces = -(-self._documents // records) if self._documents else 0
+        found = self._own()
+        pieces = -(-found.documents // records) if found and found.documents else 0
         if not pieces or (pieces > FEW_PIECES and self.service.where):
             pieces = max(1, -(-self.count() // records))
         return FeedCut(tuple(self._run(self._feed_ranges())), pieces, self.shape.version)
@@ -206,7 +154,7 @@ class CosmosStore:
         parts += [f"{property_of('/' + name)} AS s{number}" for number, name in enumerate(self.service.fields)]
         keys = [f"k{number}" for number in range(len(self._paths))]
         stamps = [f"s{number}" for number in range(len(self.service.fields))]
-        for page in self._pages(f"SELECT {', '.join(parts)} FROM c", within, size=STAMPS_PAGE):
+        for page in self._pages(f"SELECT {', '.join(parts)} FROM c", within, size=STAMPS_PAGE, eager=True):
             try:
                 yield from _pairs(page, keys, stamps)
             except (KeyError, TypeError):
@@ -297,6 +245,7 @@ class CosmosStore:
         condition: str = "",
         parameters: Sequence[dict[str, Any]] = (),
         size: int = PAGE,
+        eager: bool = False,
     ) -> Generator[list[Any], None, None]:
         """Stream what a query finds among the service's documents in a range (None: everywhere), in pages."""
         terms, params = [condition] if condition else [], list(parameters)
@@ -304,7 +253,7 @@ class CosmosStore:
             terms.append(f"{property_of('/' + name)} = @w{number}")
             params.append({"name": f"@w{number}", "value": value})
         text = f"{select} WHERE {' AND '.join(terms)}" if terms else select
-        return pages(self.connection, text, params, within.spans if within else (), size)
+        return pages(self.connection, text, params, within.spans if within else (), size, eager=eager)
 
     # writing
 
@@ -390,17 +339,6 @@ class CosmosStore:
     def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return self.connection.run(work)
 
-    def _do(self, request: Callable[[], Awaitable[Any]]) -> Any:
-        return self.connection.run(self.connection.call(request))
-
-
-def _shape_of(definition: Mapping[str, Any]) -> ContainerShape:
-    return ContainerShape(
-        paths=tuple(definition["paths"]),
-        kind=definition.get("kind", "Hash"),
-        version=int(definition.get("version") or 1),
-    )
-
 
 def _pairs(page: Sequence[dict[str, Any]], keys: Sequence[str], stamps: Sequence[str]) -> Iterator[tuple[Key, Stamp]]:
     """A page's keys and stamps, taken a column at a time because a step for each row is what a comparison costs most.
@@ -414,12 +352,3 @@ def _pairs(page: Sequence[dict[str, Any]], keys: Sequence[str], stamps: Sequence
         raise TypeError
     columns = [[row.get(name) for row in page] for name in stamps]
     return zip(zip(ids, texts, strict=True), zip(*columns, strict=True), strict=True)
-
-
-def documents_in(headers: Mapping[str, str]) -> int | None:
-    """About how many documents a container holds, all kinds together, as an answer's headers tell; None: not told."""
-    usage = dict(part.partition("=")[::2] for part in headers.get("x-ms-resource-usage", "").split(";"))
-    try:
-        return int(usage["documentsCount"])
-    except (KeyError, ValueError):
-        return None

@@ -17,19 +17,27 @@ def pages(
     parameters: Sequence[dict[str, Any]],
     spans: Sequence[tuple[str, str]],
     size: int,
+    *,
+    eager: bool,
 ) -> Generator[list[Any], None, None]:
     """The pages of a query in the order in which they arrive; those of one span keep their order.
 
     ``spans``: slices of the hash space; none at all: the whole container. ``size``: the most results a page has.
-    While the caller works on a page, the server already works on the one after it. At most two pages of each span
-    are in memory.
+    With ``eager`` the server already works on the next pages while the caller works on those that came: for callers
+    that are quick, because an answer that nobody takes for a minute is an answer lost. At most two pages of each span
+    are in memory, without ``eager`` one.
     """
     feeds = [_feed(connection, text, parameters, span, size) for span in spans or [FULL]]
     asked: dict[asyncio.Task[list[Any] | None], Any] = {}
     try:
-        connection.run(_ask(connection, feeds, asked))
-        while asked:
-            yield from connection.run(_arrived(connection, asked))
+        while feeds or asked:
+            connection.run(_ask(connection, feeds, asked))
+            found = connection.run(_arrived(asked, asyncio.FIRST_COMPLETED if eager else asyncio.ALL_COMPLETED))
+            feeds = [feed for feed, page in found if page is not None]
+            if eager:
+                connection.run(_ask(connection, feeds, asked))
+                feeds = []
+            yield from (page for _, page in found if page is not None)
     finally:
         if asked:
             connection.run(_give_up(list(asked)))
@@ -53,11 +61,9 @@ async def _ask(connection: Connection, feeds: Sequence[Any], asked: dict[asyncio
     await asyncio.sleep(0)
 
 
-async def _arrived(connection: Connection, asked: dict[asyncio.Task[list[Any] | None], Any]) -> list[list[Any]]:
-    done, _ = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
-    found = [(asked.pop(task), task.result()) for task in done]
-    await _ask(connection, [feed for feed, page in found if page is not None], asked)
-    return [page for _, page in found if page is not None]
+async def _arrived(asked: dict[asyncio.Task[list[Any] | None], Any], until: str) -> list[tuple[Any, list[Any] | None]]:
+    done, _ = await asyncio.wait(asked, return_when=until)
+    return [(asked.pop(task), task.result()) for task in done]
 
 
 async def _page(connection: Connection, feed: Any) -> list[Any] | None:
