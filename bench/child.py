@@ -1,7 +1,7 @@
 """One measured action in a process of its own: ``python -m bench.child '<description>' '<action>'``.
 
 Prints one line of JSON: wall and CPU seconds, peak memory above what the interpreter needs with the same imports (MB),
-and what the action counted.
+how many whole records the source gave out, and what the action counted.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import resource
 import sys
 import time
 import uuid
+from pathlib import Path
 from typing import Any
 
 from backup_sync.core.engine import Options, initialize, sync
@@ -58,6 +59,8 @@ def prepare(rig: Rig) -> None:
 def warm(rig: Rig) -> None:
     """Import what the action will import, so that memory is counted above it."""
     if rig.name.startswith("cosmos"):
+        import azure.core.pipeline.transport._aiohttp  # noqa: F401  the SDK imports its transport with the first client
+
         import backup_sync.stores.cosmos
     elif rig.name == "mssql":
         import pymssql  # noqa: F401
@@ -81,16 +84,18 @@ def main() -> None:
         work = rig.baseline
     else:
         work = rig.floors()[action]()
+    bodies = rig.bodies()
     before, cpu, start = peak(), time.process_time(), time.perf_counter()
     counts = work()
-    seconds = time.perf_counter() - start
+    seconds, spent, memory = time.perf_counter() - start, time.process_time() - cpu, peak() - before
     factor = counts if isinstance(counts, float) else 1.0
     print(
         json.dumps(
             {
                 "seconds": seconds * factor,
-                "cpu": (time.process_time() - cpu) * factor,
-                "rss": peak() - before,
+                "cpu": spent * factor,
+                "rss": memory,
+                "bodies": rig.bodies() - bodies,
                 "counts": counts if isinstance(counts, tuple) else None,
             }
         )
@@ -98,7 +103,15 @@ def main() -> None:
 
 
 def peak() -> float:
-    """Peak resident memory so far, in MB (ru_maxrss is in KiB on Linux)."""
+    """Peak resident memory so far, in MB.
+
+    On Linux that of this program alone: ru_maxrss begins with the peak of the process that started this one.
+    """
+    try:
+        status = Path("/proc/self/status").read_text()
+        return int(next(line for line in status.splitlines() if line.startswith("VmHWM:")).split()[1]) / 1024
+    except (OSError, StopIteration):
+        pass
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

@@ -51,6 +51,10 @@ class Rig(ABC):
         """Name → preparation that returns the action to measure."""
         return {}
 
+    def bodies(self) -> int:
+        """How many whole records the source has given out so far, for sources that count them."""
+        return 0
+
     @abstractmethod
     def baseline(self) -> tuple[int, int, int]:
         """The plain way (bench/baseline.py) on this rig; (inserted, updated, deleted)."""

@@ -27,7 +27,7 @@ def test_the_shipped_file_declares_customer_and_order():
 
 def test_defaults_are_the_documented_ones(tmp_path):
     service = load(tmp_path, GOOD)
-    assert (service.guard.share, service.guard.count, service.concurrency) == (0.20, 10, 8)
+    assert (service.guard.share, service.guard.count, service.concurrency) == (0.20, 10, 16)
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,11 @@ class Service:
         if call.method == "PUT":
             return _resource(200, self.containers.replace_container(database, name, decode(call.body)))
         _only(call, "GET")
-        return _resource(200, self.containers.container(database, name).resource)
+        found = self.containers.container(database, name)
+        answer = _resource(200, found.resource)
+        if call.flag("x-ms-documentdb-populatequotainfo"):
+            answer.headers["x-ms-resource-usage"] = f"documentsCount={self.store.count(found.seq)};"
+        return answer
 
     def _container(self, call: Call) -> Container:
         found = self.containers.container(call.segments[1], call.segments[3])

@@ -107,6 +107,11 @@ class Store:
         ).fetchone()
         return Resource(*row) if row else None
 
+    def count(self, owner: int) -> int:
+        """How many resources an owner has."""
+        row = self.connection.execute("SELECT COUNT(*) FROM resource WHERE owner = ?", (owner,)).fetchone()
+        return int(row[0])
+
     def insert(self, place: Place, id_: str | None, parts: dict[str, str]) -> Resource:
         """A new resource; `parts` are the texts of the client's properties."""
         with self.transaction():

@@ -36,7 +36,8 @@ class Service(BaseModel):
     where: dict[Name, str | int | bool] = Field(default_factory=dict, description="container: only documents like this")
     history: Name | None = Field(default=None, description="table or container of the run history")
     guard: Guard = Guard()
-    concurrency: int = Field(default=8, ge=1, le=256, description="container: requests in flight at most")
+    concurrency: int = Field(default=16, ge=1, le=256, description="container: requests in flight at most")
+    retry_seconds: float = Field(default=120, ge=1, description="container: how long a request is tried again")
     lock_wait_seconds: float = Field(default=90, ge=0, description="how long to wait for another run to end")
 
     @field_validator("table")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import pytest
 from azure.cosmos import CosmosClient, PartitionKey
 
 from backup_sync.core.errors import ConfigurationError, FatalError, RetriableError
+from backup_sync.stores.cosmos import CosmosStore
+from backup_sync.stores.feed_ranges import FeedCut
 from local.cosmos import EmbeddedCosmos
 from tests.conformance.backends import CosmosBackend, Row
 
@@ -151,6 +154,76 @@ def test_a_container_is_compared_in_pieces_of_the_hash_space(
     assert own.backup_rows() == own.source_rows()
 
 
+def test_cuts_made_for_another_hash_find_every_document_once(
+    own: CosmosBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The server at hand has hash version 2 only; where the cuts lie decides how even the pieces are, and nothing else.
+    monkeypatch.setattr("backup_sync.core.engine.RANGE_RECORDS", 20)
+    monkeypatch.setattr("backup_sync.stores.cosmos.FeedCut", lambda ranges, pieces, _: FeedCut(ranges, pieces, 1))
+    put(own, *(document(id=str(n), group=f"g{n}") for n in range(200)))
+    own.initialize()
+    own.sync()
+    put(own, *(document(id=str(n), group=f"g{n}", version=2) for n in range(0, 200, 40)))
+    own.source.delete_item("17", "g17")
+    assert own.counts() == (0, 5, 1, 194)
+    assert own.backup_rows() == own.source_rows()
+
+
+def test_a_run_reads_the_bodies_of_changed_documents_only_and_asks_nothing_twice(
+    own: CosmosBackend, pair: list[EmbeddedCosmos]
+) -> None:
+    put(own, *(document(id=str(n), group=f"g{n}") for n in range(300)))
+    own.initialize()
+    own.sync()
+    put(own, *(document(id=str(n), group=f"g{n}", version=2) for n in range(7)), document(id="new", group="x"))
+    own.source.delete_item("17", "g17")
+    for server in pair:
+        server.reset_stats()
+    assert own.counts() == (1, 7, 1, 292)
+    assert pair[0].stats()["documents_read"] == 8
+    for server in pair:
+        server.reset_stats()
+    assert own.counts() == (0, 0, 0, 300)
+    source, backup = (server.stats() for server in pair)
+    assert (source["documents_read"], source["requests"]["ReadContainer"]) == (0, 1)
+    assert not {"QueryPlan", "CreateDocument"} & source["requests"].keys()
+    assert sum(source["requests"].values()) <= 10
+    assert "QueryPlan" not in backup["requests"]
+
+
+@pytest.mark.parametrize(("where", "counted"), [({}, 0), ({"type": "Thing"}, 1)])
+def test_documents_are_counted_only_if_others_may_be_many(
+    own: CosmosBackend, where: Row, counted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backup_sync.stores.cosmos.FEW_PIECES", 3)
+    service = own.service(where=where)
+    put(own, *(document(id=str(n), group=f"g{n}") for n in range(40)))
+    own.initialize()
+    source, backup = own.open(service)
+    assert isinstance(source, CosmosStore)
+    calls = []
+    count = source.count
+    monkeypatch.setattr(source, "count", lambda: calls.append(1) or count())
+    source.open(source.describe())
+    assert len(source.cut(None, 10)) == 4
+    assert len(source.cut(None, 20)) == 2
+    assert len(calls) == counted
+    source.close()
+    backup.close()
+
+
+def test_documents_of_others_leave_a_backup_empty(own: CosmosBackend) -> None:
+    put(own, {"id": "1", "group": "a", "type": "Other"})
+    own.initialize()
+    source, backup = own.open(own.service())
+    source.open(source.describe())
+    assert source.empty()
+    put(own, document(id="2", group="a"))
+    assert not source.empty()
+    source.close()
+    backup.close()
+
+
 def test_a_backup_with_another_partition_key_is_refused(own: CosmosBackend) -> None:
     own.initialize()
     own.database.delete_container(own.container)
@@ -226,6 +299,8 @@ def test_throttling_is_waited_out_counted_and_loses_nothing(own: CosmosBackend, 
     assert run.inserted == 200
     assert run.throttled > 0
     assert run.request_charge > 200
+    recorded = next(row for row in own.history_rows() if row["id"] == str(run.sync_id))
+    assert (recorded["throttledCount"], recorded["requestCharge"]) == (run.throttled, run.request_charge)
     assert own.backup_rows() == own.source_rows()
 
 
@@ -266,15 +341,22 @@ def test_partitions_that_split_during_the_run_lose_nothing(own: CosmosBackend, p
     assert own.backup_rows() == own.source_rows()
 
 
-def test_a_server_that_stays_away_is_a_retriable_error(
-    own: CosmosBackend, pair: list[EmbeddedCosmos], monkeypatch: pytest.MonkeyPatch
+def test_how_long_a_request_is_tried_again_is_a_setting_of_the_service(
+    own: CosmosBackend, pair: list[EmbeddedCosmos]
 ) -> None:
     put(own, document(id="1", group="a"))
     own.initialize()
-    monkeypatch.setattr("backup_sync.stores.cosmos_account.RETRY_SECONDS", 1.0)
-    service = own.service()
-    source, backup = own.open(service)
-    source.connection.retry_seconds = backup.connection.retry_seconds = 1.0  # type: ignore[attr-defined]
+    pair[1].fail(449, count=1_000, operation="UpsertDocument", path_contains=own.container)
+    begun = time.monotonic()
+    with pytest.raises(RetriableError, match="backup: Cosmos DB keeps answering 449"):
+        own.sync(service=own.service(retry_seconds=1))
+    assert time.monotonic() - begun < 20
+
+
+def test_a_server_that_stays_away_is_a_retriable_error(own: CosmosBackend, pair: list[EmbeddedCosmos]) -> None:
+    put(own, document(id="1", group="a"))
+    own.initialize()
+    source, backup = own.open(own.service(retry_seconds=1))
     pair[1].stop()
     try:
         with pytest.raises(RetriableError, match="backup: cannot reach Cosmos DB"):

@@ -293,7 +293,7 @@ class _Walk:
         except Exception:
             self.run_.withheld = found
             raise
-        if found and not allow and self.source.count() == 0:
+        if found and not allow and self.source.empty():
             # Emptied while we were reading it: the diff saw records that are no longer there to be checked.
             self.run_.withheld = found
             check_deletes(self.service.name, found, 0, self.backup_records, share=0, count=0, allow=False)

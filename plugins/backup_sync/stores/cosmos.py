@@ -7,49 +7,52 @@ JSON). Cosmos assigns ``_ts`` and ``_etag`` anew in a copy, so neither is ever c
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, closing
 from typing import Any
-
-from azure.cosmos import PartitionKey
 
 from backup_sync.core.diff import Key, Stamp
 from backup_sync.core.errors import ConfigurationError, FatalError
 from backup_sync.core.result import SyncResult
 from backup_sync.service import Service
 from backup_sync.stores.base import Applied, Record, Usage, batches
-from backup_sync.stores.cosmos_account import Account, Connection, CosmosError
+from backup_sync.stores.cosmos_account import Account, Connection
+from backup_sync.stores.cosmos_catalog import ContainerShape, Found, database_exists, find, make
 from backup_sync.stores.cosmos_history import CosmosHistory
-from backup_sync.stores.documents import MISSING, key_text, key_value, problem_of, property_of, value_at, without_system
+from backup_sync.stores.cosmos_queries import pages
+from backup_sync.stores.cosmos_writes import delete_all, upsert_all
+from backup_sync.stores.documents import (
+    MISSING,
+    all_good,
+    hashable,
+    key_text,
+    key_texts,
+    key_value,
+    problem_of,
+    property_of,
+    value_at,
+    without_system,
+)
 from backup_sync.stores.feed_ranges import EpkRange, FeedCut
 
 log = logging.getLogger(__name__)
 
 HISTORY = "sync-history"
 PAGE = 1_000
-READ_KEYS = 200
+"""Documents of a page, at most; the service sends no more than 4 MB in any case."""
+STAMPS_PAGE = 2_500
+"""Keys and stamps of a page: a request costs more than it carries."""
+READ_KEYS = 1_000
 BATCH = 2_000
-BATCH_OPERATIONS = 100
-"""The most that the service takes in one transactional batch."""
-BATCH_FROM = 4
-"""Below this a batch costs more than its documents one by one: the SDK spends more on preparing it."""
-_FULL = ("", "FF")
-
-
-@dataclass(frozen=True)
-class ContainerShape:
-    """A container's partition key definition; ``kind`` is Hash or MultiHash (hierarchical)."""
-
-    paths: tuple[str, ...]
-    kind: str
-    version: int
+FEW_PIECES = 16
+"""From more pieces on it pays to have the documents counted that are the service's."""
 
 
 class CosmosStore:
     kind = "azure_cosmos"
+    dense = 1.0  # a document that did not change is never read
 
     def __init__(self, service: Service, account: Account, where: str) -> None:
         self.service, self.where = service, where
@@ -59,44 +62,37 @@ class CosmosStore:
         self._history: CosmosHistory | None = None
         self.shape: ContainerShape | None = None
         self.run: SyncResult | None = None
+        self._found: Found | None = None
         self._rejected = 0
         self._used = Usage()
 
     @property
     def connection(self) -> Connection:
         if self._connection is None:
-            self._connection = Connection(self.account, self.where, self.service.concurrency)
+            self._connection = Connection(
+                self.account, self.where, self.service.concurrency, self.service.retry_seconds
+            )
         return self._connection
 
     # catalog
 
-    def _properties(self, container: str) -> dict[str, Any] | None:
-        """A container's definition; None if there is no such container or database."""
-        handle = self.connection.container(container)
-        try:
-            found: dict[str, Any] = self._do(lambda: handle.read())
-            return found
-        except CosmosError as error:
-            if error.status == 404:
-                return None
-            raise self._unexpected(error, f"reading container {container}") from None
+    def _own(self) -> Found | None:
+        """The container, asked for once: its partition key cannot change. None: not there (yet)."""
+        if self._found is None:
+            self._found = find(self.connection, self.account.container)
+        return self._found
 
     def describe(self) -> ContainerShape:
-        properties = self._properties(self.account.container)
-        if properties is None:
+        own = self._own()
+        if own is None:
             raise ConfigurationError(
                 f"{self.where}: container {self.account.container} of database {self.account.database} does not exist; "
                 "correct 'database_name' and 'collection_name' in the connection's extra"
             )
-        definition = properties["partitionKey"]
-        return ContainerShape(
-            paths=tuple(definition["paths"]),
-            kind=definition.get("kind", "Hash"),
-            version=int(definition.get("version") or 1),
-        )
+        return own.shape
 
     def exists(self) -> bool:
-        return self._properties(self.account.container) is not None
+        return self._own() is not None
 
     def open(self, shape: ContainerShape) -> None:
         if not self.exists():
@@ -119,50 +115,25 @@ class CosmosStore:
         wanted = {self.history_name: ContainerShape(("/serviceName",), "Hash", 2)}
         if shape is not None:
             wanted[self.account.container] = shape
-        missing = {name: shape for name, shape in wanted.items() if self._properties(name) is None}
+        missing = {name: shape for name, shape in wanted.items() if find(self.connection, name) is None}
         if shape is not None and self.account.container not in missing:
             self._check_fit(shape)
         if not missing:
             return []
-        made = [] if self._database_exists() else [f"database {self.account.database}"]
+        made = [] if database_exists(self.connection) else [f"database {self.account.database}"]
         if not dry_run:
-            self._create(missing, database=bool(made))
+            make(self.connection, missing, database=bool(made))
         return made + [f"container {name}" for name in missing]
-
-    def _database_exists(self) -> bool:
-        try:
-            self._do(lambda: self.connection.database().read())
-            return True
-        except CosmosError as error:
-            if error.status == 404:
-                return False
-            raise self._unexpected(error, f"reading database {self.account.database}") from None
-
-    def _create(self, containers: dict[str, ContainerShape], *, database: bool) -> None:
-        client = self.connection.client()
-        if database:
-            self._do_unless_there(lambda: client.create_database(self.account.database))
-        for name, shape in containers.items():
-            # No default TTL: a copy's clock would start anew, and a backup that expires is none.
-            paths: Any = list(shape.paths) if shape.kind == "MultiHash" else shape.paths[0]
-            kind: Any = shape.kind
-            key = PartitionKey(path=paths, kind=kind, version=shape.version)
-            self._do_unless_there(partial(self.connection.database().create_container, name, key))
-
-    def _do_unless_there(self, request: Callable[[], Awaitable[Any]]) -> None:
-        try:
-            self._do(request)
-        except CosmosError as error:
-            if error.status != 409:  # somebody else made it in the meantime
-                raise self._unexpected(error, "creating a database or container") from None
 
     # reading
 
     def cut(self, within: EpkRange | None, records: int) -> FeedCut:
         assert self.shape is not None
-        ranges = self._run(self._feed_ranges())
-        pieces = max(1, -(-self.count() // records)) if self.shape.version == 2 else 1
-        return FeedCut(tuple(ranges), pieces)
+        found = self._own()
+        pieces = -(-found.documents // records) if found and found.documents else 0
+        if not pieces or (pieces > FEW_PIECES and self.service.where):
+            pieces = max(1, -(-self.count() // records))
+        return FeedCut(tuple(self._run(self._feed_ranges())), pieces, self.shape.version)
 
     async def _feed_ranges(self) -> list[tuple[str, str]]:
         container = self.connection.container()
@@ -173,36 +144,46 @@ class CosmosStore:
                 found.append((item["Range"]["min"], item["Range"]["max"]))
             return sorted(found)
 
-        found: list[tuple[str, str]] = await self._answer(read)
+        found: list[tuple[str, str]] = await self.connection.answer(read)
         return found
 
     def digests(self, cut: FeedCut) -> None:
         return None
 
-    def stamps(self, within: EpkRange | None) -> Iterator[tuple[Key, Stamp]]:
+    def pairs(self, within: EpkRange | None) -> Iterator[list[tuple[Key, Stamp]]]:
         parts = ['c["id"] AS i']
         parts += [f"{property_of(path)} AS k{number}" for number, path in enumerate(self._paths)]
         parts += [f"{property_of('/' + name)} AS s{number}" for number, name in enumerate(self.service.fields)]
         keys = [f"k{number}" for number in range(len(self._paths))]
         stamps = [f"s{number}" for number in range(len(self.service.fields))]
-        for row in self._query(f"SELECT {', '.join(parts)} FROM c", within):
+        for page in self._pages(f"SELECT {', '.join(parts)} FROM c", within, size=STAMPS_PAGE, eager=True):
+            try:
+                yield _pairs(page, keys, stamps)
+            except (KeyError, TypeError):
+                yield list(self._pairs_one_by_one(page, keys, stamps))
+
+    def split(self, pair: tuple[Key, Stamp]) -> tuple[Key, Stamp]:
+        return pair
+
+    def _pairs_one_by_one(
+        self, page: Sequence[dict[str, Any]], keys: Sequence[str], stamps: Sequence[str]
+    ) -> Iterator[tuple[Key, Stamp]]:
+        for row in page:
             problem = problem_of(row.get("i"), all(name in row for name in keys), self._paths)
             if problem:
                 self._reject(row.get("i"), problem)
                 continue
-            yield (row["i"], key_text([row[name] for name in keys])), tuple(row.get(name) for name in stamps)
+            yield (
+                (row["i"], key_text([row[name] for name in keys])),
+                tuple(hashable([row.get(name) for name in stamps])),
+            )
 
-    def records(
-        self, within: EpkRange | None, keys: Collection[Key] | None = None, among: int = 0
-    ) -> Iterator[list[Record]]:
-        if keys is None:
-            yield from batches(self._copyable(self._query("SELECT * FROM c", within)), BATCH)
-        elif 2 * len(keys) >= among:
-            documents = (document for document in self._query("SELECT * FROM c", within) if self._key(document) in keys)
-            yield from batches(map(without_system, documents), BATCH)
-        else:
-            for chunk in batches(keys, BATCH):
-                yield self._run(self._read_keys(chunk))
+    def records(self, within: EpkRange | None) -> Iterator[list[Record]]:
+        return batches(self._copyable(self._query("SELECT * FROM c", within)), BATCH)
+
+    def records_of(self, keys: Sequence[Key]) -> Iterator[list[Record]]:
+        for chunk in batches(keys, BATCH):
+            yield self._run(self._read_keys(chunk))
 
     def _copyable(self, documents: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         for document in documents:
@@ -220,7 +201,7 @@ class CosmosStore:
             items = [(str(key[0]), key_value(key)) for key in chunk]
             return lambda: container.read_items(items)
 
-        found = await asyncio.gather(*(self._answer(request(chunk)) for chunk in batches(keys, READ_KEYS)))
+        found = await asyncio.gather(*(self.connection.answer(request(chunk)) for chunk in batches(keys, READ_KEYS)))
         wanted = self.service.where.items()
         return [
             without_system(document)
@@ -251,54 +232,40 @@ class CosmosStore:
     def count(self) -> int:
         return sum(self._query("SELECT VALUE COUNT(1) FROM c", None))
 
+    def empty(self) -> bool:
+        with closing(self._pages("SELECT VALUE 1 FROM c", None, size=1)) as found:
+            return not any(found)
+
     def _query(
+        self, select: str, within: EpkRange | None, condition: str = "", parameters: Sequence[dict[str, Any]] = ()
+    ) -> Iterator[Any]:
+        return itertools.chain.from_iterable(self._pages(select, within, condition, parameters))
+
+    def _pages(
         self,
         select: str,
         within: EpkRange | None,
         condition: str = "",
         parameters: Sequence[dict[str, Any]] = (),
-    ) -> Iterator[Any]:
-        """Stream a query's results. Spans of the range are read side by side, a page of each at a time."""
+        size: int = PAGE,
+        eager: bool = False,
+    ) -> Generator[list[Any], None, None]:
+        """Stream what a query finds among the service's documents in a range (None: everywhere), in pages."""
         terms, params = [condition] if condition else [], list(parameters)
         for number, (name, value) in enumerate(self.service.where.items()):
             terms.append(f"{property_of('/' + name)} = @w{number}")
             params.append({"name": f"@w{number}", "value": value})
         text = f"{select} WHERE {' AND '.join(terms)}" if terms else select
-        open_pages = [self._pages(text, params, span) for span in (within.spans if within and within.spans else [None])]
-        while open_pages:
-            pages = self._run(self._next_pages(open_pages))
-            open_pages = [feed for feed, page in zip(open_pages, pages, strict=True) if page is not None]
-            for page in pages:
-                yield from page or ()
-
-    def _pages(self, text: str, params: list[dict[str, Any]], span: tuple[str, str] | None) -> Any:
-        options: dict[str, Any] = {"max_item_count": PAGE}
-        if span is not None and span != _FULL:
-            # Without a range the asynchronous client crosses all partitions by itself.
-            low, high = span
-            options["feed_range"] = {
-                "Range": {"min": low, "max": high, "isMinInclusive": True, "isMaxInclusive": False}
-            }
-        return self.connection.container().query_items(text, parameters=params, **options).by_page()
-
-    async def _next_pages(self, feeds: list[Any]) -> list[list[Any] | None]:
-        async def one(feed: Any) -> list[Any] | None:
-            async def fetch() -> list[Any] | None:
-                try:
-                    return [item async for item in await anext(feed)]
-                except StopAsyncIteration:
-                    return None
-
-            return await self._answer(fetch)
-
-        return await asyncio.gather(*(one(feed) for feed in feeds))
+        return pages(self.connection, text, params, within.spans if within else (), size, eager=eager)
 
     # writing
 
+    def pull(self, source: Any, within: EpkRange | None) -> None:
+        return None
+
     def apply(self, inserts: Sequence[Record], updates: Sequence[Record]) -> Applied:
         """Upserts, then the counts. A run that is killed in between has written more than it counted, never less."""
-        new = self._run(self._upsert_all(inserts))
-        old = self._run(self._upsert_all(updates))
+        new, old = self._run(self._upsert(inserts, updates))
         if len(inserts) + len(updates) >= 10 and not new + old:
             raise FatalError(
                 f"{self.where}: Cosmos DB refused every document of a batch; see the log for their ids and the reason"
@@ -307,61 +274,13 @@ class CosmosStore:
         self._counted(applied)
         return applied
 
-    async def _upsert_all(self, documents: Sequence[Record]) -> int:
-        """How many were accepted. Documents that share a partition key value go by transactional batches."""
-        by_value: dict[str, list[dict[str, Any]]] = {}
-        for document in documents:
-            by_value.setdefault(key_text([value_at(document, path) for path in self._paths]), []).append(document)
-        work: list[Awaitable[int]] = []
-        for value, group in by_value.items():
-            for chunk in batches(group, BATCH_OPERATIONS):
-                if len(chunk) >= BATCH_FROM:
-                    work.append(self._upsert_batch(value, chunk))
-                else:
-                    work.extend(map(self._upsert, chunk))
-        return sum(await asyncio.gather(*work))
-
-    async def _upsert_batch(self, value: str, documents: list[dict[str, Any]]) -> int:
-        container = self.connection.container()
-        operations = [("upsert", (document,)) for document in documents]
-        partition_key = key_value(("", value))
-        try:
-            await self.connection.call(
-                lambda: container.execute_item_batch(operations, partition_key, no_response=True)
-            )
-            return len(documents)
-        except CosmosError:
-            # All or nothing was refused: one document of them, or the size of the whole. One by one tells which.
-            return sum(await asyncio.gather(*map(self._upsert, documents)))
-
-    async def _upsert(self, document: dict[str, Any]) -> int:
-        container = self.connection.container()
-        try:
-            await self.connection.call(lambda: container.upsert_item(document, no_response=True))
-            return 1
-        except CosmosError as error:
-            reason = "is larger than the container takes" if error.status == 413 else f"was refused ({error.status})"
-            log.warning("%s: document %r %s; it is counted as rejected", self.where, document["id"], reason)
-            return 0
+    async def _upsert(self, *groups: Sequence[Record]) -> list[int]:
+        return await asyncio.gather(*(upsert_all(self.connection, group, self._paths) for group in groups))
 
     def delete(self, keys: Sequence[Key]) -> Applied:
-        applied = Applied(deleted=self._run(self._delete_all(keys)))
+        applied = Applied(deleted=self._run(delete_all(self.connection, keys)))
         self._counted(applied)
         return applied
-
-    async def _delete_all(self, keys: Sequence[Key]) -> int:
-        container = self.connection.container()
-
-        async def one(key: Key) -> bool:
-            try:
-                await self.connection.call(lambda: container.delete_item(str(key[0]), partition_key=key_value(key)))
-                return True
-            except CosmosError as error:
-                if error.status == 404:  # gone already, for example by a try whose answer was lost
-                    return False
-                raise self._unexpected(error, "deleting a document") from None
-
-        return sum(await asyncio.gather(*map(one, keys)))
 
     def _counted(self, applied: Applied) -> None:
         assert self.run is not None
@@ -426,15 +345,16 @@ class CosmosStore:
     def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return self.connection.run(work)
 
-    def _do(self, request: Callable[[], Awaitable[Any]]) -> Any:
-        return self.connection.run(self.connection.call(request))
 
-    async def _answer(self, request: Callable[[], Awaitable[Any]]) -> Any:
-        """A request for which every status but success is a fault."""
-        try:
-            return await self.connection.call(request)
-        except CosmosError as error:
-            raise self._unexpected(error, f"reading container {self.account.container}") from None
+def _pairs(page: Sequence[dict[str, Any]], keys: Sequence[str], stamps: Sequence[str]) -> list[tuple[Key, Stamp]]:
+    """A page's keys and stamps, taken a column at a time because a step for each row is what a comparison costs most.
 
-    def _unexpected(self, error: CosmosError, doing: str) -> FatalError:
-        return FatalError(f"{self.where}: Cosmos DB answered {error.status} (sub-status {error.sub_status}) on {doing}")
+    Raises KeyError or TypeError, before anything was yielded, if a row is not as most are: it may have to be rejected.
+    """
+    ids = [row["i"] for row in page]
+    parts = [[row[name] for row in page] for name in keys]
+    texts = key_texts(parts[0]) if len(parts) == 1 else list(map(key_text, zip(*parts, strict=True)))
+    if not all_good(ids):
+        raise TypeError
+    columns = [hashable([row.get(name) for row in page]) for name in stamps]
+    return list(zip(zip(ids, texts, strict=True), zip(*columns, strict=True), strict=True))

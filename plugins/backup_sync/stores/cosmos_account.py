@@ -9,13 +9,17 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import math
 import random
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+from urllib.request import getproxies
 
 from azure.core.exceptions import AzureError, ServiceRequestError, ServiceResponseError
+from azure.core.pipeline.transport import AioHttpTransport
 from azure.cosmos.aio import CosmosClient
 from azure.cosmos.exceptions import CosmosBatchOperationError, CosmosHttpResponseError
 
@@ -32,8 +36,6 @@ for _noisy in ("azure.cosmos", "azure.core.pipeline.policies.http_logging_policy
 # https://learn.microsoft.com/rest/api/cosmos-db/http-status-codes-for-cosmosdb: throttled, timed out, retry with,
 # partition gone (split), and the server's own troubles.
 PASSING = {408, 410, 429, 449, 500, 502, 503, 504}
-RETRY_SECONDS = 120.0
-"""How long one request is tried again before the run gives up (on top of the SDK's own patience)."""
 
 
 @dataclass(frozen=True)
@@ -57,23 +59,40 @@ class CosmosError(Exception):
 
 
 class Pace:
-    """How many requests may be in flight: halved by a throttled answer, raised by one after each hundred good ones."""
+    """How many requests may be in flight: halved by a throttled answer, raised by one after each hundred good ones.
+
+    Those that have to wait stand in a line, and who leaves wakes the next one only: waking them all would cost
+    time in the square of their number.
+    """
 
     def __init__(self, most: int) -> None:
         self.most = self.now = most
         self._flying = 0
         self._good = 0
-        self._room = asyncio.Condition()
+        self._line: deque[asyncio.Future[None]] = deque()
 
     async def __aenter__(self) -> None:
-        async with self._room:
-            await self._room.wait_for(lambda: self._flying < self.now)
-            self._flying += 1
+        while self._flying >= self.now:
+            turn = asyncio.get_running_loop().create_future()
+            self._line.append(turn)
+            try:
+                await turn
+            except asyncio.CancelledError:
+                self._wake()  # it may have been this one's turn
+                raise
+        self._flying += 1
 
     async def __aexit__(self, *_: object) -> None:
-        async with self._room:
-            self._flying -= 1
-            self._room.notify_all()
+        self._flying -= 1
+        self._wake()
+
+    def _wake(self) -> None:
+        room = self.now - self._flying
+        while room > 0 and self._line:
+            turn = self._line.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                room -= 1
 
     def throttled(self) -> None:
         self.now, self._good = max(1, self.now // 2), 0
@@ -82,15 +101,17 @@ class Pace:
         self._good += 1
         if self._good >= 100 and self.now < self.most:
             self.now, self._good = self.now + 1, 0
+            self._wake()
 
 
 class Connection:
     """A private event loop, the SDK's client on it, and the metering of every answer.
 
-    ``where`` is what messages call it: the connection id.
+    ``where`` is what messages call it: the connection id. ``retry_seconds``: how long one request is tried again
+    before the run gives up, the SDK's own waiting for throttled ones included.
     """
 
-    def __init__(self, account: Account, where: str, concurrency: int, retry_seconds: float = RETRY_SECONDS) -> None:
+    def __init__(self, account: Account, where: str, concurrency: int, retry_seconds: float) -> None:
         self.account, self.where, self.retry_seconds = account, where, retry_seconds
         self.charge = 0.0
         self.throttles = 0
@@ -111,7 +132,9 @@ class Connection:
                     self.account.endpoint,
                     credential=self.account.key,
                     raw_response_hook=self._meter,
-                    **{"retry_throttle_backoff_max": 30, **self.account.options},
+                    # Where no proxy is set, looking for one (and for ~/.netrc, in a thread) is a fifth of a request's cost.
+                    transport=AioHttpTransport(use_env_settings=bool(getproxies())),
+                    **{"retry_throttle_backoff_max": min(30, self.retry_seconds), **self.account.options},
                 )
             except (ValueError, TypeError) as error:
                 # Its text may quote the key.
@@ -146,11 +169,13 @@ class Connection:
         Only for requests that may be repeated: reads, upserts, deletes. Raises CosmosError for a status that is
         an answer (404, 409, 412, 413, 400), and the tree's errors for all others.
         """
-        deadline = time.monotonic() + self.retry_seconds
+        deadline = math.inf
         wait = 0.1
         while True:
             try:
                 async with self.pace:
+                    # Standing in line is no fault of the service, so the clock starts with the first try.
+                    deadline = min(deadline, time.monotonic() + self.retry_seconds)
                     return await request()
             except (CosmosHttpResponseError, CosmosBatchOperationError) as error:
                 status = int(error.status_code or 0)
@@ -167,6 +192,17 @@ class Connection:
                 raise FatalError(f"{self.where}: the Cosmos client reports {type(error).__name__}") from None
             await asyncio.sleep(max(pause, wait * random.uniform(0.5, 1.0)))
             wait = min(wait * 2, 10.0)
+
+    async def answer(self, request: Callable[[], Awaitable[T]]) -> T:
+        """A request to read the container for which every status but success is a fault."""
+        try:
+            return await self.call(request)
+        except CosmosError as error:
+            raise self.unexpected(error, f"reading container {self.account.container}") from None
+
+    def unexpected(self, error: CosmosError, doing: str) -> FatalError:
+        """The fault that a status is where it has no meaning."""
+        return FatalError(f"{self.where}: Cosmos DB answered {error.status} (sub-status {error.sub_status}) on {doing}")
 
     def _refused(self, status: int, error: Exception) -> Exception:
         sub_status = int(getattr(error, "sub_status", 0) or 0)

@@ -74,7 +74,7 @@ class CosmosHistory:
         resume(run, _from_document(found[0]) if found else None)
 
     def newest(self, limit: int) -> list[dict[str, Any]]:
-        found = self._query("true ORDER BY c.startedAt DESC", self._service, {}, limit)
+        found = self._query("true ORDER BY c.startedAt DESC", self._service, {}, f"TOP {limit} ")
         return [_from_document(document) for document in found]
 
     # the lease
@@ -119,7 +119,7 @@ class CosmosHistory:
             except CosmosError as error:
                 if error.status != 409:
                     raise self._unexpected(error) from None
-            held = self._query("c.id = 'lease'", document["serviceName"], {}, 1)
+            held = self._query("c.id = 'lease'", document["serviceName"], {})
             if not held:
                 continue
             if held[0].get("token") == document["token"]:
@@ -159,10 +159,11 @@ class CosmosHistory:
 
     # helpers
 
-    def _query(self, where: str, partition: str, parameters: dict[str, Any], limit: int = 1) -> list[dict[str, Any]]:
+    def _query(self, where: str, partition: str, parameters: dict[str, Any], top: str = "") -> list[dict[str, Any]]:
         container = self._connection.container(self._container)
         params = [{"name": name, "value": value} for name, value in {"@partition": partition, **parameters}.items()]
-        text = f"SELECT TOP {limit} * FROM c WHERE c.serviceName = @partition AND {where}"
+        # TOP makes the SDK ask for a plan first, and one id in one partition is one document anyway.
+        text = f"SELECT {top}* FROM c WHERE c.serviceName = @partition AND {where}"
 
         async def read() -> list[dict[str, Any]]:
             query = container.query_items(text, parameters=params)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
+from json.encoder import encode_basestring
 from typing import Any
 
 from backup_sync.core.diff import Key
 
 SYSTEM_PROPERTIES = ("_rid", "_self", "_etag", "_attachments", "_ts")
-FORBIDDEN_IN_ID = frozenset("/\\?#")
+_UNADDRESSABLE = re.compile(r"[/\\?#]|[ \n]\Z")
+_UNADDRESSABLE_IN_LINES = re.compile(r"[/\\?#]|[ \n](?:\0|\Z)")
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 MISSING: Any = object()
 """Stands for a property that a document does not have; null is a value."""
@@ -30,7 +34,12 @@ def value_at(document: dict[str, Any], path: str) -> Any:
 
 
 def key_text(values: Sequence[Any]) -> str:
-    return json.dumps(list(values), ensure_ascii=False)
+    return _encode(list(values))
+
+
+def key_texts(values: Sequence[str]) -> list[str]:
+    """:func:`key_text` of many keys of one part that is text, at a tenth of its cost. Raises TypeError for other parts."""
+    return [f"[{text}]" for text in map(encode_basestring, values)]
 
 
 def key_value(key: Key) -> Any:
@@ -48,6 +57,18 @@ def problem_of(id_: Any, has_partition_key: bool, paths: Sequence[str]) -> str |
         return "has no id"
     if not has_partition_key:
         return f"has no value for the partition key {', '.join(paths)}"
-    if FORBIDDEN_IN_ID & set(id_) or id_[-1] in " \n":
+    if _UNADDRESSABLE.search(id_):
         return "has an id with one of / \\ ? # or a blank at its end, by which Cosmos DB cannot address it"
     return None
+
+
+def all_good(ids: Sequence[str]) -> bool:
+    """Whether :func:`problem_of` would find none of these ids wanting. Raises TypeError if one is not text."""
+    return all(ids) and not _UNADDRESSABLE_IN_LINES.search("\0".join(ids))
+
+
+def hashable(values: list[Any]) -> list[Any]:
+    """The values, with arrays and objects among them as JSON text, so that all can go into a set."""
+    if {dict, list}.isdisjoint(map(type, values)):
+        return values
+    return [json.dumps(value, sort_keys=True) if isinstance(value, (dict, list)) else value for value in values]

@@ -135,3 +135,12 @@ def test_containers_do_not_see_each_others_documents(database: DatabaseProxy, co
     other.create_item({"id": "1", "pk": "a", "n": 2})
     assert [one["n"] for one in container.read_all_items()] == [1]
     assert [one["n"] for one in other.read_all_items()] == [2]
+
+
+def test_a_container_tells_how_many_documents_it_holds_when_asked(database: DatabaseProxy) -> None:
+    container = database.create_container("counted", PartitionKey("/a"))
+    for number in range(3):
+        container.upsert_item({"id": str(number), "a": number})
+    told = container.read(populate_quota_info=True).get_response_headers()["x-ms-resource-usage"]
+    assert "documentsCount=3;" in told
+    assert "x-ms-resource-usage" not in container.read().get_response_headers()

@@ -1,0 +1,87 @@
+"""What an account says of its databases and containers, and making those that are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from azure.cosmos import PartitionKey
+
+from backup_sync.stores.cosmos_account import Connection, CosmosError
+
+
+@dataclass(frozen=True)
+class ContainerShape:
+    """A container's partition key definition; ``kind`` is Hash or MultiHash (hierarchical)."""
+
+    paths: tuple[str, ...]
+    kind: str
+    version: int
+
+
+@dataclass(frozen=True)
+class Found:
+    """A container that is there. ``documents``: about how many it holds, of all kinds; None: it does not tell."""
+
+    shape: ContainerShape
+    documents: int | None
+
+
+def find(connection: Connection, container: str) -> Found | None:
+    """A container's definition; None if there is no such container or database."""
+    handle = connection.container(container)
+    try:
+        properties = connection.run(connection.call(lambda: handle.read(populate_quota_info=True)))
+    except CosmosError as error:
+        if error.status == 404:
+            return None
+        raise connection.unexpected(error, f"reading container {container}") from None
+    definition = properties["partitionKey"]
+    shape = ContainerShape(
+        paths=tuple(definition["paths"]),
+        kind=definition.get("kind", "Hash"),
+        version=int(definition.get("version") or 1),
+    )
+    return Found(shape, documents_in(properties.get_response_headers()))
+
+
+def documents_in(headers: Mapping[str, str]) -> int | None:
+    """``documentsCount`` of the header x-ms-resource-usage; None if there is no such number."""
+    usage = dict(part.partition("=")[::2] for part in headers.get("x-ms-resource-usage", "").split(";"))
+    try:
+        return int(usage["documentsCount"])
+    except (KeyError, ValueError):
+        return None
+
+
+def database_exists(connection: Connection) -> bool:
+    try:
+        connection.run(connection.call(lambda: connection.database().read()))
+        return True
+    except CosmosError as error:
+        if error.status == 404:
+            return False
+        raise connection.unexpected(error, f"reading database {connection.account.database}") from None
+
+
+def make(connection: Connection, containers: Mapping[str, ContainerShape], *, database: bool) -> None:
+    """Make containers, and with ``database`` the database first. What somebody else made meanwhile is left as it is."""
+    client = connection.client()
+    if database:
+        _make(connection, lambda: client.create_database(connection.account.database))
+    for name, shape in containers.items():
+        # No default TTL: a copy's clock would start anew, and a backup that expires is none.
+        paths: Any = list(shape.paths) if shape.kind == "MultiHash" else shape.paths[0]
+        kind: Any = shape.kind
+        key = PartitionKey(path=paths, kind=kind, version=shape.version)
+        _make(connection, partial(connection.database().create_container, name, key))
+
+
+def _make(connection: Connection, request: Callable[[], Awaitable[Any]]) -> None:
+    try:
+        connection.run(connection.call(request))
+    except CosmosError as error:
+        if error.status != 409:
+            raise connection.unexpected(error, "creating a database or container") from None
