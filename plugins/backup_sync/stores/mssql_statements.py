@@ -11,7 +11,7 @@ from backup_sync.core.diff import Key
 from backup_sync.core.errors import ConfigurationError
 from backup_sync.stores import mssql_types as types
 from backup_sync.stores.ranges import EvenCut, KeyRange
-from backup_sync.stores.sql import DIGEST_P, DIGEST_Q, MIX, SYNCED_AT, Column, SqlStore, TableShape
+from backup_sync.stores.sql import DIGEST_P, DIGEST_Q, MIX, SMALL_COLUMNS, SYNCED_AT, Column, SqlStore, TableShape
 
 MSSQL_TYPES = {
     "uuid": "UNIQUEIDENTIFIER",
@@ -112,8 +112,13 @@ class MssqlStatements(SqlStore, ABC):
         )
 
     def digest_sql(self, within: KeyRange, even: EvenCut | None) -> tuple[str, list[Any]]:
+        columns = (*self.key_columns, *self.stamp_columns)
+        small = len(columns) <= SMALL_COLUMNS and all(self._is_small(column) for column in columns)
         terms = [str(MIX[0])]
-        for number, column in enumerate((*self.key_columns, *self.stamp_columns), start=1):
+        for number, column in enumerate(columns, start=1):
+            if small:
+                terms.append(f"CONVERT(BIGINT, {quote(column.name)}) * {MIX[2 * number]}")
+                continue
             value = f"{self._whole(column)} % {DIGEST_P} * {MIX[2 * number]}"
             terms.append(
                 f"COALESCE({value}, {MIX[2 * number + 1]}) % {DIGEST_P}" if column.nullable else f"{value} % {DIGEST_P}"
@@ -142,9 +147,10 @@ class MssqlStatements(SqlStore, ABC):
     def _packable(self) -> bool:
         """Whether key and stamp are one 32-bit number each, so that both fit into one of 64 bits."""
         columns = (*self.key_columns, *self.stamp_columns)
-        return len(columns) == 2 and all(
-            types.base(column.type) in types.INTEGERS - {"bigint"} and not column.nullable for column in columns
-        )
+        return len(columns) == 2 and all(self._is_small(column) for column in columns)
+
+    def _is_small(self, column: Column) -> bool:
+        return types.base(column.type) in types.INTEGERS - {"bigint"} and not column.nullable
 
     def packed_stamps_sql(self, within: KeyRange) -> tuple[str, list[Any]]:
         key, stamp = (quote(column.name) for column in (*self.key_columns, *self.stamp_columns))

@@ -24,9 +24,11 @@ SYNCED_AT = "SyncedAt"
 HISTORY = "SyncHistory"
 EVERYTHING = KeyRange()
 
-PIECE_KEYS = 128
-"""Width of the finest pieces of a whole-number key: fine ones are nearly free in a GROUP BY, and a changed row then
-costs the reading of a piece rather than of a range."""
+FEW_PIECES = 512
+PIECE_KEYS, WIDE_PIECE_KEYS = 128, 4_096
+"""Widths between which the pieces of a whole-number key are chosen. In wide pieces a changed row costs the reading of
+many pairs; many pieces make the digest itself dearer (a grouping into thousands took twice the time of one into
+hundreds). So: some hundred pieces, as long as they are not too wide."""
 MAX_PIECES = 16_384
 """Digests held in memory at once; a larger key space gets wider pieces, and those that differ are cut again."""
 FETCH_ROWS = 2_000
@@ -67,8 +69,10 @@ class TableShape:
         raise KeyError(name)
 
 
-# Drawn anew by each process: two rows that happen to cancel out tonight will not do so tomorrow.
-MIX = tuple(random.SystemRandom().randrange(2**20, DIGEST_P) for _ in range(256))
+# Drawn anew by each process: two rows that happen to cancel out tonight will not do so tomorrow. Below 2^29, so that
+# the products of three 32-bit columns and their sum stay within 64 bits and need no modulo of their own.
+MIX = tuple(random.SystemRandom().randrange(2**20, 2**29) for _ in range(256))
+SMALL_COLUMNS = 3
 
 
 class SqlStore(SqlHistory, ABC):
@@ -278,7 +282,8 @@ class SqlStore(SqlHistory, ABC):
                 return ListCut(within, ())
             span = ends[1] - ends[0] + 1
             if span < 2**62:  # beyond that the arithmetic would overflow 64 bits
-                width = min(max(PIECE_KEYS, -(-span // MAX_PIECES)), max(1, -(-span // 2)))
+                wanted = min(max(PIECE_KEYS, -(-span // FEW_PIECES)), WIDE_PIECE_KEYS)
+                width = min(max(wanted, -(-span // MAX_PIECES)), max(1, -(-span // 2)))
                 return EvenCut(within, ends[0], width, -(-span // width))
         return ListCut(within, tuple(self.boundaries(within, records)))
 

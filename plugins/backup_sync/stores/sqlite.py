@@ -26,7 +26,6 @@ from backup_sync.stores.sql import (
     EVERYTHING,
     FETCH_ROWS,
     MIX,
-    PIECE_KEYS,
     SYNCED_AT,
     Column,
     SqlStore,
@@ -323,7 +322,7 @@ class SqliteStore(SqlStore):
     def _pull(self, source: SqliteStore, cut: Cut) -> Iterator[Applied]:
         self.run_sql("ATTACH ? AS source", [str(source.path)])
         try:
-            step = PULL_ROWS // PIECE_KEYS if cut.gaps else 1
+            step = max(1, PULL_ROWS // cut.width) if isinstance(cut, EvenCut) else 1
             for start in range(0, len(cut), step):
                 yield self._pull_range(cut.select(range(start, min(start + step, len(cut)))))
         finally:
