@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bench import cosmos, mssql, sqlite
+from bench import cosmos, mssql, parse, sqlite
 from bench.runner import Bench
 
 
@@ -32,7 +32,7 @@ def main() -> None:
     runs = int(os.environ.get("BENCH_RUNS", "3"))
     baseline = os.environ.get("BENCH_BASELINE", "1") == "1"
     print(f"{machine()}\nMedians of {runs}: seconds, CPU seconds of the process, MB above an idle interpreter.")
-    targets: list[str] = []
+    targets = [parse.measure(runs)]
 
     def measure(
         descriptions: Iterator[dict[str, Any]] | list[dict[str, Any]], judge: Callable[[Bench], None], growth: float

@@ -217,6 +217,7 @@ class _Walk:
         if pulled is None:
             pulled = self._apply(self.source.records(within), frozenset())
         for applied in pulled:
+            self._wrote(applied)
             self.source_records += applied.inserted + applied.updated + applied.rejected
 
     def _change(self, within: Any, changes: Changes, seen: int) -> None:
@@ -228,8 +229,8 @@ class _Walk:
         elif changed and changed >= self.source.dense * seen:
             updates = set(changes.updates)
             wanted = updates.union(changes.inserts)
-            for _ in self._apply(self._chosen(self.source.records(within), wanted), updates):
-                pass
+            for applied in self._apply(self._chosen(self.source.records(within), wanted), updates):
+                self._wrote(applied)
         else:
             self.inserts += changes.inserts
             self.updates += changes.updates
@@ -239,8 +240,8 @@ class _Walk:
     def _copy_pending(self) -> None:
         inserts, updates, self.inserts, self.updates = self.inserts, self.updates, [], []
         if inserts or updates:
-            for _ in self._apply(self.source.records_of([*inserts, *updates]), set(updates)):
-                pass
+            for applied in self._apply(self.source.records_of([*inserts, *updates]), set(updates)):
+                self._wrote(applied)
 
     def _chosen(self, found: Iterator[list[Record]], wanted: Set[Key]) -> Iterator[list[Record]]:
         for records in found:
@@ -254,9 +255,7 @@ class _Walk:
         try:
             for records in reading:
                 inserting, updating = self._sort(records, updates)
-                applied = self.backup.apply(inserting, updating)
-                self._wrote(applied)
-                yield applied
+                yield self.backup.apply(inserting, updating)
         finally:
             reading.close()
 
