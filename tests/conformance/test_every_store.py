@@ -29,6 +29,16 @@ def test_the_first_sync_inserts_everything(ready: Backend) -> None:
     assert ready.backup_rows() == ready.source_rows()
 
 
+def test_a_result_counts_what_was_written_before_any_history_is_asked(backend: Backend) -> None:
+    backend.put(*rows(20))
+    backend.initialize()
+    assert backend.sync(record=False).inserted == 20
+    backend.put((5, 2, "changed"), (21, 1, "new"))
+    backend.remove(1)
+    run = backend.sync(record=False)
+    assert (run.inserted, run.updated, run.deleted, run.skipped) == (1, 1, 1, 18)
+
+
 def test_nothing_changed_means_all_skipped(ready: Backend) -> None:
     assert ready.counts() == (0, 0, 0, 20)
 
