@@ -98,7 +98,10 @@ def sync(service: Service, source: Store, backup: Store, run: SyncResult, option
 
         if exists:
             first, empty = both(cut, hold)
-            _Walk(service, source, backup, run, options).run(None if empty else first)
+            unfilled = backup.unfilled()
+            source.watch(unfilled)
+            backup.watch(unfilled)
+            _Walk(service, source, backup, run, options, unfilled).run(None if empty else first)
         elif options.dry_run:
             run.inserted = source.count()
         else:
@@ -109,8 +112,18 @@ def sync(service: Service, source: Store, backup: Store, run: SyncResult, option
 class _Walk:
     """One run over one pair of stores. Counts are kept in ``run``; what is planned but not written, here."""
 
-    def __init__(self, service: Service, source: Store, backup: Store, run: SyncResult, options: Options) -> None:
+    def __init__(
+        self,
+        service: Service,
+        source: Store,
+        backup: Store,
+        run: SyncResult,
+        options: Options,
+        unfilled: Sequence[str] = (),
+    ) -> None:
         self.service, self.source, self.backup, self.run_, self.options = service, source, backup, run, options
+        self.unfilled = unfilled
+        self.rules = service.rules + ("different",) * len(unfilled)
         self.source_records = 0
         self.backup_records = 0
         self.skipped = 0
@@ -130,6 +143,8 @@ class _Walk:
             else:
                 self._visit(cut)
                 self._copy_pending()
+            if self.unfilled and not self.options.dry_run:
+                self.backup.filled(self.unfilled)
             self._delete()
         finally:
             self.deletes.close()
@@ -187,7 +202,7 @@ class _Walk:
         changes = diff(
             dict(map(self.source.split, new)),
             dict(map(self.source.split, old)),
-            self.service.rules,
+            self.rules,
             force=self.options.force,
         )
         skipped = changes.skipped + len(same)
