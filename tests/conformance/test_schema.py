@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
@@ -103,6 +104,23 @@ def test_a_backup_killed_between_initialize_and_sync_still_knows_what_to_fill(sq
     assert run.updated == 100  # a dry run finds them and fills nothing in
     sql.sync()
     assert sql.backup_rows() == sql.source_rows()
+
+
+def test_a_copy_that_is_ahead_is_left_alone_with_a_new_column_too(sql: Backend) -> None:
+    synced(sql)
+    backup_run(sql, "UPDATE THINGS SET Version = 9 WHERE Id = 4")
+    fill(sql)
+    sql.initialize()
+    run = sql.sync()
+    assert (run.updated, run.ahead) == (99, 1)
+
+
+def test_two_initializations_that_add_a_column_at_the_same_time_both_succeed(sql: Backend) -> None:
+    synced(sql)
+    fill(sql)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda _: sql.initialize(), range(2)))
+    assert sql.counts() == (0, 100, 0, 300)
 
 
 def test_a_new_column_of_an_empty_backup_is_filled_by_the_first_load(sql: Backend) -> None:
@@ -207,6 +225,14 @@ def test_a_retyped_column_and_another_key_are_refused_by_name(sql: Backend) -> N
     with pytest.raises(FatalError, match=r"(?i)has the key Id and not Id, B"):
         sql.initialize()
     assert sql.backup_rows() == before
+
+
+def test_another_configured_key_is_refused_and_its_order_is_not(sql: Backend) -> None:
+    remake(sql, "A INT NOT NULL, B INT NOT NULL, Version INT NOT NULL", [(1, 1, 1), (2, 2, 1)])
+    sql.initialize(service=sql.service(key=["A", "B"]))
+    assert sql.initialize(service=sql.service(key=["B", "A"])) == []
+    with pytest.raises(FatalError, match=r"(?i)has the key A, B and not A\."):
+        sql.initialize(service=sql.service(key=["A"]))
 
 
 def test_triggers_and_foreign_keys_on_the_copy_are_refused(sql: Backend) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from backup_sync.core.diff import Changes, Key, diff
+from backup_sync.core.diff import UNFILLED, Changes, Key, diff
 from backup_sync.core.errors import ConfigurationError
 from backup_sync.core.guard import check_deletes
 from backup_sync.core.pipeline import both, read_ahead
@@ -123,7 +123,7 @@ class _Walk:
     ) -> None:
         self.service, self.source, self.backup, self.run_, self.options = service, source, backup, run, options
         self.unfilled = unfilled
-        self.rules = service.rules + ("different",) * len(unfilled)
+        self.rules = service.rules + (UNFILLED,) * len(unfilled)
         self.source_records = 0
         self.backup_records = 0
         self.skipped = 0

@@ -81,7 +81,8 @@ class Store(Protocol):
         """Fields that this backup was given after its records, and that may lack the source's values in them."""
 
     def watch(self, fields: Sequence[str]) -> None:
-        """Let these fields be part of every stamp, behind the configured ones; each counts as changed if different."""
+        """Let these fields be part of every stamp, behind the configured ones; one that differs makes a record changed
+        that is not ahead."""
 
     def filled(self, fields: Sequence[str]) -> None:
         """All records hold the source's values in these fields now."""

@@ -53,11 +53,14 @@ class SqlSchema(SqlHistory):
         """The columns of this table that are written down as unfilled; none if nothing ever was. One round trip."""
 
     def difference(self, shape: TableShape, own: TableShape) -> Difference:
+        if self.service.key and (not _is_copy(own) or _folded(own.key) == _folded(shape.key)):
+            # A configured key replaces the source's own one, and names columns in any order.
+            own = TableShape(own.columns, shape.key)
         return difference(shape, own, self.types_)
 
     def check_is_backup(self, own: TableShape) -> None:
         """Raise FatalError for a table that is no copy of ours: the operational one itself, most likely."""
-        if all(column.name.casefold() != SYNCED_AT.casefold() for column in own.columns):
+        if not _is_copy(own):
             raise FatalError(
                 f"{self.where}: the table {self.service.table} there is not a copy made by backup_sync (it has no column "
                 f"{SYNCED_AT}); does the connection point at an operational database? If not, rename that table away"
@@ -170,3 +173,11 @@ class SqlSchema(SqlHistory):
                     f"DELETE FROM {self.unfilled_name} WHERE TableName = {slot} AND ColumnName = {slot}",
                     [self.service.table, name],
                 )
+
+
+def _is_copy(own: TableShape) -> bool:
+    return any(column.name.casefold() == SYNCED_AT.casefold() for column in own.columns)
+
+
+def _folded(names: Sequence[str]) -> set[str]:
+    return {name.casefold() for name in names}
