@@ -135,7 +135,9 @@ def settings_of(model: type[BaseModel], prefix: str = "") -> dict[str, str]:
         elif field.is_required():
             found[prefix + name] = "required"
         else:
-            found[prefix + name] = "none" if default in (None, {}) else f"`{default:g}`"
+            found[prefix + name] = (
+                "none" if default in (None, {}) else f"`{default:{'' if isinstance(default, str) else 'g'}}`"
+            )
     return found
 
 

@@ -84,7 +84,10 @@ class InitializeBackupOperator(ServiceOperator):
     that was not asked for is skipped with its whole chain.
 
     :param only: the service asked for, or ``all``.
-    :param dry_run: say what would be created.
+    A table that is there follows its source's columns; what was altered, or kept though the source has it no more, is
+    in the list as well.
+
+    :param dry_run: say what would be created or altered.
     :return: ``{"ServiceName": …, "Created": ["table customer.Customers", …]}``
     """
 
@@ -104,8 +107,11 @@ class InitializeBackupOperator(ServiceOperator):
         with self.reporting(context, result), _stores(self) as (_, source, backup):
             check_conf(context)
             created = initialize(source, backup, dry_run=flag(self.dry))
-        verb = "would create" if flag(self.dry) else "created"
-        log.info("%s: %s", self.service, f"{verb} {', '.join(created)}" if created else "everything is in place")
+        verb = "would make" if flag(self.dry) else "made"
+        kept = [what for what in created if what.startswith("kept ")]
+        made = [what for what in created if what not in kept]
+        told = ", ".join([f"{verb} {', '.join(made)}"] * bool(made) + kept)
+        log.info("%s: %s", self.service, told or "everything is in place")
         return {"ServiceName": self.service, "Created": created}
 
 

@@ -34,6 +34,9 @@ class Service(BaseModel):
     key: list[Name] | None = Field(default=None, description="key columns of a table; default: its primary key")
     changed: dict[Name, Rule] = Field(min_length=1, description="field → when a record counts as changed")
     where: dict[Name, str | int | bool] = Field(default_factory=dict, description="container: only documents like this")
+    on_schema_change: Literal["evolve", "fail"] = Field(
+        default="evolve", description="table: what becomes of the copy when the source's columns change"
+    )
     history: Name | None = Field(default=None, description="table or container of the run history")
     guard: Guard = Guard()
     concurrency: int = Field(default=16, ge=1, le=256, description="container: requests in flight at most")
@@ -55,6 +58,8 @@ class Service(BaseModel):
             raise ValueError("'where' works for containers only; remove it")
         if self.container is not None and self.key is not None:
             raise ValueError("'key' works for tables only (documents have id and partition key); remove it")
+        if self.container is not None and "on_schema_change" in self.model_fields_set:
+            raise ValueError("'on_schema_change' works for tables only (documents have no columns); remove it")
         if self.source == self.backup:
             raise ValueError("source and backup are the same connection; a store cannot be its own backup")
         return self

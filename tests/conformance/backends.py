@@ -190,7 +190,7 @@ class MssqlBackend(Backend):
     def drop(self) -> None:
         self.run_source(f"IF OBJECT_ID('{self.table}') IS NOT NULL DROP TABLE {self.table}")
         if self.run(self.backup_uri, f"SELECT DB_ID('{self.backup_database}')", "master")[0][0] is not None:
-            for table in (self.table, f"app.{self.history}"):
+            for table in (self.table, f"app.{self.history}", f"app.{self.history}_Unfilled"):
                 self.run_backup(f"IF OBJECT_ID('{table}') IS NOT NULL DROP TABLE {table}")
 
     def close(self) -> None:

@@ -232,8 +232,8 @@ def test_a_backup_table_that_does_not_fit_is_named_and_left_alone(sql: Backend) 
     sql.put((1, 1, "one"))
     sql.initialize()
     sql.sync()
-    remake(sql, "Id BIGINT NOT NULL PRIMARY KEY, Version INT NOT NULL, Extra INT", [(1, 2, 3)])
-    with pytest.raises(FatalError, match=r"lacks Extra; it differs in Id"):
+    remake(sql, "Id VARCHAR(20) NOT NULL PRIMARY KEY, Version INT NOT NULL, Extra INT", [("1", 2, 3)])
+    with pytest.raises(FatalError, match=r"does not fit the source: it differs in key column Id"):
         sql.initialize()
     assert len(sql.backup_rows()) == 1
 

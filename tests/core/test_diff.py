@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backup_sync.core.diff import AHEAD, CHANGED, SAME, compare, diff
+from backup_sync.core.diff import AHEAD, CHANGED, SAME, UNFILLED, compare, diff
 
 keys = st.tuples(st.integers(0, 30))
 sides = st.dictionaries(keys, st.tuples(st.integers(0, 3)))
@@ -55,6 +55,14 @@ def test_force_updates_all_that_both_sides_hold(source, backup):
 )
 def test_a_rule_says_when_a_stamp_counts_as_changed(new, old, rule, verdict):
     assert compare((new,), (old,), (rule,)) == verdict
+
+
+def test_a_field_to_be_filled_in_makes_a_change_but_not_of_a_copy_that_is_ahead():
+    rules = ("higher", UNFILLED)
+    assert compare((1, 7), (1, None), rules) == CHANGED
+    assert compare((1, 7), (1, 7), rules) == SAME
+    assert compare((1, 7), (2, None), rules) == AHEAD
+    assert compare((2, 7), (1, 7), rules) == CHANGED
 
 
 def test_any_rule_is_enough_and_a_change_outweighs_being_ahead():

@@ -4,6 +4,30 @@ CREATE TABLE [app].[Customers] ([Id] int NOT NULL, [Email] nvarchar(256) COLLATE
 -- customers: create history, 0 bound
 CREATE TABLE [app].[SyncHistory] ([SyncId] UNIQUEIDENTIFIER NOT NULL PRIMARY KEY, [SyncedAt] DATETIME2(7) NOT NULL, [InsertedCount] BIGINT NOT NULL, [UpdatedCount] BIGINT NOT NULL, [DeletedCount] BIGINT NOT NULL, [Success] BIT NOT NULL, [ErrorMessage] NVARCHAR(MAX) NULL, [SkippedCount] BIGINT NOT NULL, [WithheldCount] BIGINT NOT NULL, [RejectedCount] BIGINT NOT NULL, [AheadCount] BIGINT NOT NULL, [StartedAt] DATETIME2(7) NOT NULL, [CompletedAt] DATETIME2(7) NULL, [Attempt] BIGINT NOT NULL, [RunId] NVARCHAR(MAX) NOT NULL, [ServiceName] NVARCHAR(MAX) NOT NULL);
 
+-- customers: alter, 0 bound
+ALTER TABLE [app].[Customers] ADD [Fax] nvarchar(20) COLLATE Latin1_General_CI_AS NULL;
+
+-- customers: alter (2), 0 bound
+ALTER TABLE [app].[Customers] ALTER COLUMN [Email] nvarchar(max) COLLATE Polish_CI_AS NOT NULL;
+
+-- customers: alter (3), 0 bound
+ALTER TABLE [app].[Customers] ALTER COLUMN [Balance] decimal(20,2);
+
+-- customers: alter (4), 0 bound
+ALTER TABLE [app].[Customers] ALTER COLUMN [CreatedAt] datetime2(7) NULL;
+
+-- customers: create unfilled, 0 bound
+CREATE TABLE [app].[SyncHistory_Unfilled] (TableName NVARCHAR(MAX) NOT NULL, ColumnName NVARCHAR(MAX) NOT NULL);
+
+-- customers: mark unfilled, 2 bound
+INSERT INTO [app].[SyncHistory_Unfilled] (TableName, ColumnName) VALUES (CONVERT(NVARCHAR(MAX), %s), CONVERT(NVARCHAR(MAX), %s));
+
+-- customers: find unfilled, 1 bound
+IF OBJECT_ID(N'[app].[SyncHistory_Unfilled]') IS NULL SELECT N'' WHERE 1 = 0 ELSE SELECT ColumnName FROM [app].[SyncHistory_Unfilled] WHERE TableName = CONVERT(NVARCHAR(MAX), %s);
+
+-- customers: filled, 2 bound
+DELETE FROM [app].[SyncHistory_Unfilled] WHERE TableName = CONVERT(NVARCHAR(MAX), %s) AND ColumnName = CONVERT(NVARCHAR(MAX), %s);
+
 -- customers: digest, 2 bound
 SELECT piece, COUNT_BIG(*), SUM(mix * mix % 2147483629), SUM(mix) FROM (SELECT (CASE WHEN [Id] < CONVERT(BIGINT, 1) THEN 0 WHEN [Id] >= CONVERT(BIGINT, 257) THEN 2 ELSE (CONVERT(BIGINT, [Id]) - CONVERT(BIGINT, 1)) / CONVERT(BIGINT, 128) END) AS piece, (N + CONVERT(BIGINT, [Id]) * N + CONVERT(BIGINT, [Version]) * N) % 2147483647 AS mix FROM [app].[Customers] WHERE 1 = 1 AND (([Id] > %s)) AND (([Id] <= %s))) d GROUP BY piece;
 
@@ -49,6 +73,12 @@ SELECT TOP (5) [SyncId], [SyncedAt], [InsertedCount], [UpdatedCount], [DeletedCo
 -- customers: bounds, 0 bound
 SELECT MIN([Id]), MAX([Id]) FROM [app].[Customers] WHERE 1 = 1;
 
+-- customers: compare unfilled, 2 bound
+SELECT piece, COUNT_BIG(*), SUM(mix * mix % 2147483629), SUM(mix) FROM (SELECT (CASE WHEN [Id] < CONVERT(BIGINT, 1) THEN 0 WHEN [Id] >= CONVERT(BIGINT, 257) THEN 2 ELSE (CONVERT(BIGINT, [Id]) - CONVERT(BIGINT, 1)) / CONVERT(BIGINT, 128) END) AS piece, (N + CONVERT(BIGINT, [Id]) % 2147483647 * N % 2147483647 + CONVERT(BIGINT, [Version]) % 2147483647 * N % 2147483647 + COALESCE(CONVERT(BIGINT, CONVERT(BINARY(8), HASHBYTES('MD5', [Photo]))) % 2147483647 * N, N) % 2147483647 + COALESCE(CONVERT(BIGINT, CONVERT(BINARY(8), HASHBYTES('MD5', CONVERT(NVARCHAR(MAX), CONVERT(VARCHAR(45), [Balance]))))) % 2147483647 * N, N) % 2147483647) % 2147483647 AS mix FROM [app].[Customers] WHERE 1 = 1 AND (([Id] > %s)) AND (([Id] <= %s))) d GROUP BY piece;
+
+-- customers: compare unfilled (2), 2 bound
+SELECT [Id], [Version], CONVERT(BIGINT, CONVERT(BINARY(8), HASHBYTES('MD5', [Photo]))), CONVERT(BIGINT, CONVERT(BINARY(8), HASHBYTES('MD5', CONVERT(NVARCHAR(MAX), CONVERT(VARCHAR(45), [Balance]))))) FROM [app].[Customers] WHERE 1 = 1 AND (([Id] > %s)) AND (([Id] <= %s));
+
 -- customers: stamps of pieces, 1 bound
 SELECT STRING_AGG(CONVERT(BIGINT, [Id]) * CONVERT(BIGINT, N) + [Version], ',') FROM [app].[Customers] WHERE 1 = 1 AND (CASE WHEN [Id] < CONVERT(BIGINT, 1) THEN 0 WHEN [Id] >= CONVERT(BIGINT, 257) THEN 2 ELSE (CONVERT(BIGINT, [Id]) - CONVERT(BIGINT, 1)) / CONVERT(BIGINT, 128) END) IN (SELECT CONVERT(INT, [value]) FROM OPENJSON(%s)) GROUP BY [Id] / 95;
 
@@ -57,6 +87,30 @@ CREATE TABLE [app].[Lines] ([Tenant] uniqueidentifier NOT NULL, [Code] varchar(2
 
 -- lines: create history, 0 bound
 CREATE TABLE [app].[SyncHistory] ([SyncId] UNIQUEIDENTIFIER NOT NULL PRIMARY KEY, [SyncedAt] DATETIME2(7) NOT NULL, [InsertedCount] BIGINT NOT NULL, [UpdatedCount] BIGINT NOT NULL, [DeletedCount] BIGINT NOT NULL, [Success] BIT NOT NULL, [ErrorMessage] NVARCHAR(MAX) NULL, [SkippedCount] BIGINT NOT NULL, [WithheldCount] BIGINT NOT NULL, [RejectedCount] BIGINT NOT NULL, [AheadCount] BIGINT NOT NULL, [StartedAt] DATETIME2(7) NOT NULL, [CompletedAt] DATETIME2(7) NULL, [Attempt] BIGINT NOT NULL, [RunId] NVARCHAR(MAX) NOT NULL, [ServiceName] NVARCHAR(MAX) NOT NULL);
+
+-- lines: alter, 0 bound
+ALTER TABLE [app].[Lines] ADD [Fax] nvarchar(20) COLLATE Latin1_General_CI_AS NULL;
+
+-- lines: alter (2), 0 bound
+ALTER TABLE [app].[Lines] ALTER COLUMN [Email] nvarchar(max) COLLATE Polish_CI_AS NOT NULL;
+
+-- lines: alter (3), 0 bound
+ALTER TABLE [app].[Lines] ALTER COLUMN [Balance] decimal(20,2);
+
+-- lines: alter (4), 0 bound
+ALTER TABLE [app].[Lines] ALTER COLUMN [CreatedAt] datetime2(7) NULL;
+
+-- lines: create unfilled, 0 bound
+CREATE TABLE [app].[SyncHistory_Unfilled] (TableName NVARCHAR(MAX) NOT NULL, ColumnName NVARCHAR(MAX) NOT NULL);
+
+-- lines: mark unfilled, 2 bound
+INSERT INTO [app].[SyncHistory_Unfilled] (TableName, ColumnName) VALUES (CONVERT(NVARCHAR(MAX), %s), CONVERT(NVARCHAR(MAX), %s));
+
+-- lines: find unfilled, 1 bound
+IF OBJECT_ID(N'[app].[SyncHistory_Unfilled]') IS NULL SELECT N'' WHERE 1 = 0 ELSE SELECT ColumnName FROM [app].[SyncHistory_Unfilled] WHERE TableName = CONVERT(NVARCHAR(MAX), %s);
+
+-- lines: filled, 2 bound
+DELETE FROM [app].[SyncHistory_Unfilled] WHERE TableName = CONVERT(NVARCHAR(MAX), %s) AND ColumnName = CONVERT(NVARCHAR(MAX), %s);
 
 -- lines: digest, 6 bound
 SELECT piece, COUNT_BIG(*), SUM(mix * mix % 2147483629), SUM(mix) FROM (SELECT 0 AS piece, (N + CONVERT(BIGINT, CONVERT(BINARY(8), HASHBYTES('MD5', CONVERT(NVARCHAR(MAX), CONVERT(CHAR(36), [Tenant]))))) % 2147483647 * N % 2147483647 + CONVERT(BIGINT, CONVERT(BINARY(8), HASHBYTES('MD5', CONVERT(NVARCHAR(MAX), [Code])))) % 2147483647 * N % 2147483647 + COALESCE(CONVERT(BIGINT, CONVERT(BINARY(8), HASHBYTES('MD5', [Version]))) % 2147483647 * N, N) % 2147483647) % 2147483647 AS mix FROM [app].[Lines] WHERE 1 = 1 AND (([Tenant] > CONVERT(uniqueidentifier, %s)) OR ([Tenant] = CONVERT(uniqueidentifier, %s) AND [Code] > CONVERT(varchar(20), %s))) AND (([Tenant] < CONVERT(uniqueidentifier, %s)) OR ([Tenant] = CONVERT(uniqueidentifier, %s) AND [Code] <= CONVERT(varchar(20), %s)))) d GROUP BY piece;

@@ -24,7 +24,7 @@ from backup_sync.stores.mssql_bulk import BulkRows
 from backup_sync.stores.mssql_errors import translate
 from backup_sync.stores.mssql_statements import MSSQL_TYPES, quote
 from backup_sync.stores.ranges import EvenCut, KeyRange
-from backup_sync.stores.sql import Column, TableShape
+from backup_sync.stores.schema import Column, Difference, TableShape
 
 EXPECTED = Path(__file__).with_name("expected_tsql.sql")
 
@@ -42,6 +42,12 @@ CUSTOMERS = TableShape(
 LINES = TableShape(
     (Column("Tenant", "uniqueidentifier", False), Column("Code", "varchar(20)", False), Column("Version", "binary(8)")),
     ("Tenant", "Code"),
+)
+
+DIFFERENCE = Difference(
+    added=(Column("Fax", "nvarchar(20)", True, "Latin1_General_CI_AS"),),
+    widened=(Column("Email", "nvarchar(max)", False, "Polish_CI_AS"), Column("Balance", "decimal(20,2)")),
+    loosened=(Column("CreatedAt", "datetime2(7)"),),
 )
 
 
@@ -86,6 +92,13 @@ def statements() -> dict[str, tuple[str, Any]]:
         calls = {
             "create table": lambda store=store, shape=shape: store.run_sql(store.create_table_sql(shape)),
             "create history": lambda store=store: store.run_sql(store.create_history_sql(MSSQL_TYPES)),
+            "alter": lambda store=store: [
+                store.run_sql(sql) for sql in store.alter_sql(DIFFERENCE, "Latin1_General_CI_AS")
+            ],
+            "create unfilled": lambda store=store: store.run_sql(store.create_unfilled_sql()),
+            "mark unfilled": lambda store=store: store.run_sql(store.mark_unfilled_sql(), ["app.Things", "Fax"]),
+            "find unfilled": lambda store=store: store.read_unfilled(),
+            "filled": lambda store=store: store.filled(["Fax"]),
             "digest": lambda store=store, within=within, even=even: list(store.digest_rows(within, even)),
             "stamps": lambda store=store, within=within: list(store.pairs(within)),
             "read": lambda store=store, within=within: list(store.read(within)),
@@ -103,6 +116,16 @@ def statements() -> dict[str, tuple[str, Any]]:
         if even is not None:
             gaps = even.select([0, 2])
             calls["bounds"] = lambda store=store: store.bounds(KeyRange())
+
+            def filling(store: Any = store, within: Any = within, even: Any = even) -> None:
+                store.watch(["Photo", "Balance"])
+                try:
+                    list(store.digest_rows(within, even))
+                    list(store.pairs(within))
+                finally:
+                    store.watch([])
+
+            calls["compare unfilled"] = filling
             calls["stamps of pieces"] = lambda store=store, gaps=gaps: list(store.pairs(gaps))
         for what, call in calls.items():
             store.sent.clear()

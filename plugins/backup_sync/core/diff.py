@@ -11,6 +11,8 @@ Key = tuple[Hashable, ...]
 Stamp = tuple[Any, ...]
 
 SAME, CHANGED, AHEAD = "same", "changed", "ahead"
+UNFILLED = "unfilled"
+"""The rule of a field that the backup was given after its records (``Store.unfilled``)."""
 
 
 @dataclass
@@ -31,7 +33,7 @@ def diff(
     """Compare one range of both stores.
 
     ``rules`` names, for each position of the stamps, when it counts as changed: ``higher``, ``newer`` or
-    ``different``. With ``force`` every record that both sides hold is an update.
+    ``different``, or ``UNFILLED`` for a field that no service names. With ``force`` every record that both sides hold is an update.
     """
     changes = Changes(seen=len(source))
     for key, stamp in source.items():
@@ -55,18 +57,22 @@ def diff(
 
 def compare(source: Stamp, backup: Stamp, rules: tuple[str, ...]) -> str:
     """``CHANGED`` if any rule says so; else ``AHEAD`` if the backup is higher or newer somewhere; else ``SAME``."""
-    verdict = SAME
+    verdict, unfilled = SAME, False
     for new, old, rule in zip(source, backup, rules, strict=True):
         if new == old:
             continue
         if rule == "different":
             return CHANGED
+        if rule == UNFILLED:
+            unfilled = True
+            continue
         order = _order(new, old, moments=rule == "newer")
         if order > 0:
             return CHANGED
         if order < 0:
             verdict = AHEAD
-    return verdict
+    # A copy that is ahead is left alone, also with a column that it lacks: filling it in would set the rest back.
+    return CHANGED if unfilled and verdict == SAME else verdict
 
 
 def _order(new: Any, old: Any, *, moments: bool) -> int:

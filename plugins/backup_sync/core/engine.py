@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from backup_sync.core.diff import Changes, Key, diff
+from backup_sync.core.diff import UNFILLED, Changes, Key, diff
 from backup_sync.core.errors import ConfigurationError
 from backup_sync.core.guard import check_deletes
 from backup_sync.core.pipeline import both, read_ahead
@@ -89,16 +89,18 @@ def sync(service: Service, source: Store, backup: Store, run: SyncResult, option
         def cut() -> Cut:
             return source.cut(None, RANGE_RECORDS)
 
-        def hold() -> bool:
+        def hold() -> tuple[bool, Sequence[str]]:
             backup.open(shape)
             if not options.dry_run:
                 held.enter_context(backup.lock(run, service.lock_wait_seconds))
                 backup.begin(run)
-            return backup.empty()
+            return backup.empty(), backup.unfilled()
 
         if exists:
-            first, empty = both(cut, hold)
-            _Walk(service, source, backup, run, options).run(None if empty else first)
+            first, (empty, unfilled) = both(cut, hold)
+            source.watch(unfilled)
+            backup.watch(unfilled)
+            _Walk(service, source, backup, run, options, unfilled).run(None if empty else first)
         elif options.dry_run:
             run.inserted = source.count()
         else:
@@ -109,8 +111,18 @@ def sync(service: Service, source: Store, backup: Store, run: SyncResult, option
 class _Walk:
     """One run over one pair of stores. Counts are kept in ``run``; what is planned but not written, here."""
 
-    def __init__(self, service: Service, source: Store, backup: Store, run: SyncResult, options: Options) -> None:
+    def __init__(
+        self,
+        service: Service,
+        source: Store,
+        backup: Store,
+        run: SyncResult,
+        options: Options,
+        unfilled: Sequence[str] = (),
+    ) -> None:
         self.service, self.source, self.backup, self.run_, self.options = service, source, backup, run, options
+        self.unfilled = unfilled
+        self.rules = service.rules + (UNFILLED,) * len(unfilled)
         self.source_records = 0
         self.backup_records = 0
         self.skipped = 0
@@ -130,6 +142,8 @@ class _Walk:
             else:
                 self._visit(cut)
                 self._copy_pending()
+            if self.unfilled and not self.options.dry_run:
+                self.backup.filled(self.unfilled)
             self._delete()
         finally:
             self.deletes.close()
@@ -187,7 +201,7 @@ class _Walk:
         changes = diff(
             dict(map(self.source.split, new)),
             dict(map(self.source.split, old)),
-            self.service.rules,
+            self.rules,
             force=self.options.force,
         )
         skipped = changes.skipped + len(same)

@@ -67,6 +67,7 @@ class Store(Protocol):
     def create(self, shape: Any, *, dry_run: bool = False) -> list[str]:
         """Make whatever is missing for a backup of ``shape``; returns what was made, in words. Idempotent.
 
+        A table that is there follows the source's columns where that is safe. Raises FatalError where it is not.
         Without a shape only what holds the history is made: database, schema, history.
         """
 
@@ -75,6 +76,16 @@ class Store(Protocol):
 
     def open(self, shape: Any) -> None:
         """Get ready to read or write records of ``shape``. Raises ConfigurationError if the store does not fit."""
+
+    def unfilled(self) -> Sequence[str]:
+        """Fields that this backup was given after its records, and that may lack the source's values in them."""
+
+    def watch(self, fields: Sequence[str]) -> None:
+        """Let these fields be part of every stamp, behind the configured ones; one that differs makes a record changed
+        that is not ahead."""
+
+    def filled(self, fields: Sequence[str]) -> None:
+        """All records hold the source's values in these fields now."""
 
     # reading
     def cut(self, within: Any, records: int) -> Cut:

@@ -127,6 +127,15 @@ class CosmosStore:
 
     # reading
 
+    def unfilled(self) -> Sequence[str]:
+        return ()  # a document brings all its properties along, and a container has no columns
+
+    def watch(self, fields: Sequence[str]) -> None:
+        assert not fields
+
+    def filled(self, fields: Sequence[str]) -> None:
+        pass
+
     def cut(self, within: EpkRange | None, records: int) -> FeedCut:
         assert self.shape is not None
         found = self._own()

@@ -1,4 +1,5 @@
-"""SQL Server. The T-SQL is here and in mssql_statements.py; types, errors and bulk copy have rooms of their own.
+"""SQL Server. The T-SQL is here, in mssql_catalog.py and in mssql_statements.py; types, errors and bulk copy have rooms
+of their own.
 
 Rows are read with the columns' wire expressions, and written either by bulk copy (many new rows) or as a JSON array
 in a bound parameter that OPENJSON turns into a set. MERGE is not used: it has known deadlocks and races, and UPDATE …
@@ -15,49 +16,25 @@ from itertools import chain
 from typing import Any
 
 from backup_sync.core.diff import Key, Stamp
-from backup_sync.core.errors import BackupSyncError, ConfigurationError, LockHeld, RetriableError
+from backup_sync.core.errors import BackupSyncError, ConfigurationError, LockHeld
 from backup_sync.core.result import SyncResult, utc_now
 from backup_sync.stores import mssql_types as types
 from backup_sync.stores.base import Applied, Record, batches
 from backup_sync.stores.mssql_bulk import BulkRows
+from backup_sync.stores.mssql_catalog import MssqlCatalog
 from backup_sync.stores.mssql_errors import translate
-from backup_sync.stores.mssql_statements import MSSQL_TYPES, MssqlStatements, escaped, quote
+from backup_sync.stores.mssql_statements import quote
 from backup_sync.stores.ranges import EvenCut, KeyRange
-from backup_sync.stores.sql import (
-    EVERYTHING,
-    FETCH_ROWS,
-    SYNCED_AT,
-    Column,
-    TableShape,
-)
+from backup_sync.stores.schema import SYNCED_AT, TableShape
+from backup_sync.stores.sql import EVERYTHING, FETCH_ROWS
 
 BULK_ROWS = 4_000
 """From here on a bulk copy is quicker than OPENJSON (its first use in a session costs about a third of a second)."""
 READ_ROWS = 10_000
 JSON_ROWS = 2_000
 
-CATALOG_COLUMNS = (
-    "COLUMN_NAME",
-    "DATA_TYPE",
-    "IS_NULLABLE",
-    "CHARACTER_MAXIMUM_LENGTH",
-    "NUMERIC_PRECISION",
-    "NUMERIC_SCALE",
-    "DATETIME_PRECISION",
-    "COLLATION_NAME",
-)
-CATALOG = (
-    f"SELECT {', '.join(CATALOG_COLUMNS)} FROM INFORMATION_SCHEMA.COLUMNS "
-    "WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s ORDER BY ORDINAL_POSITION; "
-    "SELECT u.COLUMN_NAME FROM INFORMATION_SCHEMA.TABLE_CONSTRAINTS p "
-    "JOIN INFORMATION_SCHEMA.KEY_COLUMN_USAGE u ON u.CONSTRAINT_NAME = p.CONSTRAINT_NAME "
-    "AND u.TABLE_SCHEMA = p.TABLE_SCHEMA AND u.TABLE_NAME = p.TABLE_NAME "
-    "WHERE p.CONSTRAINT_TYPE = 'PRIMARY KEY' AND p.TABLE_SCHEMA = %s AND p.TABLE_NAME = %s ORDER BY u.ORDINAL_POSITION"
-)
-"""A table's columns, and its primary key: one batch, since it is read at the start of every run by both sides."""
 
-
-class MssqlStore(MssqlStatements):
+class MssqlStore(MssqlCatalog):
     kind = "mssql"
 
     def __init__(self, service: Any, connect: Any, where: str, database: str) -> None:
@@ -66,6 +43,7 @@ class MssqlStore(MssqlStatements):
         self._places: list[int] = []
         self.name = f"{quote(self.schema)}.{quote(self.table)}"
         self.history_name = f"{quote(self.schema)}.{quote(self.history_table)}"
+        self.unfilled_name = f"{quote(self.schema)}.{quote(self.unfilled_table)}"
 
     # connection
 
@@ -147,122 +125,6 @@ class MssqlStore(MssqlStatements):
         super().open(shape)
         self._bulk = BulkRows(shape)
 
-    # catalog
-
-    def catalog(self) -> TableShape | None:
-        found, key = self.results(CATALOG, (self.schema, self.table) * 2)
-        columns = []
-        for values in found:
-            row = dict(zip(CATALOG_COLUMNS, values, strict=True))
-            self._refuse_unknown(row)
-            columns.append(
-                Column(
-                    name=row["COLUMN_NAME"],
-                    type=types.declared(row),
-                    nullable=row["IS_NULLABLE"] == "YES",
-                    collation=row["COLLATION_NAME"],
-                )
-            )
-        return TableShape(tuple(columns), tuple(row[0] for row in key)) if columns else None
-
-    def _refuse_unknown(self, row: dict[str, Any]) -> None:
-        name = str(row["DATA_TYPE"]).lower()
-        if name not in types.KNOWN:
-            reason = types.REFUSED.get(name, "this type is not known here")
-            raise ConfigurationError(
-                f"{self.where}: column {row['COLUMN_NAME']} of {self.service.table} is of type {name}: {reason}. "
-                "Back up a view or table without it"
-            )
-
-    def unique(self, key: tuple[str, ...]) -> bool:
-        sql = (
-            "SELECT i.index_id, c.name FROM sys.indexes i "
-            "JOIN sys.index_columns ic ON ic.object_id = i.object_id AND ic.index_id = i.index_id "
-            "JOIN sys.columns c ON c.object_id = ic.object_id AND c.column_id = ic.column_id "
-            "WHERE i.object_id = OBJECT_ID(%s) AND i.is_unique = 1 AND i.has_filter = 0 AND ic.is_included_column = 0"
-        )
-        indexes: dict[int, set[str]] = {}
-        for index, column in self.query(sql, (self.name,)):
-            indexes.setdefault(index, set()).add(column.casefold())
-        wanted = {name.casefold() for name in key}
-        if any(columns <= wanted for columns in indexes.values()):
-            return True
-        columns = ", ".join(quote(name) for name in key)
-        return self.scalar(f"SELECT TOP (1) 1 FROM {self.name} GROUP BY {columns} HAVING COUNT(*) > 1") is None
-
-    def create(self, shape: TableShape | None, *, dry_run: bool = False) -> list[str]:
-        made = []
-        if not self._database_exists():
-            made.append(f"database {self.database}")
-            if dry_run:
-                made += [f"schema {self.schema}", f"table {self.schema}.{self.history_table}"]
-                return [*made, f"table {self.service.table}"] if shape else made
-            self._create_database()
-        if self.scalar("SELECT SCHEMA_ID(%s)", (self.schema,)) is None:
-            made.append(f"schema {self.schema}")
-            if not dry_run:
-                # CREATE SCHEMA has to be alone in its batch.
-                self._make(f"CREATE SCHEMA {quote(self.schema)}", f"SCHEMA_ID(N'{escaped(self.schema)}')")
-        if shape is None:
-            pass
-        elif (own := self.own_shape()) is not None:
-            self.check_is_backup(own)
-            self.check_fit(shape, own)
-        else:
-            made.append(f"table {self.service.table}")
-            if not dry_run:
-                self._make(self.create_table_sql(shape), f"OBJECT_ID(N'{escaped(self.name)}')")
-                self._own = None
-        if self.scalar("SELECT OBJECT_ID(%s)", (self.history_name,)) is None:
-            made.append(f"table {self.schema}.{self.history_table}")
-            if not dry_run:
-                self._make(self.create_history_sql(MSSQL_TYPES), f"OBJECT_ID(N'{escaped(self.history_name)}')")
-        return made
-
-    def _database_exists(self) -> bool:
-        try:
-            _ = self.connection
-            return True
-        except (ConfigurationError, RetriableError) as error:
-            refused = error
-            # 4060 or 911 says "no such database" and also "not for you"; DB-Library may report either as a
-            # failed connection. master knows which.
-            try:
-                admin = self._open("master")
-            except BackupSyncError:
-                raise refused from None
-        try:
-            cursor = admin.cursor()
-            with self._translated():
-                cursor.execute("SELECT DB_ID(%s)", (self.database,))
-                if cursor.fetchone()[0] is not None:
-                    raise refused
-            return False
-        finally:
-            admin.close()
-
-    def _make(self, statement: str, found: str) -> None:
-        """Create something. Chains run side by side, so another one may have made it first: then all is well."""
-        try:
-            self.run_sql(statement)
-        except BackupSyncError:
-            if self.scalar(f"SELECT {found}") is None:
-                raise
-
-    def _create_database(self) -> None:
-        admin = self._open("master")
-        try:
-            with self._translated():
-                admin.cursor().execute(f"CREATE DATABASE {quote(self.database)}")
-        except BackupSyncError:
-            if not self._database_exists():
-                raise
-        finally:
-            admin.close()
-
-    def exists(self) -> bool:
-        return self._database_exists() and super().exists()
-
     # reading
 
     def digestible(self) -> bool:
@@ -300,8 +162,9 @@ class MssqlStore(MssqlStatements):
             quote(column.name)
             if types.base(column.type) in types.EXACT
             else types.outgoing(quote(column.name), column.type)
-            for column in self.stamp_columns
+            for column in self._fields
         ]
+        parts += [self._whole(column) for column in self.watched]
         names = ", ".join(parts)
         where, params = self._where(within or EVERYTHING)
         return self.pages(f"SELECT {names} FROM {self.name} WHERE {where}", params, READ_ROWS)

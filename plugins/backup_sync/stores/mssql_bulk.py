@@ -13,7 +13,7 @@ from typing import Any
 
 from backup_sync.stores import mssql_types as types
 from backup_sync.stores.base import Record
-from backup_sync.stores.sql import TableShape
+from backup_sync.stores.schema import TableShape
 
 IMPOSSIBLE = {"datetimeoffset", "smallmoney"}
 

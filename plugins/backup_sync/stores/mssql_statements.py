@@ -11,7 +11,8 @@ from backup_sync.core.diff import Key
 from backup_sync.core.errors import ConfigurationError
 from backup_sync.stores import mssql_types as types
 from backup_sync.stores.ranges import EvenCut, KeyRange
-from backup_sync.stores.sql import DIGEST_P, DIGEST_Q, MIX, SMALL_COLUMNS, SYNCED_AT, Column, SqlStore, TableShape
+from backup_sync.stores.schema import SYNCED_AT, Column, Difference, TableShape, Types
+from backup_sync.stores.sql import DIGEST_P, DIGEST_Q, MIX, SMALL_COLUMNS, SqlStore
 
 MSSQL_TYPES = {
     "uuid": "UNIQUEIDENTIFIER",
@@ -57,6 +58,8 @@ class MssqlStatements(SqlStore, ABC):
     """Renders statements; values are always left to parameters."""
 
     name: str
+    types_ = Types(same=types.same, widens=types.widens)
+    history_types = MSSQL_TYPES
 
     def quote(self, name: str) -> str:
         return quote(name)
@@ -76,6 +79,30 @@ class MssqlStatements(SqlStore, ABC):
         lines.append(f"{quote(SYNCED_AT)} DATETIME2(7) NOT NULL")
         lines.append(f"PRIMARY KEY ({', '.join(quote(name) for name in shape.key)})")
         return f"CREATE TABLE {self.name} ({', '.join(lines)})"
+
+    def unfilled_sql(self) -> str:
+        # What stands behind ELSE is bound to its table only when it runs.
+        return (
+            f"IF OBJECT_ID(N'{escaped(self.unfilled_name)}') IS NULL SELECT N'' WHERE 1 = 0 "
+            f"ELSE SELECT ColumnName FROM {self.unfilled_name} WHERE TableName = {self.slot('text')}"
+        )
+
+    def alter_sql(self, found: Difference, default_collation: str | None) -> list[str]:
+        """One column a statement; all of them are sent within one transaction.
+
+        ALTER COLUMN takes the database's own collation and NULL where it is not told otherwise, so what is told is
+        the collation where it is another one, and NOT NULL where it stays.
+        """
+        statements = []
+        for column in found.added:
+            collate = f" COLLATE {column.collation}" if column.collation else ""
+            statements.append(f"ALTER TABLE {self.name} ADD {quote(column.name)} {column.type}{collate} NULL")
+        loosened = {column.name for column in found.loosened}
+        for column in (*found.widened, *found.loosened):
+            collate = f" COLLATE {column.collation}" if column.collation not in (None, default_collation) else ""
+            null = " NULL" if column.name in loosened else "" if column.nullable else " NOT NULL"
+            statements.append(f"ALTER TABLE {self.name} ALTER COLUMN {quote(column.name)} {column.type}{collate}{null}")
+        return statements
 
     def is_integer(self, column: Column) -> bool:
         return types.base(column.type) in types.INTEGERS

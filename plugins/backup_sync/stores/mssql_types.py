@@ -130,3 +130,35 @@ def literal(type_: str, collation: str | None = None) -> str:
 
 def _collate(collation: str | None) -> str:
     return f" COLLATE {collation}" if collation else ""
+
+
+def same(old: str, new: str) -> bool:
+    """NUMERIC and DECIMAL are two names of one type."""
+    return old.replace("numeric", "decimal") == new.replace("numeric", "decimal")
+
+
+def widens(old: str, new: str) -> bool:
+    """Whether a column of type ``old`` can become ``new`` with each of its values the same, and room for more.
+
+    CHAR does not become VARCHAR (its blanks would stay as values), and nothing changes its family.
+    """
+    before, after = base(old), base(new)
+    order = ["tinyint", "smallint", "int", "bigint"]
+    if before in order and after in order:
+        return order.index(before) < order.index(after)
+    if (before, after) == ("real", "float"):
+        return True
+    if {before, after} <= {"decimal", "numeric"}:
+        (precision, scale), (wider, finer) = _numbers(old), _numbers(new)
+        return finer >= scale and wider - finer >= precision - scale
+    if before == after and before in {"varchar", "nvarchar", "varbinary"}:
+        return _numbers(new)[0] > _numbers(old)[0]
+    if before == after and before in {"time", "datetime2", "datetimeoffset"}:
+        return _numbers(new)[0] > _numbers(old)[0]
+    return False
+
+
+def _numbers(type_: str) -> list[int]:
+    """``[18, 2]`` of ``decimal(18,2)``; ``max`` is more than any number."""
+    inside = type_.partition("(")[2].rstrip(") ")
+    return [2**31 if part.strip().lower() == "max" else int(part) for part in inside.split(",")]

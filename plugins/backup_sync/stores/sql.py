@@ -7,20 +7,20 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
 from backup_sync.core.diff import Key, Stamp
-from backup_sync.core.errors import ConfigurationError, FatalError
+from backup_sync.core.errors import ConfigurationError
 from backup_sync.service import Service
 from backup_sync.stores.base import Applied, Cut, Digest, Record, Usage, batches
 from backup_sync.stores.ranges import EvenCut, KeyRange, ListCut
-from backup_sync.stores.sql_history import SqlHistory
+from backup_sync.stores.schema import SYNCED_AT, Column, TableShape
+from backup_sync.stores.sql_schema import UNFILLED, SqlSchema
 
 log = logging.getLogger(__name__)
 
-SYNCED_AT = "SyncedAt"
 HISTORY = "SyncHistory"
 EVERYTHING = KeyRange()
 
@@ -40,42 +40,14 @@ DIGEST_P = 2**31 - 1
 DIGEST_Q = 2**31 - 19
 
 
-@dataclass(frozen=True)
-class Column:
-    """A column as its catalog describes it. ``type`` is written as in a CREATE TABLE statement."""
-
-    name: str
-    type: str
-    nullable: bool = True
-    collation: str | None = None
-
-
-@dataclass(frozen=True)
-class TableShape:
-    """Columns in catalog order, and the names of the key columns in key order."""
-
-    columns: tuple[Column, ...]
-    key: tuple[str, ...]
-
-    def column(self, name: str) -> Column:
-        return self.columns[self.index(name)]
-
-    def index(self, name: str) -> int:
-        """Position of a column; names are compared without case, as SQL does. Raises KeyError."""
-        wanted = name.casefold()
-        for index, column in enumerate(self.columns):
-            if column.name.casefold() == wanted:
-                return index
-        raise KeyError(name)
-
-
-# Drawn anew by each process: two rows that happen to cancel out tonight will not do so tomorrow. Below 2^29, so that
-# the products of three 32-bit columns and their sum stay within 64 bits and need no modulo of their own.
-MIX = tuple(random.SystemRandom().randrange(2**20, 2**29) for _ in range(256))
+# Drawn anew by each process: two rows that happen to cancel out tonight will not do so tomorrow. Two for each of the
+# 1,024 columns that a table may have; below 2^29, so that the products of three 32-bit columns and their sum stay within
+# 64 bits and need no modulo of their own.
+MIX = tuple(random.SystemRandom().randrange(2**20, 2**29) for _ in range(2_100))
 SMALL_COLUMNS = 3
 
 
-class SqlStore(SqlHistory, ABC):
+class SqlStore(SqlSchema, ABC):
     """A table in a SQL database. Subclasses provide the SQL text and the few steps that differ by product.
 
     ``connect``: opens a DB-API connection to the named database (None: the one of the Airflow connection).
@@ -90,11 +62,13 @@ class SqlStore(SqlHistory, ABC):
         self.where = where  # how messages call this end: the connection id
         self.schema, self.table = service.table.split(".")
         self.history_table = service.history or HISTORY
+        self.unfilled_table = self.history_table + UNFILLED
         self._connect = connect
         self._connection: Any = None
         self._own: TableShape | None = None
         self.shape: TableShape | None = None
         self._fields: tuple[Column, ...] = ()
+        self.watched: tuple[Column, ...] = ()
         self._key: tuple[Column, ...] = ()
 
     # what a dialect provides
@@ -229,45 +203,18 @@ class SqlStore(SqlHistory, ABC):
         self._key = tuple(shape.column(name) for name in shape.key)
         self._key_at = tuple(shape.index(name) for name in shape.key)
 
-    def check_is_backup(self, own: TableShape) -> None:
-        """Raise FatalError for a table that is no copy of ours: the operational one itself, most likely."""
-        if all(column.name.casefold() != SYNCED_AT.casefold() for column in own.columns):
-            raise FatalError(
-                f"{self.where}: the table {self.service.table} there is not a copy made by backup_sync (it has no column "
-                f"{SYNCED_AT}); does the connection point at an operational database? If not, rename that table away"
-            )
-
-    def check_fit(self, shape: TableShape, own: TableShape) -> None:
-        """Raise FatalError unless every column of ``shape`` is here in the same type, with the same key."""
-        names = {column.name.casefold(): column for column in own.columns}
-        missing = [column.name for column in shape.columns if column.name.casefold() not in names]
-        other = [
-            f"{column.name} ({names[column.name.casefold()].type} here, {column.type} in the source)"
-            for column in shape.columns
-            if column.name.casefold() in names
-            and (names[column.name.casefold()].type, names[column.name.casefold()].collation)
-            != (column.type, column.collation)
-        ]
-        problems = []
-        if missing:
-            problems.append(f"lacks {', '.join(missing)}")
-        if other:
-            problems.append(f"differs in {', '.join(other)}")
-        if not self.service.key and tuple(map(str.casefold, own.key)) != tuple(map(str.casefold, shape.key)):
-            problems.append(f"has the key {', '.join(own.key) or 'none'} and not {', '.join(shape.key)}")
-        if problems:
-            raise FatalError(
-                f"{self.where}: the table {self.service.table} does not fit the source: it {'; it '.join(problems)}. "
-                "Change the backup's table to match, or rename it away and run backup_initialize"
-            )
-
     @property
     def key_columns(self) -> tuple[Column, ...]:
         return self._key
 
     @property
     def stamp_columns(self) -> tuple[Column, ...]:
-        return self._fields
+        return self._fields + self.watched
+
+    def watch(self, fields: Sequence[str]) -> None:
+        """These columns enter as a hash: a pair has to stay small whatever they hold. Unfilled, any may be NULL."""
+        assert self.shape is not None
+        self.watched = tuple(replace(self.shape.column(name), nullable=True) for name in fields)
 
     def key_of(self, record: Record) -> Key:
         return tuple(record[index] for index in self._key_at)

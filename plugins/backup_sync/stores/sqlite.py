@@ -1,12 +1,13 @@
 """SQLite: the store of the embedded default, and a real one for whoever keeps data in it.
 
 SQLite has no schemas: of ``customer.Customers`` it knows ``Customers``. Values are copied in their own storage
-class, so nothing is ever converted. All SQL text for SQLite is in this file.
+class, so nothing is ever converted. All SQL text for SQLite is here and in sqlite_catalog.py.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,22 +21,19 @@ from backup_sync.core.result import SyncResult, iso, utc_now
 from backup_sync.service import Service
 from backup_sync.stores.base import Applied, Cut, Record
 from backup_sync.stores.ranges import EvenCut, KeyRange
+from backup_sync.stores.schema import SYNCED_AT, Column
 from backup_sync.stores.sql import (
     DIGEST_P,
     DIGEST_Q,
     EVERYTHING,
     FETCH_ROWS,
     MIX,
-    SYNCED_AT,
-    Column,
     SqlStore,
-    TableShape,
 )
+from backup_sync.stores.sqlite_catalog import SqliteCatalog, quote
 
 PULL_ROWS = 65_536
 """Records taken over in one transaction, about."""
-
-SQLITE_TYPES = {"uuid": "TEXT", "text": "TEXT", "count": "INTEGER", "flag": "INTEGER", "moment": "TEXT"}
 
 # Python 3.10 does not pass the error's name on; its text does as well (sqlite3ErrStr in SQLite's main.c).
 ERROR_NAMES = {
@@ -50,17 +48,14 @@ ERROR_NAMES = {
 }
 
 
-def quote(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-class SqliteStore(SqlStore):
+class SqliteStore(SqliteCatalog):
     kind = "sqlite"
 
     def __init__(self, service: Service, connect: Callable[[str | None], Any], where: str) -> None:
         super().__init__(service, connect, where)
         self.name = quote(self.table)
         self.history_name = quote(self.history_table)
+        self.unfilled_name = quote(self.unfilled_table)
 
     # connection
 
@@ -131,62 +126,6 @@ class SqliteStore(SqlStore):
     def exists(self) -> bool:
         return self._there() and super().exists()
 
-    # catalog
-
-    def catalog(self) -> TableShape | None:
-        rows = list(self.query(f"PRAGMA table_xinfo({self.name})"))
-        if not rows:
-            return None
-        key = [row[1] for row in sorted((row for row in rows if row[5]), key=lambda row: row[5])]
-        columns = []
-        for _, name, type_, not_null, _, in_key, hidden in rows:
-            if hidden == 1:  # a virtual table's own column
-                continue
-            # SQLite lets a primary key be NULL unless told otherwise; what counts is whether it ever is.
-            nullable = not not_null and not (in_key and not self._has_null(name))
-            columns.append(Column(name, type_.upper(), nullable))
-        return TableShape(tuple(columns), tuple(key))
-
-    def _has_null(self, column: str) -> bool:
-        sql = f"SELECT 1 FROM {self.name} WHERE {quote(column)} IS NULL LIMIT 1"
-        return next(self.query(sql), None) is not None
-
-    def unique(self, key: tuple[str, ...]) -> bool:
-        columns = ", ".join(quote(name) for name in key)
-        sql = f"SELECT 1 FROM {self.name} GROUP BY {columns} HAVING COUNT(*) > 1 LIMIT 1"
-        return next(self.query(sql), None) is None
-
-    def create(self, shape: TableShape | None, *, dry_run: bool = False) -> list[str]:
-        if not dry_run:
-            self._open("create")
-        elif not self._there():
-            return [f"table {self.history_table}", *([f"table {self.table}"] if shape else [])]
-        made = []
-        own = self.own_shape()
-        if shape is None:
-            pass
-        elif own is None:
-            columns = [
-                f"{quote(column.name)} {column.type}{'' if column.nullable else ' NOT NULL'}"
-                for column in shape.columns
-            ]
-            columns.append(f"{quote(SYNCED_AT)} TEXT NOT NULL")
-            columns.append(f"PRIMARY KEY ({', '.join(quote(name) for name in shape.key)})")
-            made.append((f"table {self.table}", f"CREATE TABLE {self.name} ({', '.join(columns)})"))
-        else:
-            self.check_is_backup(own)
-            self.check_fit(shape, own)
-        if not list(self.query("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", [self.history_table])):
-            made.append((f"table {self.history_table}", self.create_history_sql(SQLITE_TYPES)))
-        if made and not dry_run:
-            self.run_sql("PRAGMA journal_mode = WAL")  # so that the copy can be queried while a run writes to it
-            with self.transaction():
-                for _, statement in made:
-                    # Chains run side by side: another one may have made the history meanwhile.
-                    self.run_sql(statement.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS", 1))
-            self._own = None
-        return [what for what, _ in made]
-
     # reading
 
     def is_integer(self, column: Column) -> bool:
@@ -195,7 +134,7 @@ class SqliteStore(SqlStore):
         return "INT" in column.type
 
     def digestible(self) -> bool:
-        return all(self.is_integer(column) for column in (*self.key_columns, *self.stamp_columns))
+        return all(self.is_integer(column) for column in (*self.key_columns, *self._fields))
 
     def _where(self, within: KeyRange) -> tuple[str, list[Any]]:
         names = self._ordered_key()
@@ -249,17 +188,16 @@ class SqliteStore(SqlStore):
 
     def digest_rows(self, within: KeyRange, even: EvenCut | None) -> Iterator[tuple[Any, ...]]:
         terms = [f"{MIX[0]}"]
+        whole = (*self.key_columns, *self._fields)
         for number, column in enumerate((*self.key_columns, *self.stamp_columns), start=1):
-            name = quote(column.name)
-            terms.append(f"COALESCE({name} % {DIGEST_P} * {MIX[2 * number]}, {MIX[2 * number + 1]})")
+            value = self._value(column)
+            terms.append(f"COALESCE({value} % {DIGEST_P} * {MIX[2 * number]}, {MIX[2 * number + 1]})")
         linear = f"(({' + '.join(f'({term}) % {DIGEST_P}' for term in terms)}) % {DIGEST_P})"
-        plain = [f"TOTAL({quote(column.name)})" for column in self.stamp_columns]
-        odd = " + ".join(
-            f"SUM(typeof({quote(c.name)}) NOT IN ('integer', 'null'))" for c in (*self.key_columns, *self.stamp_columns)
-        )
+        plain = [f"TOTAL({quote(column.name)})" for column in self._fields]
+        odd = " + ".join(f"SUM(typeof({quote(c.name)}) NOT IN ('integer', 'null'))" for c in whole)
         where, params = self._where(within)
         piece = self._piece(even) if even else "0"
-        names = ", ".join(quote(column.name) for column in (*self.key_columns, *self.stamp_columns))
+        names = ", ".join(quote(column.name) for column in whole)
         # The mix is computed in a derived table, which LIMIT -1 keeps from being merged, so that it is evaluated once.
         inner = f"SELECT {piece} AS piece, {linear} AS mix, {names} FROM {self.name} WHERE {where} LIMIT -1"
         sql = (
@@ -270,8 +208,17 @@ class SqliteStore(SqlStore):
             # A value that is no whole number was mixed as one: make such a piece differ from every other.
             yield row if not row[-1] else (*row, object())
 
+    def watch(self, fields: Sequence[str]) -> None:
+        super().watch(fields)
+        if fields:
+            self.connection.create_function("backup_sync_mark", 1, _mark, deterministic=True)
+
+    def _value(self, column: Column) -> str:
+        name = quote(column.name)
+        return f"backup_sync_mark({name})" if any(column is watched for watched in self.watched) else name
+
     def pairs(self, within: KeyRange | None) -> Iterator[list[tuple[Any, ...]]]:
-        names = ", ".join(quote(column.name) for column in (*self.key_columns, *self.stamp_columns))
+        names = ", ".join(self._value(column) for column in (*self.key_columns, *self.stamp_columns))
         where, params = self._where(within or EVERYTHING)
         return self.pages(f"SELECT {names} FROM {self.name} WHERE {where}", params)
 
@@ -421,6 +368,15 @@ class SqliteStore(SqlStore):
                 yield
             finally:
                 handle.truncate(0)
+
+
+def _mark(value: Any) -> int | None:
+    """A number that stands for a value and its storage class: SQLite has no hash of its own. NULL stays NULL."""
+    if value is None:
+        return None
+    data = value if isinstance(value, bytes) else repr(value).encode("utf-8", "surrogatepass")
+    digest = hashlib.blake2b(data, digest_size=8, person=type(value).__name__.encode()).digest()
+    return int.from_bytes(digest, "big", signed=True)
 
 
 def _text(data: bytes) -> str:

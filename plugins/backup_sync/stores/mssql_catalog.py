@@ -1,0 +1,196 @@
+"""What SQL Server's catalog says of a table, and the making and altering of a backup's one."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from backup_sync.core.errors import BackupSyncError, ConfigurationError, RetriableError
+from backup_sync.stores import mssql_types as types
+from backup_sync.stores.mssql_statements import MSSQL_TYPES, MssqlStatements, escaped, quote
+from backup_sync.stores.schema import Column, Difference, TableShape
+
+CATALOG_COLUMNS = (
+    "COLUMN_NAME",
+    "DATA_TYPE",
+    "IS_NULLABLE",
+    "CHARACTER_MAXIMUM_LENGTH",
+    "NUMERIC_PRECISION",
+    "NUMERIC_SCALE",
+    "DATETIME_PRECISION",
+    "COLLATION_NAME",
+)
+CATALOG = (
+    f"SELECT {', '.join(CATALOG_COLUMNS)} FROM INFORMATION_SCHEMA.COLUMNS "
+    "WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s ORDER BY ORDINAL_POSITION; "
+    "SELECT u.COLUMN_NAME FROM INFORMATION_SCHEMA.TABLE_CONSTRAINTS p "
+    "JOIN INFORMATION_SCHEMA.KEY_COLUMN_USAGE u ON u.CONSTRAINT_NAME = p.CONSTRAINT_NAME "
+    "AND u.TABLE_SCHEMA = p.TABLE_SCHEMA AND u.TABLE_NAME = p.TABLE_NAME "
+    "WHERE p.CONSTRAINT_TYPE = 'PRIMARY KEY' AND p.TABLE_SCHEMA = %s AND p.TABLE_NAME = %s ORDER BY u.ORDINAL_POSITION"
+)
+"""A table's columns, and its primary key: one batch, since it is read at the start of every run by both sides."""
+
+OBSTACLES = (
+    "SELECT name FROM sys.triggers WHERE parent_id = OBJECT_ID(%s) AND is_disabled = 0; "
+    "SELECT name FROM sys.foreign_keys WHERE OBJECT_ID(%s) IN (parent_object_id, referenced_object_id) AND is_disabled = 0"
+)
+
+
+class MssqlCatalog(MssqlStatements):
+    """Everything but the reading and writing of rows; the store provides the connection."""
+
+    database: str
+
+    @property
+    @abstractmethod
+    def connection(self) -> Any: ...
+
+    @abstractmethod
+    def _open(self, database: str | None) -> Any: ...
+
+    @abstractmethod
+    def _translated(self) -> AbstractContextManager[None]: ...
+
+    @abstractmethod
+    def results(self, sql: str, params: Sequence[Any] = ()) -> list[list[tuple[Any, ...]]]: ...
+
+    @abstractmethod
+    def scalar(self, sql: str, params: Sequence[Any] = ()) -> Any: ...
+
+    def catalog(self) -> TableShape | None:
+        found, key = self.results(CATALOG, (self.schema, self.table) * 2)
+        columns = []
+        for values in found:
+            row = dict(zip(CATALOG_COLUMNS, values, strict=True))
+            self._refuse_unknown(row)
+            columns.append(
+                Column(
+                    name=row["COLUMN_NAME"],
+                    type=types.declared(row),
+                    nullable=row["IS_NULLABLE"] == "YES",
+                    collation=row["COLLATION_NAME"],
+                )
+            )
+        return TableShape(tuple(columns), tuple(row[0] for row in key)) if columns else None
+
+    def _refuse_unknown(self, row: dict[str, Any]) -> None:
+        name = str(row["DATA_TYPE"]).lower()
+        if name not in types.KNOWN:
+            reason = types.REFUSED.get(name, "this type is not known here")
+            raise ConfigurationError(
+                f"{self.where}: column {row['COLUMN_NAME']} of {self.service.table} is of type {name}: {reason}. "
+                "Back up a view or table without it"
+            )
+
+    def unique(self, key: tuple[str, ...]) -> bool:
+        sql = (
+            "SELECT i.index_id, c.name FROM sys.indexes i "
+            "JOIN sys.index_columns ic ON ic.object_id = i.object_id AND ic.index_id = i.index_id "
+            "JOIN sys.columns c ON c.object_id = ic.object_id AND c.column_id = ic.column_id "
+            "WHERE i.object_id = OBJECT_ID(%s) AND i.is_unique = 1 AND i.has_filter = 0 AND ic.is_included_column = 0"
+        )
+        indexes: dict[int, set[str]] = {}
+        for index, column in self.query(sql, (self.name,)):
+            indexes.setdefault(index, set()).add(column.casefold())
+        wanted = {name.casefold() for name in key}
+        if any(columns <= wanted for columns in indexes.values()):
+            return True
+        columns = ", ".join(quote(name) for name in key)
+        return self.scalar(f"SELECT TOP (1) 1 FROM {self.name} GROUP BY {columns} HAVING COUNT(*) > 1") is None
+
+    def create(self, shape: TableShape | None, *, dry_run: bool = False) -> list[str]:
+        made = []
+        if not self._database_exists():
+            made.append(f"database {self.database}")
+            if dry_run:
+                made += [f"schema {self.schema}", f"table {self.schema}.{self.history_table}"]
+                return [*made, f"table {self.service.table}"] if shape else made
+            self._create_database()
+        if self.scalar("SELECT SCHEMA_ID(%s)", (self.schema,)) is None:
+            made.append(f"schema {self.schema}")
+            if not dry_run:
+                # CREATE SCHEMA has to be alone in its batch.
+                self._make(f"CREATE SCHEMA {quote(self.schema)}", f"SCHEMA_ID(N'{escaped(self.schema)}')")
+        if shape is None:
+            pass
+        elif (own := self.own_shape()) is not None:
+            made += self.evolve(shape, own, dry_run=dry_run)
+        else:
+            made.append(f"table {self.service.table}")
+            if not dry_run:
+                self._make(self.create_table_sql(shape), f"OBJECT_ID(N'{escaped(self.name)}')")
+                self._own = None
+        if self.scalar("SELECT OBJECT_ID(%s)", (self.history_name,)) is None:
+            made.append(f"table {self.schema}.{self.history_table}")
+            if not dry_run:
+                self._make(self.create_history_sql(MSSQL_TYPES), f"OBJECT_ID(N'{escaped(self.history_name)}')")
+        return made
+
+    def _database_exists(self) -> bool:
+        try:
+            _ = self.connection
+            return True
+        except (ConfigurationError, RetriableError) as error:
+            refused = error
+            # 4060 or 911 says "no such database" and also "not for you"; DB-Library may report either as a
+            # failed connection. master knows which.
+            try:
+                admin = self._open("master")
+            except BackupSyncError:
+                raise refused from None
+        try:
+            cursor = admin.cursor()
+            with self._translated():
+                cursor.execute("SELECT DB_ID(%s)", (self.database,))
+                if cursor.fetchone()[0] is not None:
+                    raise refused
+            return False
+        finally:
+            admin.close()
+
+    def _make(self, statement: str, found: str) -> None:
+        """Create something. Chains run side by side, so another one may have made it first: then all is well."""
+        try:
+            self.run_sql(statement)
+        except BackupSyncError:
+            if self.scalar(f"SELECT {found}") is None:
+                raise
+
+    def _create_database(self) -> None:
+        admin = self._open("master")
+        try:
+            with self._translated():
+                admin.cursor().execute(f"CREATE DATABASE {quote(self.database)}")
+        except BackupSyncError:
+            if not self._database_exists():
+                raise
+        finally:
+            admin.close()
+
+    def exists(self) -> bool:
+        return self._database_exists() and super().exists()
+
+    # following the source's columns
+
+    def obstacles(self) -> list[str]:
+        triggers, keys = ([row[0] for row in rows] for rows in self.results(OBSTACLES, (self.name, self.name)))
+        return [
+            f"{what} {', '.join(sorted(names))}"
+            for what, names in (("triggers", triggers), ("foreign keys", keys))
+            if names
+        ]
+
+    def alter(self, shape: TableShape, own: TableShape, found: Difference) -> None:
+        default = None
+        if any(column.collation for column in (*found.widened, *found.loosened)):
+            default = self.scalar("SELECT CONVERT(NVARCHAR(128), DATABASEPROPERTYEX(DB_NAME(), 'Collation'))")
+        for statement in self.alter_sql(found, default):
+            self.run_sql(statement)
+
+    def has_unfilled(self) -> bool:
+        return self.scalar("SELECT OBJECT_ID(%s)", (self.unfilled_name,)) is not None
+
+    def read_unfilled(self) -> list[str]:
+        return [row[0] for row in self.query(self.unfilled_sql(), (self.service.table,))]
