@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import chain
@@ -308,7 +308,7 @@ class SqlStore(SqlHistory, ABC):
 
     # writing
 
-    def pull(self, source: SqlStore, within: KeyRange | None) -> Iterator[Applied] | None:
+    def pull(self, source: SqlStore, within: KeyRange | None) -> Generator[Applied, None, None] | None:
         return None
 
     def apply(self, inserts: Sequence[Record], updates: Sequence[Record]) -> Applied:
