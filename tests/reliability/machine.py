@@ -361,6 +361,14 @@ class Machine(RuleBasedStateMachine):
         self.the_backup_is_what_the_model_says()
         self.each_run_has_one_record_with_what_it_really_wrote()
 
+    @rule()
+    def lose_a_small_source(self) -> None:
+        """So few that both limits of the guard let their deletes through: what withholds them is that nothing is left."""
+        self.delete(set(sorted(self.source)[2:]))
+        self._finish(self._new(allow_mass_delete=True))
+        self.delete(set(self.source))
+        self._finish(self._new())
+
     # what always holds
 
     @invariant()

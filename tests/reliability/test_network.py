@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
@@ -107,13 +107,25 @@ class ThroughProxies(MssqlBackend):
     ports: dict[str, int]
 
     def open(self, service: Service):  # type: ignore[no-untyped-def]
+        import pymssql
+
         from backup_sync.stores.mssql import MssqlStore
 
         def store(uri: str, where: str, own: str) -> MssqlStore:
             parts = urlsplit(uri)
-            login = parts.netloc.rpartition("@")[0]
-            through = f"mssql://{login}@127.0.0.1:{self.ports[where]}"
-            return MssqlStore(service, lambda database: self.connect(through, database or own), where, own)
+
+            def connect(database: str | None) -> object:
+                return pymssql.connect(
+                    server="127.0.0.1",
+                    port=str(self.ports[where]),
+                    user=unquote(parts.username or ""),
+                    password=unquote(parts.password or ""),
+                    database=database or own,
+                    login_timeout=3,  # a login that is cut may be waited for until then
+                    timeout=20,
+                )
+
+            return MssqlStore(service, connect, where, own)
 
         return (
             store(self.source_uri, "source", self.source_database),
