@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PYTHONPATH := $(CURDIR)/plugins:$(CURDIR)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui cosmos test quick lint format bench lock clean
+.PHONY: help setup demo ui cosmos test quick soak lint format bench lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ test: .venv/.ready lint  ## All checks and all tests
 
 quick: .venv/.ready  ## The tests that need no Airflow processes (a minute)
 	@$(BIN)/python -m pytest -m "not airflow"
+
+soak: .venv/.ready  ## Runs, crashes and retries at random against a model (SOAK_SECONDS=600)
+	@$(BIN)/python -m tests.reliability.soak
 
 lint: .venv/.ready  ## Style, types, import contracts
 	@$(BIN)/ruff check .

@@ -512,3 +512,17 @@ def test_customers_are_restored_as_the_runbook_says(tmp_path: Path, monkeypatch:
     with closing(sqlite3.connect("customer.sqlite")) as db:
         db.executescript(script)
         assert db.execute("SELECT * FROM Customers ORDER BY Id").fetchall() == [tuple(customer(n)) for n in (1, 2, 3)]
+
+
+# reliability
+
+
+def test_every_test_that_the_table_of_faults_names_exists() -> None:
+    there = {
+        name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", path.read_text(), re.M)
+    }
+    rows = table("docs/reliability.md", "Faults", "test")
+    assert all(codes(row["test"]) for row in rows), "a fault without a test"
+    assert set(listed("docs/reliability.md", "Faults", "test")) <= there

@@ -9,14 +9,15 @@ checked against the source once more just before it is written.
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable, Iterator, Sequence, Set
-from contextlib import ExitStack
+from collections.abc import Generator, Hashable, Iterator, Sequence, Set
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 from backup_sync.core.diff import UNFILLED, Changes, Key, diff
 from backup_sync.core.errors import ConfigurationError
+from backup_sync.core.faults import point
 from backup_sync.core.guard import check_deletes
 from backup_sync.core.pipeline import both, read_ahead
 from backup_sync.core.progress import Progress
@@ -71,6 +72,7 @@ def record_history(backup: Store, run: SyncResult) -> None:
     run.started_at = min(run.started_at, committed.started_at)
     for name in ("inserted", "updated", "deleted"):
         setattr(run, name, max(getattr(run, name), getattr(committed, name)))
+    point("before history")
     backup.save_history(run)
 
 
@@ -98,6 +100,7 @@ def sync(service: Service, source: Store, backup: Store, run: SyncResult, option
 
         if exists:
             first, (empty, unfilled) = both(cut, hold)
+            point("after cut")
             source.watch(unfilled)
             backup.watch(unfilled)
             _Walk(service, source, backup, run, options, unfilled).run(None if empty else first)
@@ -154,6 +157,7 @@ class _Walk:
     def _visit(self, cut: Cut) -> None:
         """Compare a range of any size."""
         source, backup = both(lambda: self.source.digests(cut), lambda: self.backup.digests(cut))
+        point("after digest")
         if source is None or backup is None:
             for piece in range(len(cut)):
                 self._compare(cut.select([piece]))
@@ -228,11 +232,14 @@ class _Walk:
             self.run_.inserted += found
             return
         pulled = self.backup.pull(self.source, within)
-        if pulled is None:
-            pulled = self._apply(self.source.records(within), frozenset())
-        for applied in pulled:
-            self._wrote(applied)
+        written = self._apply(self.source.records(within), frozenset()) if pulled is None else self._pulled(pulled)
+        for applied in written:
             self.source_records += applied.inserted + applied.updated + applied.rejected
+
+    def _pulled(self, pulled: Generator[Applied, None, None]) -> Iterator[Applied]:
+        with closing(pulled):  # a run that stops here must not leave the store in the middle of it
+            for applied in pulled:
+                yield self._wrote(applied)
 
     def _change(self, within: Any, changes: Changes, seen: int) -> None:
         """Write what changed in a range of ``seen`` records: now where it is much of it, or later together with others."""
@@ -243,8 +250,8 @@ class _Walk:
         elif changed and changed >= self.source.dense * seen:
             updates = set(changes.updates)
             wanted = updates.union(changes.inserts)
-            for applied in self._apply(self._chosen(self.source.records(within), wanted), updates):
-                self._wrote(applied)
+            for _ in self._apply(self._chosen(self.source.records(within), wanted), updates):
+                pass
         else:
             self.inserts += changes.inserts
             self.updates += changes.updates
@@ -254,8 +261,8 @@ class _Walk:
     def _copy_pending(self) -> None:
         inserts, updates, self.inserts, self.updates = self.inserts, self.updates, [], []
         if inserts or updates:
-            for applied in self._apply(self.source.records_of([*inserts, *updates]), set(updates)):
-                self._wrote(applied)
+            for _ in self._apply(self.source.records_of([*inserts, *updates]), set(updates)):
+                pass
 
     def _chosen(self, found: Iterator[list[Record]], wanted: Set[Key]) -> Iterator[list[Record]]:
         for records in found:
@@ -269,7 +276,8 @@ class _Walk:
         try:
             for records in reading:
                 inserting, updating = self._sort(records, updates)
-                yield self.backup.apply(inserting, updating)
+                point("before apply")
+                yield self._wrote(self.backup.apply(inserting, updating))
         finally:
             reading.close()
 
@@ -282,17 +290,20 @@ class _Walk:
             (updating if self.source.key_of(record) in updates else inserting).append(record)
         return inserting, updating
 
-    def _wrote(self, applied: Applied) -> None:
+    def _wrote(self, applied: Applied) -> Applied:
         self.run_.inserted += applied.inserted
         self.run_.updated += applied.updated
         self.run_.deleted += applied.deleted
         self.rejected += applied.rejected
         self.progress.advance(applied.inserted + applied.updated)
+        point("after write")
+        return applied
 
     def _delete(self) -> None:
         """Guard the deletes as a whole, then write them, each batch re-checked against the source."""
         found = len(self.deletes)
         guard, allow = self.service.guard, self.options.allow_mass_delete
+        point("before guard")
         try:
             check_deletes(
                 self.service.name,
@@ -316,6 +327,7 @@ class _Walk:
             if self.options.dry_run:
                 self.run_.deleted += len(gone)
             elif gone:
+                point("before delete")
                 self._wrote(self.backup.delete(gone))
 
     def _book(self) -> None:

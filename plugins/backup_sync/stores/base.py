@@ -6,7 +6,7 @@ because both evaluate it in their own engine with the same rules; the engine abo
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -124,7 +124,7 @@ class Store(Protocol):
         """Whether there is no record at all. Cheaper than counting."""
 
     # writing
-    def pull(self, source: Any, within: Any) -> Iterator[Applied] | None:
+    def pull(self, source: Any, within: Any) -> Generator[Applied, None, None] | None:
         """Take all records of a range right from ``source`` (a store of the same kind), in batches with their counts.
 
         For two stores that one engine can reach, so that records need not pass through here. Only called for a range

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.request import getproxies
 
-from azure.core.exceptions import AzureError, ServiceRequestError, ServiceResponseError
+from azure.core.exceptions import AzureError, IncompleteReadError, ServiceRequestError, ServiceResponseError
 from azure.core.pipeline.transport import AioHttpTransport
 from azure.cosmos.aio import CosmosClient
 from azure.cosmos.exceptions import CosmosBatchOperationError, CosmosHttpResponseError
@@ -36,6 +36,9 @@ for _noisy in ("azure.cosmos", "azure.core.pipeline.policies.http_logging_policy
 # https://learn.microsoft.com/rest/api/cosmos-db/http-status-codes-for-cosmosdb: throttled, timed out, retry with,
 # partition gone (split), and the server's own troubles.
 PASSING = {408, 410, 429, 449, 500, 502, 503, 504}
+
+CUT = (ServiceRequestError, ServiceResponseError, IncompleteReadError, OSError, asyncio.TimeoutError)
+"""The connection was not made, or ended before the whole answer had come."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +185,7 @@ class Connection:
                 if status not in PASSING or time.monotonic() + wait > deadline:
                     raise self._refused(status, error) from None
                 pause = float((error.headers or {}).get("x-ms-retry-after-ms") or 0) / 1000
-            except (ServiceRequestError, ServiceResponseError, OSError, asyncio.TimeoutError) as error:
+            except CUT as error:
                 if time.monotonic() + wait > deadline:
                     raise RetriableError(
                         f"{self.where}: cannot reach Cosmos DB, or the connection was cut ({type(error).__name__})"

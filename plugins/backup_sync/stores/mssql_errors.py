@@ -10,6 +10,9 @@ from __future__ import annotations
 from backup_sync.core.errors import BackupSyncError, ConfigurationError, FatalError, RetriableError
 
 RETRIABLE = {
+    # No errors by themselves (a login sets database and language): the last that was heard of a connection cut there.
+    5701: "cut the connection off during the login",
+    5703: "cut the connection off during the login",
     1205: "was chosen as deadlock victim",
     1222: "waited too long for a lock",
     3960: "met an update conflict under snapshot isolation",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from itertools import chain
@@ -260,7 +260,7 @@ class SqlStore(SqlSchema, ABC):
 
     # writing
 
-    def pull(self, source: SqlStore, within: KeyRange | None) -> Iterator[Applied] | None:
+    def pull(self, source: SqlStore, within: KeyRange | None) -> Generator[Applied, None, None] | None:
         return None
 
     def apply(self, inserts: Sequence[Record], updates: Sequence[Record]) -> Applied:

@@ -10,7 +10,7 @@ import fcntl
 import hashlib
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -261,12 +261,12 @@ class SqliteStore(SqliteCatalog):
 
     # writing
 
-    def pull(self, source: SqlStore, within: KeyRange | None) -> Iterator[Applied] | None:
+    def pull(self, source: SqlStore, within: KeyRange | None) -> Generator[Applied, None, None] | None:
         """Both files are on this machine: SQLite reads the source itself, attached to the backup's connection."""
         assert isinstance(source, SqliteStore)
         return self._pull(source, source.cut(within, PULL_ROWS))
 
-    def _pull(self, source: SqliteStore, cut: Cut) -> Iterator[Applied]:
+    def _pull(self, source: SqliteStore, cut: Cut) -> Generator[Applied, None, None]:
         self.run_sql("ATTACH ? AS source", [str(source.path)])
         try:
             step = max(1, PULL_ROWS // cut.width) if isinstance(cut, EvenCut) else 1

@@ -1,0 +1,393 @@
+"""A model of source and backup, and a machine that runs, crashes and retries the product against it.
+
+The model knows nothing of cuts, digests, batches or drivers: it says in a few lines what a run has to leave behind.
+What the backup really holds is read through the bare driver, before and after each attempt.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import re
+import sqlite3
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from backup_sync.core import engine, faults
+from backup_sync.core.errors import BackupSyncError, DeletesWithheld, LockHeld
+from backup_sync.core.result import SyncResult, sync_id
+from tests.conformance.backends import Backend, CosmosBackend, SqliteBackend
+
+IN_MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
+"""What is tried here is order and not the disk, whose every fsync would be waited for."""
+GUARD = {"share": 0.2, "count": 3}
+Content = dict[int, tuple[int, str | None]]
+Counts = tuple[int, int, int]
+tally: Counter[str] = Counter()
+"""What has been done so far, for those who report it."""
+
+
+class Crash(BaseException):
+    """The process dies here. No Exception, so that nothing in the product may handle it."""
+
+
+@contextmanager
+def small() -> Iterator[None]:
+    """The product's sizes made small, so that a few dozen records pass all of its boundaries many times."""
+    sizes = {
+        "backup_sync.core.engine.RANGE_RECORDS": 12,
+        "backup_sync.core.engine.PENDING_KEYS": 4,
+        "backup_sync.core.engine.DELETE_BATCH": 2,
+        "backup_sync.stores.sql.PIECE_KEYS": 4,
+        "backup_sync.stores.sql.POSTED_KEYS": 3,
+        "backup_sync.stores.sqlite.PIECE_KEYS": 4,
+        "backup_sync.stores.sqlite.PULL_ROWS": 8,
+        "backup_sync.stores.cosmos.BATCH": 5,
+    }
+    with ExitStack() as stack:
+        for name, size in sizes.items():
+            stack.enter_context(mock.patch(name, size))
+        yield
+
+
+def stamped(backend: Backend) -> dict[int, tuple[int, str | None, str]]:
+    """The backup by key, each record with a mark that changes whenever it is written."""
+    if isinstance(backend, SqliteBackend):
+        with closing(sqlite3.connect(backend.backup_path)) as db:
+            rows = db.execute('SELECT Id, Version, "Te xt", SyncedAt FROM Things')
+            return {key: (version, text, mark) for key, version, text, mark in rows}
+    assert isinstance(backend, CosmosBackend)
+    container = backend.clients[1].get_database_client(backend.backup_database).get_container_client(backend.container)
+    found = container.query_items("SELECT * FROM c", enable_cross_partition_query=True)
+    return {int(row["id"][6:]): (row["version"], row["text"], row["_etag"]) for row in found}
+
+
+def written(before: dict[int, Any], after: dict[int, Any]) -> Counts:
+    """Inserts, updates and deletes between two looks at the backup."""
+    both = before.keys() & after.keys()
+    return (
+        len(after.keys() - before.keys()),
+        sum(before[key] != after[key] for key in both),
+        len(before.keys() - after.keys()),
+    )
+
+
+@dataclass
+class Plan:
+    """What a run should do, from what the two sides hold."""
+
+    after: Content
+    inserted: int = 0
+    updated: int = 0
+    deleted: int = 0
+    skipped: int = 0
+    ahead: int = 0
+    withheld: int = 0
+
+
+def plan(source: Content, backup: Content, *, force: bool, allow: bool) -> Plan:
+    made = Plan(dict(backup))
+    for key, (version, text) in source.items():
+        if key not in backup:
+            made.inserted += 1
+        elif force or version > backup[key][0]:
+            made.updated += 1
+        else:
+            made.skipped += 1
+            made.ahead += version < backup[key][0]
+            continue
+        made.after[key] = (version, text)
+    gone = backup.keys() - source.keys()
+    many = len(gone) > GUARD["count"] and len(gone) > GUARD["share"] * len(backup)
+    if gone and not allow and (many or not source):
+        made.withheld = len(gone)
+    else:
+        made.deleted = len(gone)
+        for key in gone:
+            del made.after[key]
+    return made
+
+
+@dataclass
+class Attempts:
+    """A run that was killed and may be tried again."""
+
+    run_id: str
+    options: dict[str, bool]
+    written: Counts = (0, 0, 0)
+    tried: int = 0
+    result: SyncResult | None = field(default=None, repr=False)
+
+
+keys = st.integers(1, 60)
+some = st.sets(keys, min_size=1, max_size=20)
+BOUNDARIES = sorted(set(re.findall(r'point\("(.+?)"\)', Path(engine.__file__).read_text())))
+moments = st.tuples(st.sampled_from(BOUNDARIES), st.integers(0, 4))
+"""Which boundary, and how often it is passed before."""
+seeds = st.integers(0, 2**16)
+
+
+class Machine(RuleBasedStateMachine):
+    """SQLite. Subclasses bring another backend."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        tally["examples"] += 1
+        self.held = ExitStack()
+        self.held.enter_context(small())
+        self.backend = self.make()
+        self.service = self.backend.service(guard=GUARD, lock_wait_seconds=0)
+        self.backend.initialize(service=self.service)
+        self.source: Content = {}
+        self.backup: Content = {}
+        self.numbers = itertools.count(1)
+        self.runs: dict[str, Counts] = {}
+        self.killed: Attempts | None = None
+
+    def make(self) -> Backend:
+        return SqliteBackend(Path(self.held.enter_context(tempfile.TemporaryDirectory(dir=IN_MEMORY))))
+
+    def teardown(self) -> None:
+        self.backend.close()
+        self.held.close()
+
+    # the source changes
+
+    def _put(self, changes: Content) -> None:
+        tally["steps"] += 1
+        if changes:
+            self.backend.put(*((key, version, text) for key, (version, text) in changes.items()))
+            self.source.update(changes)
+
+    @rule(keys=some)
+    def insert(self, keys: set[int]) -> None:
+        self._put({key: (5, f"new {next(self.numbers)}") for key in keys - self.source.keys()})
+
+    @rule(keys=some)
+    def update(self, keys: set[int]) -> None:
+        self._put({k: (self.source[k][0] + 1, f"change {next(self.numbers)}") for k in keys & self.source.keys()})
+
+    @rule(keys=some)
+    def update_silently(self, keys: set[int]) -> None:
+        self._put({k: (self.source[k][0], f"silent {next(self.numbers)}") for k in keys & self.source.keys()})
+
+    @rule(key=keys)
+    def delete_and_recreate_lower(self, key: int) -> None:
+        if key in self.source:
+            self.delete({key})
+            self._put({key: (max(0, self.source.get(key, (5, ""))[0] - 3), f"again {next(self.numbers)}")})
+
+    @rule(keys=some)
+    def delete(self, keys: set[int]) -> None:
+        tally["steps"] += 1
+        there = keys & self.source.keys()
+        if there:
+            self.backend.remove(*there)
+            for key in there:
+                del self.source[key]
+
+    @rule(seed=seeds)
+    def change_a_lot(self, seed: int) -> None:
+        """Hypothesis prefers small changes, and a run that has little to do has few boundaries to be stopped at."""
+        dice = random.Random(seed)
+        chosen = set(dice.sample(range(1, 61), 30))
+        gone = set(
+            dice.sample(
+                sorted(chosen & self.source.keys()), min(len(self.source.keys() & chosen), dice.choice([0, 2, 5]))
+            )
+        )
+        self.delete(gone)
+        chosen -= gone
+        self.update(chosen)
+        self.insert(chosen)
+
+    @rule(keys=st.sets(keys, min_size=1, max_size=3))
+    def delete_few(self, keys: set[int]) -> None:
+        self.delete(keys)
+
+    # the product runs
+
+    def _attempt(self, run: Attempts, action: Any = lambda name: None) -> BaseException | None:
+        """One attempt of a run, as the DAG does it: sync, then its history also if that failed."""
+        tally["attempts"] += 1
+        run.tried += 1
+        before = stamped(self.backend)
+        result = run.result = SyncResult(sync_id("dag", run.run_id, "thing"), "thing", run_id=run.run_id)
+        source, backup = self.backend.open(self.service)
+        problem: BaseException | None = None
+        with closing(source), closing(backup), faults.installed(action):
+            try:
+                try:
+                    engine.sync(self.service, source, backup, result, engine.Options(**run.options))
+                except BackupSyncError as error:
+                    problem = error
+                    result.fail(str(error))
+                if not result.dry_run:
+                    engine.record_history(backup, result)
+            except Crash as crash:
+                problem = crash
+        after = stamped(self.backend)
+        now = written(before, after)
+        run.written = tuple(map(sum, zip(run.written, now, strict=True)))  # type: ignore[assignment]
+        if run.options.get("dry_run"):
+            assert now == (0, 0, 0), "a dry run wrote"
+        else:
+            self.runs[run.run_id] = run.written
+        return problem
+
+    def _finish(self, run: Attempts, action: Any = lambda name: None) -> None:
+        """An attempt that nothing stops, and what it has to have done."""
+        force, allow = run.options.get("force", False), run.options.get("allow_mass_delete", False)
+        made = plan(self.source, self.backup, force=force, allow=allow)
+        problem = self._attempt(run, action)
+        result = run.result
+        assert result is not None
+        if made.withheld:
+            assert isinstance(problem, DeletesWithheld), problem
+        else:
+            assert problem is None, problem
+        assert (result.withheld, result.ahead) == (made.withheld, made.ahead)
+        counts = (result.inserted, result.updated, result.deleted)
+        if run.options.get("dry_run"):
+            assert counts == (made.inserted, made.updated, made.deleted)
+            return
+        assert counts == run.written, "the result does not say what was written"
+        self.backup = made.after
+        if run.tried == 1:
+            assert counts == (made.inserted, made.updated, made.deleted)
+            assert result.skipped == made.skipped
+            assert result.inserted + result.updated + result.skipped == len(self.source)
+
+    def _new(self, **options: bool) -> Attempts:
+        tally["steps"] += 1
+        return Attempts(f"run-{next(self.numbers)}", options)
+
+    @rule(force=st.sampled_from([False, False, False, True]), allow=st.booleans())
+    def run(self, force: bool, allow: bool) -> None:
+        self._finish(self._new(force=force, allow_mass_delete=allow))
+
+    @rule()
+    def run_twice(self) -> None:
+        self._finish(self._new())
+        before = stamped(self.backend)
+        self._finish(self._new())
+        assert stamped(self.backend) == before, "a run after a finished run wrote something"
+
+    @rule(allow=st.booleans(), force=st.booleans())
+    def dry_run(self, allow: bool, force: bool) -> None:
+        self._finish(self._new(dry_run=True, allow_mass_delete=allow, force=force))
+
+    @rule(at=moments, force=st.sampled_from([False, False, True]), allow=st.booleans(), seed=seeds)
+    def crash(self, at: tuple[str, int], force: bool, allow: bool, seed: int) -> None:
+        self.change_a_lot(seed)
+        self._crash(self._new(force=force, allow_mass_delete=allow), at)
+
+    @rule(at=moments, allow=st.booleans(), seed=seeds)
+    def crash_and_retry(self, at: tuple[str, int], allow: bool, seed: int) -> None:
+        self.crash(at, False, allow, seed)
+        if self.killed:
+            self.retry()
+
+    def _crash(self, run: Attempts, at: tuple[str, int]) -> None:
+        boundary, passed = at
+        countdown = itertools.count()
+
+        def kill(name: str) -> None:
+            if name == boundary and next(countdown) == passed:
+                tally[f"crash {name}"] += 1
+                raise Crash(name)
+
+        made = plan(
+            self.source,
+            self.backup,
+            force=run.options.get("force", False),
+            allow=run.options.get("allow_mass_delete", False),
+        )
+        problem = self._attempt(run, kill)
+        if not isinstance(problem, Crash):  # it was through before that
+            assert isinstance(problem, DeletesWithheld) == bool(made.withheld)
+            self.backup, self.killed = made.after, None
+            return
+        tally["crashes"] += 1
+        # Each record is as it was or as it should become, and nothing else.
+        left = {key: row[:2] for key, row in stamped(self.backend).items()}
+        for key in left.keys() | self.backup.keys() | made.after.keys():
+            assert left.get(key) in (self.backup.get(key), made.after.get(key))
+        self.backup, self.killed = left, run
+
+    @precondition(lambda self: self.killed)
+    @rule()
+    def retry(self) -> None:
+        tally["steps"] += 1
+        run, self.killed = self.killed, None
+        assert run is not None
+        self._finish(run)
+
+    @precondition(lambda self: self.killed)
+    @rule(at=moments)
+    def retry_and_crash_again(self, at: tuple[str, int]) -> None:
+        tally["steps"] += 1
+        assert self.killed is not None
+        self._crash(self.killed, at)
+
+    @rule(at=moments, seed=seeds)
+    def run_beside_another(self, at: tuple[str, int], seed: int) -> None:
+        """A second writer starts while the first is somewhere in the middle."""
+        self.change_a_lot(seed)
+        first, second = self._new(), self._new()
+        boundary, passed = at
+        countdown = itertools.count()
+
+        def start(name: str) -> None:
+            if name == boundary != "before history" and next(countdown) == passed:
+                tally["second writers"] += 1
+                problem = self._attempt(second)
+                assert isinstance(problem, LockHeld), problem
+                assert first.run_id in str(problem)
+
+        self._finish(first, start)
+
+    def check(self) -> None:
+        """The invariants, for tests that take steps of their own."""
+        self.the_backup_is_what_the_model_says()
+        self.each_run_has_one_record_with_what_it_really_wrote()
+
+    @rule()
+    def lose_a_small_source(self) -> None:
+        """So few that both limits of the guard let their deletes through: what withholds them is that nothing is left."""
+        self.delete(set(sorted(self.source)[2:]))
+        self._finish(self._new(allow_mass_delete=True))
+        self.delete(set(self.source))
+        self._finish(self._new())
+
+    # what always holds
+
+    @invariant()
+    def the_backup_is_what_the_model_says(self) -> None:
+        assert {key: row[:2] for key, row in stamped(self.backend).items()} == self.backup
+
+    @invariant()
+    def each_run_has_one_record_with_what_it_really_wrote(self) -> None:
+        names = ("RunId", "InsertedCount", "UpdatedCount", "DeletedCount")
+        if isinstance(self.backend, CosmosBackend):
+            names = ("runId", "insertedCount", "updatedCount", "deletedCount")
+        found = [tuple(row[name] for name in names) for row in self.backend.history_rows() if names[0] in row]
+        assert sorted(found) == sorted((run_id, *counts) for run_id, counts in self.runs.items())
+
+
+class CosmosMachine(Machine):
+    """Two embedded Cosmos servers, which :attr:`ends` names; containers of its own for each example."""
+
+    ends: list[tuple[str, str]]
+
+    def make(self) -> Backend:
+        return CosmosBackend("own", self.ends[0], self.ends[1])

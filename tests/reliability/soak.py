@@ -1,0 +1,51 @@
+"""python -m tests.reliability.soak: the machine of machine.py with new seeds, for as long as wanted.
+
+SOAK_SECONDS (600) says how long; SOAK_SEED tries one seed again. Ends with 1 if a promise was broken.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import time
+import traceback
+
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.reliability.machine import Machine, tally
+
+SETTINGS = settings(
+    max_examples=10,
+    stateful_step_count=50,
+    deadline=None,
+    database=None,
+    phases=(Phase.generate, Phase.shrink),
+    suppress_health_check=list(HealthCheck),
+)
+
+
+def main() -> int:
+    until = time.monotonic() + float(os.environ.get("SOAK_SECONDS", "600"))
+    only = os.environ.get("SOAK_SEED")
+    violations: list[int] = []
+    while True:
+        number = int(only) if only else random.SystemRandom().randrange(2**32)
+        try:
+            run_state_machine_as_test(seed(number)(type("Seeded", (Machine,), {})), settings=SETTINGS)
+        except Exception:
+            violations.append(number)
+            traceback.print_exc()
+            print(f"A promise was broken. Once more: SOAK_SEED={number} make soak", flush=True)
+        if only or time.monotonic() > until:
+            break
+    crashes = ", ".join(f"{name[6:]} {count}" for name, count in sorted(tally.items()) if name.startswith("crash "))
+    print(f"{tally['steps']} steps, {tally['attempts']} attempts, {tally['second writers']} second writers")
+    print(f"{tally['crashes']} crashes ({crashes})")
+    print(f"{len(violations)} violations{': seeds ' + ', '.join(map(str, violations)) if violations else ''}")
+    return 1 if violations else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""Runs, crashes and retries in any order, against a model of what they have to leave behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from backup_sync.core import faults
+from local.cosmos import EmbeddedCosmos
+from tests.conformance.backends import SqliteBackend
+from tests.reliability.machine import BOUNDARIES, CosmosMachine, Machine, tally
+
+QUICK = settings(
+    max_examples=40,
+    stateful_step_count=25,
+    deadline=None,
+    database=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+def test_whatever_happens_in_whatever_order_the_backup_and_its_counts_are_those_of_the_model() -> None:
+    tally.clear()
+    run_state_machine_as_test(Machine, settings=QUICK)
+    # A machine that hardly ever crashes would prove little.
+    assert tally["steps"] > 300
+    assert tally["crashes"] > 20
+    assert tally["second writers"] > 5
+
+
+@pytest.fixture(scope="module")
+def ends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[tuple[str, str]]]:
+    folder = tmp_path_factory.mktemp("cosmos")
+    with EmbeddedCosmos(folder / "a" / "db") as source, EmbeddedCosmos(folder / "b" / "db") as backup:
+        yield [(source.endpoint, source.key), (backup.endpoint, backup.key)]
+
+
+def test_the_same_holds_for_cosmos(ends: list[tuple[str, str]]) -> None:
+    tally.clear()
+    machine = type("Cosmos", (CosmosMachine,), {"ends": ends})
+    run_state_machine_as_test(machine, settings=settings(QUICK, max_examples=4, stateful_step_count=10))
+    assert tally["steps"] > 30
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "cosmos"])
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_a_run_that_dies_at_any_boundary_is_finished_by_its_retry_and_counts_what_it_wrote(
+    boundary: str, kind: str, request: pytest.FixtureRequest
+) -> None:
+    machine = Machine()
+    if kind == "cosmos":
+        machine.teardown()
+        machine = type("Cosmos", (CosmosMachine,), {"ends": request.getfixturevalue("ends")})()
+    crashes = 0
+    try:
+        machine.insert(set(range(1, 61, 2)))
+        machine.run(force=False, allow=False)
+        for passed in range(3):
+            for again in (False, True) if kind == "sqlite" else (True,):
+                machine.crash((boundary, passed), force=False, allow=True, seed=7 + passed)
+                machine.check()
+                if machine.killed is None:
+                    continue
+                crashes += 1
+                if again:
+                    machine.change_a_lot(70 + passed)
+                    machine.retry_and_crash_again((boundary, 0))
+                    machine.check()
+                if machine.killed:
+                    machine.retry()
+                    machine.check()
+        assert crashes, f"no run passed the boundary '{boundary}'"
+    finally:
+        machine.teardown()
+
+
+def test_a_first_load_reports_what_it_wrote_before_its_history_does(tmp_path: Path) -> None:
+    backend = SqliteBackend(tmp_path)
+    backend.put(*((key, 1, "x") for key in range(300)))
+    backend.initialize()
+    assert backend.sync(record=False).inserted == 300
+
+
+def test_nothing_is_installed_at_the_boundaries_of_a_run() -> None:
+    assert faults._installed is None
