@@ -63,6 +63,7 @@ class Proxy:
     def ill(self, seed: int, connections: int, size: int) -> None:
         """Faults for so many connections, each at some place within ``size`` bytes."""
         dice = random.Random(seed)
+        self.faults.append(Fault(answers=dice.randrange(1, 1_500)))  # at least this one is sure to come
         for _ in range(connections):
             at, reset = int(size ** dice.random()), dice.random() < 0.5
             self.faults.append(

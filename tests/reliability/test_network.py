@@ -8,11 +8,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import pymssql
 import pytest
 
 from backup_sync.core.errors import RetriableError
 from backup_sync.service import Service
 from backup_sync.stores import cosmos_history
+from backup_sync.stores.mssql_errors import translate
 from local.cosmos import EmbeddedCosmos
 from tests.conformance.backends import Backend, CosmosBackend, MssqlBackend
 from tests.conformance.conftest import MSSQL
@@ -107,8 +109,6 @@ class ThroughProxies(MssqlBackend):
     ports: dict[str, int]
 
     def open(self, service: Service):  # type: ignore[no-untyped-def]
-        import pymssql
-
         from backup_sync.stores.mssql import MssqlStore
 
         def store(uri: str, where: str, own: str) -> MssqlStore:
@@ -147,6 +147,15 @@ def mssql() -> Iterator[Case]:
         backend.ports = {"source": proxies[0].port, "backup": proxies[1].port}
         stack.callback(backend.close)
         yield Case(backend, proxies)
+
+
+@pytest.mark.parametrize(
+    "number, error", [(0, pymssql.OperationalError()), (0, pymssql.InterfaceError()), (5703, OSError())]
+)
+def test_a_connection_to_sql_server_that_is_gone_is_retried_also_if_the_driver_says_little(
+    number: int, error: Exception
+) -> None:
+    assert isinstance(translate("source", number, error), RetriableError)
 
 
 @pytest.mark.parametrize("number", range(SEEDS))

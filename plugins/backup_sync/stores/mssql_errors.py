@@ -80,4 +80,8 @@ def translate(where: str, number: int, error: BaseException) -> BackupSyncError:
         return FatalError(f"{where}: SQL Server {FATAL[number]} (error {number})")
     if number in CONNECTION:
         return RetriableError(f"{where}: cannot reach SQL Server, or the connection was cut (DB-Library {number})")
-    return FatalError(f"{where}: SQL Server reports error {number or type(error).__name__}")
+    name = type(error).__name__
+    if not number and name in ("OperationalError", "InterfaceError"):
+        # What the server refuses has a number; without one the client itself found the connection gone.
+        return RetriableError(f"{where}: cannot reach SQL Server, or the connection was cut ({name})")
+    return FatalError(f"{where}: SQL Server reports error {number or name}")
