@@ -149,10 +149,7 @@ def measure(bench: Bench, servers: tuple[EmbeddedCosmos, EmbeddedCosmos], delay:
     """``delay``: milliseconds added to each request in the delayed part; 0 leaves that part out."""
     load, unchanged = bench.rig.floors()
     dense = bench.description["per_customer"] >= 100
-    bench.rig.seed()
-    bench.engine("W1", "empty")
-    bench.floor(load)
-    bench.floor(unchanged)
+    bench.first_load(load, unchanged)
     for name, prepare in (("W2", "same"), ("W3", "uniform")):
         runs = bench.engine(name, prepare)
         wasted = max(run["bodies"] - sum(run["counts"][:2]) for run in runs)

@@ -143,16 +143,7 @@ def uris() -> tuple[str, str] | None:
 def measure(bench: Bench) -> None:
     load, unchanged = bench.rig.floors()
     large = bench.rig.n >= 1_000_000
-    bench.rig.seed()
-    bench.engine("W1", "empty")
-    bench.floor(load)
-    bench.floor(unchanged)
-    bench.engine("W2", "same")
-    bench.engine("W3", "uniform")
-    bench.engine("W4", "newest")
-    # Last, because the baseline's driver rounds what it writes: the two sides are not equal after it.
-    bench.baseline("W2", "same")
-    bench.baseline("W3", "uniform")
+    bench.workloads(load, unchanged)
     if not large:
         bench.baseline("W1", "empty")
         bench.at_least("W1: baseline ÷ engine", "W1 baseline", "W1 engine", 10)

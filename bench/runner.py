@@ -86,6 +86,23 @@ class Bench:
             return 0, 0, 0
         return self.rig.changes(prepare)
 
+    def first_load(self, load: str, unchanged: str) -> None:
+        """Fill the source, measure W1, and the two floors."""
+        self.rig.seed()
+        self.engine("W1", "empty")
+        self.floor(load)
+        self.floor(unchanged)
+
+    def workloads(self, load: str, unchanged: str) -> None:
+        """All workloads, and the baseline where it can be waited for."""
+        self.first_load(load, unchanged)
+        self.engine("W2", "same")
+        self.engine("W3", "uniform")
+        self.engine("W4", "newest")
+        # Last, because the baseline's driver may round what it writes: the two sides are not equal after it.
+        self.baseline("W2", "same")
+        self.baseline("W3", "uniform")
+
     def baseline(self, name: str, prepare: str) -> None:
         if not self.with_baseline:
             return

@@ -88,15 +88,7 @@ class SqliteRig(Rig):
 
 def measure(bench: Bench) -> None:
     load, unchanged = bench.rig.floors()
-    bench.rig.seed()
-    bench.engine("W1", "empty")
-    bench.floor(load)
-    bench.floor(unchanged)
-    bench.engine("W2", "same")
-    bench.engine("W3", "uniform")
-    bench.engine("W4", "newest")
-    bench.baseline("W2", "same")
-    bench.baseline("W3", "uniform")
+    bench.workloads(load, unchanged)
     bench.at_most("W1 ÷ floor", "W1 engine", load, 1.5)
     bench.at_most("W2 ÷ floor", "W2 engine", unchanged, 2)
     bench.at_most("W3 ÷ W2", "W3 engine", "W2 engine", 2.5)
