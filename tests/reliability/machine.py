@@ -49,7 +49,6 @@ def small() -> Iterator[None]:
         "backup_sync.core.engine.DELETE_BATCH": 2,
         "backup_sync.stores.sql.PIECE_KEYS": 4,
         "backup_sync.stores.sql.POSTED_KEYS": 3,
-        "backup_sync.stores.sqlite.PIECE_KEYS": 4,
         "backup_sync.stores.sqlite.PULL_ROWS": 8,
         "backup_sync.stores.cosmos.BATCH": 5,
     }
