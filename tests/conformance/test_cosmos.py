@@ -258,6 +258,9 @@ def test_damaged_documents_are_counted_named_and_left_out(
     # Seen again when there is something to compare with.
     again = own.sync()
     assert (again.skipped, again.rejected) == (1, 4)
+    # A forced run compares and reads everything: it meets them twice, and they are still four.
+    forced = own.sync(force=True)
+    assert (forced.updated, forced.rejected) == (1, 4)
 
 
 def test_a_document_that_the_backup_refuses_is_rejected_and_the_others_are_written(

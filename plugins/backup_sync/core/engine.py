@@ -121,7 +121,7 @@ class _Walk:
         backup: Store,
         run: SyncResult,
         options: Options,
-        unfilled: Sequence[str] = (),
+        unfilled: Sequence[str],
     ) -> None:
         self.service, self.source, self.backup, self.run_, self.options = service, source, backup, run, options
         self.unfilled = unfilled

@@ -188,20 +188,21 @@ class CosmosStore:
             )
 
     def records(self, within: EpkRange | None) -> Iterator[list[Record]]:
-        return batches(self._copyable(self._query("SELECT * FROM c", within)), BATCH)
+        # Who asks for a range has compared it, and what cannot be copied was met and counted then.
+        return batches(self._copyable(self._query("SELECT * FROM c", within), count=within is None), BATCH)
 
     def records_of(self, keys: Sequence[Key]) -> Iterator[list[Record]]:
         for chunk in batches(keys, BATCH):
             yield self._run(self._read_keys(chunk))
 
-    def _copyable(self, documents: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    def _copyable(self, documents: Iterator[dict[str, Any]], *, count: bool) -> Iterator[dict[str, Any]]:
         for document in documents:
             values = [value_at(document, path) for path in self._paths]
             problem = problem_of(document.get("id"), MISSING not in values, self._paths)
-            if problem:
-                self._reject(document.get("id"), problem)
-            else:
+            if not problem:
                 yield without_system(document)
+            elif count:
+                self._reject(document.get("id"), problem)
 
     async def _read_keys(self, keys: Sequence[Key]) -> list[dict[str, Any]]:
         container = self.connection.container()
