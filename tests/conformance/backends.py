@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import sqlite3
 from abc import ABC, abstractmethod
 from contextlib import closing
@@ -146,7 +147,7 @@ class MssqlBackend(Backend):
 
     def __init__(self, source: str, backup: str) -> None:
         self.source_uri, self.backup_uri = source, backup
-        number = next(_numbers)
+        number = f"{os.getpid()}x{next(_numbers)}"  # others may be trying theirs on the same servers
         self.table = f"app.Things{number}"
         self.history = f"SyncHistory{number}"
         self.settings = {"table": self.table, "changed": {"Version": "higher"}, "history": self.history}

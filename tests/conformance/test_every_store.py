@@ -6,6 +6,7 @@ import pytest
 
 from backup_sync.core.errors import ConfigurationError, DeletesWithheld, LockHeld
 from backup_sync.core.result import SyncResult, sync_id
+from backup_sync.service import parse_service
 from tests.conformance.backends import Backend
 
 Rows = list[tuple[int, int, str | None]]
@@ -251,6 +252,25 @@ def test_a_second_writer_waits_and_then_says_who_is_writing(ready: Backend) -> N
             with pytest.raises(LockHeld, match="the first since"), other.lock(second, 0.3):
                 pass
         with other.lock(second, 0):
+            pass
+    finally:
+        for store in (source, backup, other):
+            store.close()
+
+
+def test_two_services_that_write_the_same_table_exclude_each_other(sql: Backend) -> None:
+    sql.initialize()
+    entry = {"source": "source", "backup": "backup", **sql.settings, "table": (sql.service().table or "").upper()}
+    first, second = (SyncResult(sync_id("dag", name, name), name, run_id=name) for name in ("one", "two"))
+    source, backup = sql.open(sql.service())
+    _, other = sql.open(parse_service("another name", entry, where="test"))
+    try:
+        backup.open(source.describe())
+        with (
+            backup.lock(first, 0),
+            pytest.raises(LockHeld, match="another name is being written"),
+            other.lock(second, 0),
+        ):
             pass
     finally:
         for store in (source, backup, other):

@@ -22,7 +22,7 @@ from backup_sync.stores import mssql_types as types
 from backup_sync.stores.base import Applied, Record, batches
 from backup_sync.stores.mssql_bulk import BulkRows
 from backup_sync.stores.mssql_catalog import MssqlCatalog
-from backup_sync.stores.mssql_errors import translate
+from backup_sync.stores.mssql_errors import number_of, translate
 from backup_sync.stores.mssql_statements import quote
 from backup_sync.stores.ranges import EvenCut, KeyRange
 from backup_sync.stores.schema import SYNCED_AT, TableShape
@@ -75,7 +75,7 @@ class MssqlStore(MssqlCatalog):
         except BackupSyncError:
             raise
         except Exception as error:
-            number = _number(error)
+            number = number_of(error)
             if number is None:
                 raise
             raise translate(self.where, number, error) from None
@@ -252,8 +252,11 @@ class MssqlStore(MssqlCatalog):
 
     @contextmanager
     def lock(self, run: SyncResult, wait_seconds: float) -> Iterator[None]:
-        """An application lock of this session (sp_getapplock): gone with the connection, however that ends."""
-        resource = f"backup_sync:{self.service.name}"
+        """An application lock of this session (sp_getapplock): gone with the connection, however that ends.
+
+        It is named after the table, since that is what two writers must not share, whatever their services are called.
+        """
+        resource = f"backup_sync:{self.service.table}".casefold()
         sql = (
             "DECLARE @got INT; EXEC @got = sp_getapplock @Resource = %s, @LockMode = 'Exclusive', "
             "@LockOwner = 'Session', @LockTimeout = %s; SELECT @got"
@@ -270,16 +273,6 @@ class MssqlStore(MssqlCatalog):
                 self.run_sql("EXEC sp_releaseapplock @Resource = %s, @LockOwner = 'Session'", (resource,))
             except BackupSyncError:
                 self.close()  # closing the session releases the lock as well
-
-
-def _number(error: BaseException) -> int | None:
-    """The error number in a pymssql exception (its first argument, at times nested); None if it is not one."""
-    if not type(error).__module__.startswith("pymssql"):
-        return None
-    found: Any = error.args[0] if error.args else 0
-    while isinstance(found, tuple) and found:
-        found = found[0]
-    return found if isinstance(found, int) else 0
 
 
 def _now() -> str:

@@ -10,8 +10,10 @@ import fcntl
 import hashlib
 import sqlite3
 import time
+import urllib.parse
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -344,10 +346,14 @@ class SqliteStore(SqliteCatalog):
 
     @contextmanager
     def lock(self, run: SyncResult, wait_seconds: float) -> Iterator[None]:
-        """A file beside the database, locked for as long as this process lives and holds it (flock(2))."""
-        path = self.path.with_name(f"{self.path.name}.{self.service.name}.lock")
+        """A file beside the database, locked for as long as this process lives and holds it (flock(2)).
+
+        It is named after the table, since that is what two writers must not share, whatever their services are called.
+        """
+        name = f"{self.path.name}.{urllib.parse.quote(self.table.casefold(), safe='')}.lock"
+        path = self.path.with_name(name)
         deadline = time.monotonic() + wait_seconds
-        with path.open("a+") as handle:
+        with self._lock_file(path) as handle:
             while True:
                 try:
                     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -355,19 +361,27 @@ class SqliteStore(SqliteCatalog):
                 except BlockingIOError:
                     if time.monotonic() >= deadline:
                         handle.seek(0)
-                        holder = handle.read().strip() or "another run"
+                        holder = handle.read().decode() or "another run"
                         raise LockHeld(
                             f"{self.where}: the backup of {self.service.name} is being written by {holder}; "
                             f"waited {wait_seconds:.0f} s for it to end"
                         ) from None
                     time.sleep(0.2)
             handle.truncate(0)
-            handle.write(f"run {run.run_id} since {iso(utc_now())}")
-            handle.flush()
+            with suppress(OSError):  # who holds it is told for the message only; a full disk is met soon enough
+                handle.write(f"run {run.run_id} since {iso(utc_now())}".encode())
             try:
                 yield
             finally:
                 handle.truncate(0)
+
+    def _lock_file(self, path: Path) -> FileIO:
+        try:
+            return FileIO(path, "a+")
+        except OSError as error:
+            raise ConfigurationError(
+                f"{self.where}: the lock file {path} cannot be opened ({error.strerror}); correct the permissions of its folder"
+            ) from None
 
 
 def _mark(value: Any) -> int | None:
