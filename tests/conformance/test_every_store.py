@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from typing import Any
+
 import pytest
 
-from backup_sync.core.errors import ConfigurationError, DeletesWithheld, LockHeld
+from backup_sync.core.errors import ConfigurationError, DeletesWithheld, LockHeld, SetBackWithheld
 from backup_sync.core.result import SyncResult, sync_id
 from backup_sync.service import parse_service
 from tests.conformance.backends import Backend
@@ -23,6 +26,13 @@ def ready(backend: Backend) -> Backend:
     backend.initialize()
     assert backend.counts() == (20, 0, 0, 0)
     return backend
+
+
+def last_run(ready: Backend) -> dict[str, Any]:
+    source, backup = ready.open(ready.service())
+    with closing(source), closing(backup):
+        backup.open(source.describe())
+        return backup.history(1)[0]
 
 
 def test_the_first_sync_inserts_everything(ready: Backend) -> None:
@@ -52,10 +62,30 @@ def test_new_changed_and_gone_records_are_found_and_the_rest_is_skipped(ready: B
     assert ready.counts() == (0, 0, 0, 18)
 
 
-def test_a_lower_version_is_no_update_and_counts_as_ahead(ready: Backend) -> None:
-    ready.put((5, 0, "older"))
+def test_a_record_that_was_made_again_at_a_lower_version_is_repaired_and_counts_as_ahead(ready: Backend) -> None:
+    ready.put((5, 0, "made again"))
+    planned = ready.sync(dry_run=True)
     run = ready.sync()
-    assert (run.updated, run.skipped, run.ahead) == (0, 20, 1)
+    assert (planned.updated, planned.ahead) == (run.updated, run.ahead) == (1, 1)
+    assert run.skipped == 19
+    assert ready.backup_rows() == ready.source_rows()
+    assert ready.counts() == (0, 0, 0, 20)
+
+
+def test_a_source_that_was_set_back_replaces_and_deletes_nothing_until_it_is_forced(ready: Backend) -> None:
+    kept = ready.backup_rows()
+    ready.put(*((key, 0, "old copy") for key in range(3, 15)), (21, 1, "new"))
+    ready.remove(1, 2)
+    for options in {}, {"allow_mass_delete": True}:
+        with pytest.raises(SetBackWithheld, match=r"12 records .* newer .* nothing was deleted.* force=true"):
+            ready.sync(**options)
+    found = ready.backup_rows()
+    assert len(found) == 21
+    assert all(row in found for row in kept)
+    newest = last_run(ready)
+    assert (newest["AheadCount"], newest["WithheldCount"], newest["SkippedCount"]) == (12, 2, 19)
+    assert ready.counts(force=True) == (0, 19, 2, 0)
+    assert ready.backup_rows() == ready.source_rows()
 
 
 def test_force_rewrites_every_record_and_counts_all_as_updated(ready: Backend) -> None:
@@ -188,13 +218,7 @@ def test_a_retried_run_updates_its_own_history_record(ready: Backend) -> None:
     assert len(records) == 2
     # Over both attempts two records were inserted.
     assert (second.inserted, second.attempt) == (2, 2)
-    source, backup = ready.open(ready.service())
-    try:
-        backup.open(source.describe())
-        newest = backup.history(1)[0]
-    finally:
-        source.close()
-        backup.close()
+    newest = last_run(ready)
     assert (newest["RunId"], newest["InsertedCount"], newest["Attempt"]) == ("tonight", 2, 2)
     assert newest["Success"] is True
     assert newest["Status"] == "Completed"
@@ -204,13 +228,7 @@ def test_a_failed_run_is_history_too(ready: Backend) -> None:
     ready.remove(*range(1, 16))
     with pytest.raises(DeletesWithheld):
         ready.sync(run_id="accident")
-    source, backup = ready.open(ready.service())
-    try:
-        backup.open(source.describe())
-        newest = backup.history(1)[0]
-    finally:
-        source.close()
-        backup.close()
+    newest = last_run(ready)
     assert newest["Success"] is False
     assert newest["Status"] == "Failed"
     assert "allow_mass_delete" in newest["ErrorMessage"]

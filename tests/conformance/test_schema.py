@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from backup_sync.core.errors import FatalError
+from backup_sync.core.errors import FatalError, SetBackWithheld
 from tests.conformance.backends import Backend, MssqlBackend, SqliteBackend
 from tests.conformance.test_sql import backup_run, execute, remake
 
@@ -106,13 +106,17 @@ def test_a_backup_killed_between_initialize_and_sync_still_knows_what_to_fill(sq
     assert sql.backup_rows() == sql.source_rows()
 
 
-def test_a_copy_that_is_ahead_is_left_alone_with_a_new_column_too(sql: Backend) -> None:
+def test_copies_that_are_ahead_are_left_to_the_guard_with_a_new_column_too(sql: Backend) -> None:
     synced(sql)
-    backup_run(sql, "UPDATE THINGS SET Version = 9 WHERE Id = 4")
+    backup_run(sql, "UPDATE THINGS SET Version = 9 WHERE Id <= 100")
     fill(sql)
     sql.initialize()
+    with pytest.raises(SetBackWithheld):
+        sql.sync()
+    backup_run(sql, "UPDATE THINGS SET Version = 1 WHERE 1 < Id AND Id <= 100")
     run = sql.sync()
-    assert (run.updated, run.ahead) == (99, 1)
+    assert (run.updated, run.ahead) == (25 + 1, 1)  # 75 were filled in by the run that failed
+    assert sql.backup_rows() == sql.source_rows()
 
 
 def test_two_initializations_that_add_a_column_at_the_same_time_both_succeed(sql: Backend) -> None:

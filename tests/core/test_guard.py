@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from backup_sync.core.errors import DeletesWithheld
-from backup_sync.core.guard import check_deletes
+from backup_sync.core.errors import DeletesWithheld, SetBackWithheld
+from backup_sync.core.guard import check_deletes, check_set_back
 
 
 def check(found: int, source: int = 80, backup: int = 100, share: float = 0.2, count: int = 10, allow: bool = False):
@@ -34,3 +34,10 @@ def test_an_empty_source_deletes_nothing_however_small_the_backup():
 
 def test_the_one_who_allows_it_may_delete_everything():
     check(100, source=0, allow=True)
+
+
+def test_records_that_are_set_back_have_the_limits_of_deletes_and_a_way_out_of_their_own():
+    check_set_back("thing", 20, 100, share=0.2, count=10)
+    check_set_back("thing", 10, 10, share=0.2, count=10)
+    with pytest.raises(SetBackWithheld, match=r"21 records .* 21% of it .* nothing was deleted.* force=true.* restore"):
+        check_set_back("thing", 21, 100, share=0.2, count=10)

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from backup_sync.core import engine, faults
-from backup_sync.core.errors import BackupSyncError, DeletesWithheld, LockHeld
+from backup_sync.core.errors import BackupSyncError, DeletesWithheld, LockHeld, SetBackWithheld
 from backup_sync.core.result import SyncResult, sync_id
 from tests.conformance.backends import Backend, CosmosBackend, SqliteBackend
 
@@ -91,24 +91,31 @@ class Plan:
     skipped: int = 0
     ahead: int = 0
     withheld: int = 0
+    problem: type[BackupSyncError] | None = None
 
 
 def plan(source: Content, backup: Content, *, force: bool, allow: bool) -> Plan:
     made = Plan(dict(backup))
+
+    def many(found: int) -> bool:
+        return found > GUARD["count"] and found > GUARD["share"] * len(backup)
+
+    ahead = {key for key in source.keys() & backup.keys() if source[key][0] < backup[key][0] and not force}
+    made.ahead = len(ahead)
     for key, (version, text) in source.items():
         if key not in backup:
             made.inserted += 1
-        elif force or version > backup[key][0]:
+        elif force or version > backup[key][0] or (key in ahead and not many(len(ahead))):
             made.updated += 1
         else:
             made.skipped += 1
-            made.ahead += version < backup[key][0]
             continue
         made.after[key] = (version, text)
     gone = backup.keys() - source.keys()
-    many = len(gone) > GUARD["count"] and len(gone) > GUARD["share"] * len(backup)
-    if gone and not allow and (many or not source):
-        made.withheld = len(gone)
+    if many(len(ahead)):
+        made.withheld, made.problem = len(gone), SetBackWithheld
+    elif gone and not allow and (many(len(gone)) or not source):
+        made.withheld, made.problem = len(gone), DeletesWithheld
     else:
         made.deleted = len(gone)
         for key in gone:
@@ -186,6 +193,10 @@ class Machine(RuleBasedStateMachine):
             self._put({key: (max(0, self.source.get(key, (5, ""))[0] - 3), f"again {next(self.numbers)}")})
 
     @rule(keys=some)
+    def restore_an_old_copy(self, keys: set[int]) -> None:
+        self._put({k: (max(0, self.source[k][0] - 3), f"old {next(self.numbers)}") for k in keys & self.source.keys()})
+
+    @rule(keys=some)
     def delete(self, keys: set[int]) -> None:
         tally["steps"] += 1
         there = keys & self.source.keys()
@@ -250,10 +261,7 @@ class Machine(RuleBasedStateMachine):
         problem = self._attempt(run, action)
         result = run.result
         assert result is not None
-        if made.withheld:
-            assert isinstance(problem, DeletesWithheld), problem
-        else:
-            assert problem is None, problem
+        assert type(problem) is (made.problem or type(None)), problem
         assert (result.withheld, result.ahead) == (made.withheld, made.ahead)
         counts = (result.inserted, result.updated, result.deleted)
         if run.options.get("dry_run"):
@@ -313,7 +321,7 @@ class Machine(RuleBasedStateMachine):
         )
         problem = self._attempt(run, kill)
         if not isinstance(problem, Crash):  # it was through before that
-            assert isinstance(problem, DeletesWithheld) == bool(made.withheld)
+            assert type(problem) is (made.problem or type(None)), problem
             self.backup, self.killed = made.after, None
             return
         tally["crashes"] += 1

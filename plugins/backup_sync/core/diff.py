@@ -22,8 +22,8 @@ class Changes:
     inserts: list[Key] = field(default_factory=list)
     updates: list[Key] = field(default_factory=list)
     deletes: list[Key] = field(default_factory=list)
+    ahead: list[Key] = field(default_factory=list)
     skipped: int = 0
-    ahead: int = 0
     seen: int = 0
 
 
@@ -48,9 +48,10 @@ def diff(
             verdict = compare(stamp, other, rules)
             if verdict == CHANGED:
                 changes.updates.append(key)
+            elif verdict == AHEAD:
+                changes.ahead.append(key)
             else:
                 changes.skipped += 1
-                changes.ahead += verdict == AHEAD
     changes.deletes = [key for key in backup if key not in source]
     return changes
 
@@ -71,7 +72,7 @@ def compare(source: Stamp, backup: Stamp, rules: tuple[str, ...]) -> str:
             return CHANGED
         if order < 0:
             verdict = AHEAD
-    # A copy that is ahead is left alone, also with a column that it lacks: filling it in would set the rest back.
+    # A copy that is ahead is the guard's affair, also with a column that it lacks: filling it in sets the rest back.
     return CHANGED if unfilled and verdict == SAME else verdict
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from backup_sync.core.diff import UNFILLED, Changes, Key, diff
 from backup_sync.core.errors import ConfigurationError
 from backup_sync.core.faults import point
-from backup_sync.core.guard import check_deletes
+from backup_sync.core.guard import check_deletes, check_set_back
 from backup_sync.core.pipeline import both, read_ahead
 from backup_sync.core.progress import Progress
 from backup_sync.core.result import IN_PROGRESS, SyncResult
@@ -134,6 +134,7 @@ class _Walk:
         self.inserts: list[Key] = []
         self.updates: list[Key] = []
         self.deletes = KeySpool()
+        self.ahead = KeySpool()
         self.progress = Progress(run)
 
     def run(self, cut: Cut | None) -> None:
@@ -145,11 +146,13 @@ class _Walk:
             else:
                 self._visit(cut)
                 self._copy_pending()
+            self._set_back()
             if self.unfilled and not self.options.dry_run:
                 self.backup.filled(self.unfilled)
             self._delete()
         finally:
             self.deletes.close()
+            self.ahead.close()
             self._book()
 
     # comparing
@@ -212,7 +215,8 @@ class _Walk:
         seen = len(source)
         del source, backup, same, new, old
         self.skipped += skipped
-        self.run_.ahead += changes.ahead
+        self.run_.ahead += len(changes.ahead)
+        self.ahead.extend(changes.ahead)
         self.deletes.extend(changes.deletes)
         self._change(within, changes, seen)
         self.progress.advance(skipped)
@@ -298,6 +302,26 @@ class _Walk:
         self.progress.advance(applied.inserted + applied.updated)
         point("after write")
         return applied
+
+    def _set_back(self) -> None:
+        """Write the records that are newer in the backup: a few were deleted and made again, many are an accident."""
+        guard, found = self.service.guard, len(self.ahead)
+        if not found:
+            return
+        log.warning("%s: %d records of the backup are newer than the source's", self.service.name, found)
+        point("before guard")
+        try:
+            check_set_back(self.service.name, found, self.backup_records, share=guard.share, count=guard.count)
+        except Exception:
+            self.skipped += found
+            self.run_.withheld = len(self.deletes)
+            raise
+        if self.options.dry_run:
+            self.run_.updated += found
+            return
+        for keys in self.ahead.batches(PENDING_KEYS):
+            self.updates = keys
+            self._copy_pending()
 
     def _delete(self) -> None:
         """Guard the deletes as a whole, then write them, each batch re-checked against the source."""

@@ -3,7 +3,8 @@
     BackupSyncError
     ├── ConfigurationError   a setting, connection or grant is wrong      → fail now; a retry cannot help
     ├── FatalError           the data or the schema forbids going on      → fail now; a person must decide
-    │   └── DeletesWithheld  so many deletes that it looks like an accident
+    │   ├── DeletesWithheld  so many deletes that it looks like an accident
+    │   └── SetBackWithheld  so many older records that it looks like a source that was set back
     └── RetriableError       the store is away, busy or locked            → Airflow retries with back-off
         └── LockHeld         another run is writing to this backup
 
@@ -30,6 +31,10 @@ class FatalError(BackupSyncError):
 
 class DeletesWithheld(FatalError):
     """The guard stopped the deletes of a run (inserts and updates were applied)."""
+
+
+class SetBackWithheld(FatalError):
+    """The guard did not let older records of the source replace newer ones of the backup, nor delete any."""
 
 
 class RetriableError(BackupSyncError):

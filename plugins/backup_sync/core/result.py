@@ -35,9 +35,9 @@ class SyncResult:
     """One service in one run.
 
     ``inserted``, ``updated`` and ``deleted`` count what was really written, over all attempts of the run.
-    ``skipped``: records that were the same on both sides. ``withheld``: deletes that the guard would not let
-    through. ``rejected``: source records that cannot be copied. ``ahead``: records whose backup stamp is higher
-    than the source's. ``request_charge`` (Cosmos request units) and ``throttled`` (429 answers) cover both stores.
+    ``skipped``: records that were left alone. ``withheld``: deletes that the guard would not let through.
+    ``rejected``: source records that cannot be copied. ``ahead``: records whose backup stamp was higher than the
+    source's; they are among the updated, or among the skipped if the guard stopped them. ``request_charge`` (Cosmos request units) and ``throttled`` (429 answers) cover both stores.
     """
 
     sync_id: uuid.UUID
