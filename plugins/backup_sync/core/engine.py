@@ -157,8 +157,8 @@ class _Walk:
 
     # comparing
 
-    def _visit(self, cut: Cut) -> None:
-        """Compare a range of any size."""
+    def _visit(self, cut: Cut, again: bool = False) -> None:
+        """Compare a range of any size. ``again``: it is part of one whose pieces were not fine, and small."""
         source, backup = both(lambda: self.source.digests(cut), lambda: self.backup.digests(cut))
         point("after digest")
         if source is None or backup is None:
@@ -167,9 +167,9 @@ class _Walk:
             return
         if self.progress.total is None:
             self.progress.total = sum(digest[0] for digest in source.values())
-        self._drill(cut, source, backup)
+        self._drill(cut, source, backup, fine=again or cut.fine)
 
-    def _drill(self, cut: Cut, source: Any, backup: Any) -> None:
+    def _drill(self, cut: Cut, source: Any, backup: Any, fine: bool) -> None:
         """Sort the pieces of a cut by their digests: done, copy, delete, compare, or cut again."""
         pieces = sorted(source.keys() | backup.keys())
         differing = pieces if self.options.force else [n for n in pieces if source.get(n) != backup.get(n)]
@@ -185,8 +185,10 @@ class _Walk:
                 for batch in self._keys_of(self.backup, cut.select(group)):
                     self.backup_records += len(batch)
                     self.deletes.extend(batch)
-            elif kind == "compare":
+            elif kind == "compare" and fine:
                 self._compare(cut.select(group))
+            elif kind == "compare":
+                self._visit(self.source.cut(cut.select(group), RANGE_RECORDS), again=True)
             else:
                 larger = self.source if _count(source, group[0]) >= _count(backup, group[0]) else self.backup
                 self._visit(larger.cut(cut.select(group), RANGE_RECORDS))

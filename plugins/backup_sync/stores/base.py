@@ -28,6 +28,10 @@ class Cut(Protocol):
     def gaps(self) -> bool:
         """Whether :meth:`select` can leave pieces out in between."""
 
+    @property
+    def fine(self) -> bool:
+        """Whether reading the pairs of its pieces is as cheap as digests of still finer ones."""
+
     def __len__(self) -> int: ...
 
     def select(self, pieces: Sequence[int]) -> Any:

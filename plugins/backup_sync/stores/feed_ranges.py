@@ -39,6 +39,7 @@ class FeedCut:
     feed_ranges: tuple[tuple[str, str], ...]
     pieces: int
     version: int = 2
+    fine: ClassVar[bool] = True
     gaps: ClassVar[bool] = True
 
     def __len__(self) -> int:

@@ -34,6 +34,7 @@ class EvenCut:
     first: int
     width: int
     count: int
+    fine: bool = True
     gaps: ClassVar[bool] = True
 
     def __len__(self) -> int:
@@ -58,6 +59,7 @@ class ListCut:
 
     within: KeyRange
     bounds: tuple[Key, ...]
+    fine: ClassVar[bool] = True
     gaps: ClassVar[bool] = False
 
     def __len__(self) -> int:

@@ -27,7 +27,7 @@ EVERYTHING = KeyRange()
 FEW_PIECES = 512
 PIECE_KEYS, WIDE_PIECE_KEYS = 128, 4_096
 """Widths between which the pieces of a whole-number key are chosen. In wide pieces a changed row costs the reading of
-many pairs; many pieces make the digest itself dearer (a grouping into thousands took twice the time of one into
+many pairs; many pieces make a server's digest dearer (a grouping into thousands took twice the time of one into
 hundreds). So: some hundred pieces, as long as they are not too wide."""
 MAX_PIECES = 16_384
 """Digests held in memory at once; a larger key space gets wider pieces, and those that differ are cut again."""
@@ -55,6 +55,9 @@ class SqlStore(SqlSchema, ABC):
 
     kind: str
     dense = 0.25
+    few_pieces, piece_keys = FEW_PIECES, PIECE_KEYS
+    cheap_groups = False
+    """Whether digests of fine pieces cost less than pairs, so that wider ones that differ are cut again first."""
 
     def __init__(self, service: Service, connect: Callable[[str | None], Any], where: str) -> None:
         assert service.table is not None
@@ -229,9 +232,10 @@ class SqlStore(SqlSchema, ABC):
                 return ListCut(within, ())
             span = ends[1] - ends[0] + 1
             if span < 2**62:  # beyond that the arithmetic would overflow 64 bits
-                wanted = min(max(PIECE_KEYS, -(-span // FEW_PIECES)), WIDE_PIECE_KEYS)
+                wanted = min(max(self.piece_keys, -(-span // self.few_pieces)), WIDE_PIECE_KEYS)
                 width = min(max(wanted, -(-span // MAX_PIECES)), max(1, -(-span // 2)))
-                return EvenCut(within, ends[0], width, -(-span // width))
+                fine = not self.cheap_groups or width <= self.piece_keys
+                return EvenCut(within, ends[0], width, -(-span // width), fine)
         return ListCut(within, tuple(self.boundaries(within, records)))
 
     def digests(self, cut: Cut) -> dict[int, Digest] | None:
