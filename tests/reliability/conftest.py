@@ -144,3 +144,23 @@ def mssql_network() -> Iterator[Case]:
         backend.ports = {"source": proxies[0].port, "backup": proxies[1].port}
         stack.callback(backend.close)
         yield Case(backend, proxies)
+
+
+@pytest.fixture
+def servers(tmp_path: Path) -> Iterator[list[EmbeddedCosmos]]:
+    """Source and backup, to be told to fail."""
+    with EmbeddedCosmos(tmp_path / "a" / "db", partitions=2) as source, EmbeddedCosmos(tmp_path / "b" / "db") as backup:
+        yield [source, backup]
+
+
+@pytest.fixture
+def cosmos(servers: list[EmbeddedCosmos]) -> Iterator[CosmosBackend]:
+    """In step, and then with five updates, five deletes and, two to a partition key, 14 inserts to be done."""
+    found = CosmosBackend("own", *[(server.endpoint, server.key) for server in servers])
+    found.put(*((key, 1, "old") for key in range(40)))
+    found.initialize()
+    found.sync()
+    found.put(*((key, 2, "changed") for key in range(5)), *((key, 1, "new") for key in range(40, 54)))
+    found.remove(*range(10, 15))
+    yield found
+    found.close()
