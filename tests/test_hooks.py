@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pymssql
 import pytest
 
-from backup_sync.core.errors import ConfigurationError
+from backup_sync.core.errors import ConfigurationError, RetriableError
 from backup_sync.hooks import open_store, open_stores
 from backup_sync.service import Service, parse_service
+from tests.reliability.proxy import Fault, Proxy
 
 TABLE = {"source": "src", "backup": "bak", "table": "app.Things", "changed": {"Version": "higher"}}
 CONTAINER = {"source": "src", "backup": "bak", "container": "things", "changed": {"v": "newer"}}
@@ -137,3 +140,64 @@ def test_an_extra_that_the_driver_does_not_know_is_named(monkeypatch):
     connect(monkeypatch, "src", value)
     with closing(open_store(service(), "src")) as store, pytest.raises(ConfigurationError, match="'encrypt'"):
         store.describe()
+
+
+def sql_server(**changes: Any) -> dict[str, Any]:
+    return {
+        "conn_type": "mssql",
+        "host": "127.0.0.1",
+        "port": 1433,
+        "schema": "Db",
+        "login": "u",
+        "password": KEY,
+        **changes,
+    }
+
+
+@pytest.mark.parametrize("extra", [{"login_timeout": 1}, {"login_timeout": 1, "tds_version": "7.3"}])
+def test_a_sql_server_that_accepts_and_never_answers_is_given_up_when_the_extra_says_so(monkeypatch, extra):
+    with Proxy("127.0.0.1", 1) as proxy:
+        proxy.faults = [Fault(silent=True)] * 10
+        connect(monkeypatch, "src", sql_server(port=proxy.port, extra=extra))
+        begun = time.monotonic()
+        with closing(open_store(service(), "src")) as store, pytest.raises(RetriableError) as caught:
+            store.describe()
+        assert time.monotonic() - begun < 3
+        assert proxy.struck == 1
+    assert str(caught.value).startswith("src: SQL Server did not answer in time")
+    assert "'login_timeout'" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "extra, expected",
+    [
+        ({}, {"login_timeout": 15, "tds_version": "7.4"}),
+        ({"encryption": "require", "timeout": 9}, {"encryption": "require", "timeout": 9, "login_timeout": 15}),
+        ({"login_timeout": 40, "tds_version": "7.3"}, {"login_timeout": 40, "tds_version": "7.3"}),
+    ],
+)
+def test_the_driver_is_given_the_extra_and_a_bounded_wait(monkeypatch, extra, expected):
+    """So TLS is asked for where the connection asks for it, also when master is asked for a missing database."""
+    given: list[dict[str, Any]] = []
+
+    def refuse(**arguments: Any) -> None:
+        given.append(arguments)
+        raise pymssql.OperationalError(4060, b"")
+
+    monkeypatch.setattr("pymssql.connect", refuse)
+    connect(monkeypatch, "src", sql_server(extra=extra))
+    with closing(open_store(service(), "src")) as store, pytest.raises(ConfigurationError):
+        store.exists()
+    assert [arguments["database"] for arguments in given] == ["Db", "master"]
+    for arguments in given:
+        assert expected.items() <= arguments.items()
+
+
+@pytest.mark.parametrize("verify", [True, False, None])
+def test_the_certificate_of_a_cosmos_account_is_checked_unless_the_extra_says_no(monkeypatch, verify):
+    endpoint = "https://account.example.com:443/"
+    extra = {"database_name": "db"} | ({} if verify is None else {"connection_verify": verify})
+    connect(monkeypatch, "src", cosmos(login=endpoint, extra=extra))
+    with closing(open_store(service(CONTAINER), "src")) as store:
+        client = store.connection.client()
+        assert client.client_connection.connection_policy.DisableSSLVerification == (verify is False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,12 @@ COSMOS_OPTIONS = (
     "retry_throttle_backoff_max",
 )
 """Settings of the SDK's client that may stand in the extra of an ``azure_cosmos`` connection."""
+
+
+MSSQL_DEFAULTS = {"login_timeout": 15, "tds_version": "7.4"}
+"""What the extra of an ``mssql`` connection may change. The driver's own are a minute, and to try one protocol after
+the other, each for that long and five seconds more: a server that accepts and never answers held a task for two minutes.
+SQL Server speaks TDS 7.4 since 2012."""
 
 
 def open_stores(service: Service) -> tuple[Store, Store]:
@@ -96,7 +103,9 @@ def _mssql(service: Service, conn_id: str, connection: Connection) -> Store:
         raise ConfigurationError(f"connection {conn_id} lacks host or port; set both (SQL Server's own port is 1433)")
 
     def connect(database: str | None) -> Any:
-        return MsSqlHook(mssql_conn_id=conn_id, schema=database).get_conn()
+        hook = MsSqlHook(mssql_conn_id=conn_id, schema=database)
+        hook.connection.extra = json.dumps(MSSQL_DEFAULTS | hook.connection.extra_dejson)
+        return hook.get_conn()
 
     return MssqlStore(service, connect, conn_id, connection.schema)
 

@@ -144,6 +144,8 @@ class MssqlBackend(Backend):
 
     name = "mssql"
     source_database, backup_database = "BackupSyncTest", "BackupSyncTest_Backup"
+    options: dict[str, Any] = {}  # noqa: RUF012
+    """Further arguments of the connections that the stores open."""
 
     def __init__(self, source: str, backup: str) -> None:
         self.source_uri, self.backup_uri = source, backup
@@ -161,7 +163,7 @@ class MssqlBackend(Backend):
         )
 
     @staticmethod
-    def connect(uri: str, database: str) -> Any:
+    def connect(uri: str, database: str, **options: Any) -> Any:
         import pymssql
 
         parts = urlsplit(uri)
@@ -172,6 +174,7 @@ class MssqlBackend(Backend):
             password=unquote(parts.password or ""),
             database=database,
             autocommit=True,
+            **options,
         )
 
     def run(self, uri: str, sql: str, database: str, rows: Any = None) -> list[tuple[Any, ...]]:
@@ -201,7 +204,7 @@ class MssqlBackend(Backend):
         from backup_sync.stores.mssql import MssqlStore
 
         def store(uri: str, where: str, own: str) -> MssqlStore:
-            return MssqlStore(service, lambda database: self.connect(uri, database or own), where, own)
+            return MssqlStore(service, lambda database: self.connect(uri, database or own, **self.options), where, own)
 
         return (
             store(self.source_uri, "source", self.source_database),

@@ -1,4 +1,4 @@
-"""A bad network: a TCP proxy that cuts, delays, truncates and refuses."""
+"""A bad network: a TCP proxy that cuts, delays, truncates, refuses and keeps silent."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ class Fault:
 
     ``requests`` and ``answers``: how many bytes pass in that direction before it is cut (None: all). Of what is in
     flight then, the first part still arrives. ``delay``: seconds that each answer's piece waits. ``refuse``: the
-    connection is closed before anything passes. ``reset``: cut by a RST, otherwise in good order, as if all were said.
+    connection is closed before anything passes. ``silent``: it is accepted, and nothing ever passes. ``reset``: cut by a RST, otherwise in good order, as if all were said.
     """
 
     requests: int | None = None
     answers: int | None = None
     delay: float = 0.0
     refuse: bool = False
+    silent: bool = False
     reset: bool = True
 
 
@@ -89,6 +90,9 @@ class Proxy:
             if fault.refuse:
                 self.struck += 1
                 self._close(client, fault.reset)
+                continue
+            if fault.silent:
+                self.struck += 1
                 continue
             try:
                 server = socket.create_connection(self.target)

@@ -3,150 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack
-from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import pymssql
 import pytest
 
 from backup_sync.core.errors import RetriableError
-from backup_sync.service import Service
 from backup_sync.stores import cosmos_history
 from backup_sync.stores.mssql_errors import translate
-from local.cosmos import EmbeddedCosmos
-from tests.conformance.backends import Backend, CosmosBackend, MssqlBackend
-from tests.conformance.conftest import MSSQL
-from tests.reliability.proxy import Fault, Proxy
+from tests.reliability.conftest import Case
+from tests.reliability.proxy import Fault
 
-RECORDS = 300
 SEEDS = int(os.environ.get("BACKUP_SYNC_TEST_NETWORKS", "4"))
-
-
-class Case:
-    """A backend whose stores go through proxies, while what is looked at goes by the straight way."""
-
-    def __init__(self, backend: Backend, proxies: list[Proxy]) -> None:
-        self.backend, self.proxies = backend, proxies
-
-    def prepare(self) -> None:
-        """A backup in step, and then inserts, updates and deletes to be done."""
-        self.backend.put(*((key, 1, f"text {key}" * 20) for key in range(RECORDS)))
-        self.backend.initialize()
-        self.backend.sync()
-        self.backend.remove(*range(20))
-        self.backend.put(*((key, 2, "changed") for key in range(20, 100)))
-        self.backend.put(*((key, 1, "new") for key in range(RECORDS, RECORDS + 100)))
-
-    def service(self) -> Service:
-        changes = {"lock_wait_seconds": 30, "guard": {"share": 0.2, "count": 10}}
-        return self.backend.service(**changes, **({"retry_seconds": 1} if "container" in self.backend.settings else {}))
-
-    def try_through_it(self, run_id: str, seed: int) -> bool:
-        """Either a success that is one, or one clear sentence; and never a delete that the source does not ask for.
-
-        Returns whether it succeeded.
-        """
-        kept = {repr(row.get("Id", row.get("id"))) for row in self.backend.source_rows()}
-        service = self.service()
-        try:
-            self.backend.sync(run_id=run_id, service=service)
-            done = True
-        except RetriableError as error:
-            done = False
-            said = str(error)
-            assert said.startswith(("source: ", "backup: "))
-            assert "\n" not in said
-            assert "text 1" not in said
-        there = {repr(row.get("Id", row.get("id"))) for row in self.backend.backup_rows()}
-        if done:
-            assert self.backend.backup_rows() == self.backend.source_rows(), f"a false success, seed {seed}"
-        first = {repr(row.get("Id", row.get("id"))) for row in self.before}
-        assert first & kept <= there, f"a record was deleted that the source has, seed {seed}"
-        return done
-
-    def weather(self, number: int, connections: int, size: int) -> None:
-        """Bad on the way to the source, to the backup, or to both; and then it clears up."""
-        self.prepare()
-        self.before = self.backend.backup_rows()
-        for end, proxy in enumerate(self.proxies):
-            proxy.cut()
-            if number % 3 in (end, 2):
-                proxy.ill(number, connections, size)
-        for _ in range(40):
-            if self.try_through_it("stormy", number):
-                break
-            if not any(proxy.faults for proxy in self.proxies):
-                break
-        for proxy in self.proxies:
-            proxy.faults.clear()
-            proxy.cut()
-        assert sum(proxy.struck for proxy in self.proxies), "nothing was cut at all"
-        self.backend.sync(run_id="stormy", service=self.service())
-        assert self.backend.backup_rows() == self.backend.source_rows()
-        names = [row.get("RunId", row.get("runId")) for row in self.backend.history_rows()]
-        assert names.count("stormy") == 1
-
-
-@pytest.fixture
-def cosmos(tmp_path: Path) -> Iterator[Case]:
-    with ExitStack() as stack:
-        servers = [stack.enter_context(EmbeddedCosmos(tmp_path / name / "db")) for name in ("source", "backup")]
-        proxies = [stack.enter_context(Proxy("127.0.0.1", server.port)) for server in servers]
-        # The server names itself by its own address, by which the SDK would go round the proxy.
-        straight = CosmosBackend("own", *[(server.endpoint, server.key) for server in servers])
-        straight.options = {"enable_endpoint_discovery": False}
-        straight.endpoints = tuple(  # type: ignore[assignment]
-            (f"http://127.0.0.1:{proxy.port}/", server.key) for proxy, server in zip(proxies, servers, strict=True)
-        )
-        stack.callback(straight.close)
-        yield Case(straight, proxies)
-
-
-class ThroughProxies(MssqlBackend):
-    source_database, backup_database = "BackupSyncReliability", "BackupSyncReliability_Backup"
-    ports: dict[str, int]
-
-    def open(self, service: Service):  # type: ignore[no-untyped-def]
-        from backup_sync.stores.mssql import MssqlStore
-
-        def store(uri: str, where: str, own: str) -> MssqlStore:
-            parts = urlsplit(uri)
-
-            def connect(database: str | None) -> object:
-                return pymssql.connect(
-                    server="127.0.0.1",
-                    port=str(self.ports[where]),
-                    user=unquote(parts.username or ""),
-                    password=unquote(parts.password or ""),
-                    database=database or own,
-                    login_timeout=3,  # a login that is cut may be waited for until then
-                    timeout=20,
-                )
-
-            return MssqlStore(service, connect, where, own)
-
-        return (
-            store(self.source_uri, "source", self.source_database),
-            store(self.backup_uri, "backup", self.backup_database),
-        )
-
-
-@pytest.fixture
-def mssql() -> Iterator[Case]:
-    uris = [os.environ.get(name, "") for name in MSSQL]
-    if not all(uris):
-        pytest.skip(f"needs {' and '.join(MSSQL)}")
-    with ExitStack() as stack:
-        proxies = []
-        for uri in uris:
-            parts = urlsplit(uri)
-            proxies.append(stack.enter_context(Proxy(parts.hostname or "", parts.port or 1433)))
-        backend = ThroughProxies(*uris)
-        backend.ports = {"source": proxies[0].port, "backup": proxies[1].port}
-        stack.callback(backend.close)
-        yield Case(backend, proxies)
 
 
 @pytest.mark.parametrize(
@@ -160,25 +27,27 @@ def test_a_connection_to_sql_server_that_is_gone_is_retried_also_if_the_driver_s
 
 @pytest.mark.parametrize("number", range(SEEDS))
 def test_a_bad_network_to_cosmos_ends_in_equal_contents_or_in_one_clear_sentence(
-    cosmos: Case, number: int, monkeypatch: pytest.MonkeyPatch
+    cosmos_network: Case, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cosmos_history, "LEASE_SECONDS", 3.0)
-    cosmos.weather(number, connections=30, size=200_000)
+    cosmos_network.weather(number, connections=30, size=200_000)
 
 
 @pytest.mark.parametrize("number", range(SEEDS))
-def test_a_bad_network_to_sql_server_ends_in_equal_contents_or_in_one_clear_sentence(mssql: Case, number: int) -> None:
-    mssql.weather(number, connections=4, size=60_000)
+def test_a_bad_network_to_sql_server_ends_in_equal_contents_or_in_one_clear_sentence(
+    mssql_network: Case, number: int
+) -> None:
+    mssql_network.weather(number, connections=4, size=60_000)
 
 
 def test_a_cosmos_server_that_refuses_every_connection_is_one_clear_sentence(
-    cosmos: Case, monkeypatch: pytest.MonkeyPatch
+    cosmos_network: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cosmos_history, "LEASE_SECONDS", 3.0)
-    cosmos.prepare()
-    was = cosmos.backend.backup_rows()
-    cosmos.proxies[0].cut()
-    cosmos.proxies[0].faults += [Fault(refuse=True)] * 1_000
+    cosmos_network.prepare()
+    was = cosmos_network.backend.backup_rows()
+    cosmos_network.proxies[0].cut()
+    cosmos_network.proxies[0].faults += [Fault(refuse=True)] * 1_000
     with pytest.raises(RetriableError, match="source: cannot reach Cosmos DB"):
-        cosmos.backend.sync(service=cosmos.service())
-    assert cosmos.backend.backup_rows() == was
+        cosmos_network.backend.sync(service=cosmos_network.service())
+    assert cosmos_network.backend.backup_rows() == was

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.request import getproxies
 
+from aiohttp import ClientConnectorCertificateError
 from azure.core.exceptions import AzureError, IncompleteReadError, ServiceRequestError, ServiceResponseError
 from azure.core.pipeline.transport import AioHttpTransport
 from azure.cosmos.aio import CosmosClient
@@ -186,6 +187,11 @@ class Connection:
                     raise self._refused(status, error) from None
                 pause = float((error.headers or {}).get("x-ms-retry-after-ms") or 0) / 1000
             except CUT as error:
+                if isinstance(getattr(error, "inner_exception", None), ClientConnectorCertificateError):
+                    raise ConfigurationError(
+                        f"{self.where}: the certificate of Cosmos DB's endpoint is not trusted; correct the endpoint, or the "
+                        "certificates that this machine trusts"
+                    ) from None
                 if time.monotonic() + wait > deadline:
                     raise RetriableError(
                         f"{self.where}: cannot reach Cosmos DB, or the connection was cut ({type(error).__name__})"

@@ -7,6 +7,9 @@ Numbers: https://learn.microsoft.com/sql/relational-databases/errors-events/data
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 from backup_sync.core.errors import BackupSyncError, ConfigurationError, FatalError, RetriableError
 
 RETRIABLE = {
@@ -16,10 +19,14 @@ RETRIABLE = {
     1205: "was chosen as deadlock victim",
     1222: "waited too long for a lock",
     3960: "met an update conflict under snapshot isolation",
+    1204: "has run out of locks",
+    1101: "has no room left in the database's files",
     1105: "has no room left in the database's files",
     9002: "has a full transaction log",
     701: "is out of memory",
     802: "is out of memory",
+    8645: "waited too long for memory",
+    596: "ended the session",
     10928: "has reached a resource limit",
     10929: "is too busy",
     40197: "met an error while processing the request",
@@ -33,6 +40,8 @@ RETRIABLE = {
     17142: "is paused",
     922: "is recovering the database",
     927: "is restoring the database",
+    983: "has the database offline on this replica",
+    18401: "is being upgraded",
 }
 
 CONFIGURATION = {
@@ -47,6 +56,7 @@ CONFIGURATION = {
     230: "denied a permission on a column; grant what README.md lists for this connection",
     262: "denied a permission; grant what README.md lists for this connection",
     297: "denied a permission; grant what README.md lists for this connection",
+    3906: "has the database read-only; name the one that is to be written, or make it writable",
     916: "does not let this login into the database; create a user for it there",
     207: "does not know a column",
     208: "does not know a table",
@@ -67,7 +77,30 @@ FATAL = {
 }
 
 # DB-Library's own numbers (sybdb.h): what the client library says when the connection goes.
-CONNECTION = {20002, 20003, 20004, 20006, 20009, 20017, 20020, 20047, 20056}
+TIMED_OUT = 20003
+CONNECTION = {20002, 20004, 20006, 20009, 20017, 20020, 20047, 20056}
+SERVER_SAID = 20018
+"""DB-Library's number for "the server reported an error", which is the one that the driver names."""
+
+
+def number_of(error: BaseException) -> int | None:
+    """The error number in a pymssql exception (its first argument, at times nested); None if it is not one.
+
+    Where no connection was made, the driver names the last number that *any* connection of this process was told: a
+    server that is away shows as the refused login of an hour ago. What DB-Library itself said stands in the text.
+    """
+    if not type(error).__module__.startswith("pymssql"):
+        return None
+    found: Any = error.args
+    while isinstance(found, tuple) and len(found) == 1:
+        found = found[0]
+    number, text = found if isinstance(found, tuple) and len(found) == 2 else (found, b"")
+    said = [
+        int(digits) for digits in re.findall(rb"DB-Lib error message (\d+)", text if isinstance(text, bytes) else b"")
+    ]
+    if said and SERVER_SAID not in said:
+        return said[0]
+    return number if isinstance(number, int) else 0
 
 
 def translate(where: str, number: int, error: BaseException) -> BackupSyncError:
@@ -78,6 +111,11 @@ def translate(where: str, number: int, error: BaseException) -> BackupSyncError:
         return RetriableError(f"{where}: SQL Server {RETRIABLE[number]} (error {number})")
     if number in FATAL:
         return FatalError(f"{where}: SQL Server {FATAL[number]} (error {number})")
+    if number == TIMED_OUT:
+        return RetriableError(
+            f"{where}: SQL Server did not answer in time (DB-Library {number}); 'login_timeout' and 'timeout' in the "
+            "connection's extra say how long is waited"
+        )
     if number in CONNECTION:
         return RetriableError(f"{where}: cannot reach SQL Server, or the connection was cut (DB-Library {number})")
     name = type(error).__name__

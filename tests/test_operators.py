@@ -1,0 +1,136 @@
+"""Each kind of error does what its place in the tree says: Airflow fails the task, retries it, or nothing happens."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import traceback
+from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+from backup_sync.core import errors
+from backup_sync.core.errors import (
+    BackupSyncError,
+    ConfigurationError,
+    DeletesWithheld,
+    FatalError,
+    LockHeld,
+    RetriableError,
+)
+from backup_sync.operators import (
+    FAILURE,
+    InitializeBackupOperator,
+    RecordHistoryOperator,
+    ServiceOperator,
+    SyncOperator,
+)
+
+TREE = {kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, BackupSyncError)}
+FAIL = sorted((kind for kind in TREE if issubclass(kind, ConfigurationError | FatalError)), key=str)
+RETRY = sorted((kind for kind in TREE if issubclass(kind, RetriableError)), key=str)
+OPERATORS = [
+    (InitializeBackupOperator, "initialize"),
+    (SyncOperator, "sync"),
+    (RecordHistoryOperator, "record_history"),
+]
+
+
+class Task:
+    """What Airflow hands to a running task, as far as the operators look at it."""
+
+    dag_id, try_number = "backup_sync", 1
+
+    def __init__(self) -> None:
+        self.pushed: dict[str, Any] = {}
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.pushed[key] = value
+
+    def xcom_pull(self, task_ids: str, key: str) -> Any:
+        return None
+
+    def get_task_states(self, dag_id: str, run_ids: list[str]) -> dict[str, Any]:
+        return {run_ids[0]: {"sync": "success"}}
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for end in ("source", "backup"):
+        with closing(sqlite3.connect(tmp_path / f"{end}.sqlite")) as db:
+            db.execute("CREATE TABLE Things (Id INTEGER PRIMARY KEY, Version INTEGER NOT NULL)")
+        monkeypatch.setenv(
+            f"AIRFLOW_CONN_{end.upper()}", f'{{"conn_type": "sqlite", "host": "{tmp_path}/{end}.sqlite"}}'
+        )
+    entry = {"source": "source", "backup": "backup", "table": "app.Things", "changed": {"Version": "higher"}}
+    path = tmp_path / "services.yaml"
+    path.write_text(yaml.safe_dump({"services": {"thing": entry}}))
+    return path
+
+
+def outcome(
+    kind: tuple[type[ServiceOperator], str], config: Path, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> tuple[AirflowException, dict[str, Any]]:
+    """What Airflow gets to see of an error out of the engine, and what the task leaves for those behind it."""
+    operator, step = kind
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(f"backup_sync.core.engine.{step}", fail)
+    more = {"after": ["sync"]} if operator is RecordHistoryOperator else {}
+    task = Task()
+    context: Any = {
+        "ti": task,
+        "dag_run": SimpleNamespace(run_id="tonight", conf={}),
+        "dag": SimpleNamespace(params={}),
+    }
+    with pytest.raises(AirflowException) as caught:
+        operator(task_id="it", service="thing", config=config, **more).execute(context)
+    return caught.value, task.pushed
+
+
+def test_every_error_of_the_tree_is_one_that_fails_or_one_that_is_retried() -> None:
+    leaves = {
+        found for found in vars(errors).values() if isinstance(found, type) and issubclass(found, BackupSyncError)
+    }
+    assert leaves - {BackupSyncError} == {*FAIL, *RETRY}
+
+
+@pytest.mark.parametrize("kind", OPERATORS, ids=[name for _, name in OPERATORS])
+@pytest.mark.parametrize("error", FAIL)
+def test_what_a_retry_cannot_mend_fails_the_task_at_once(kind, error, config, monkeypatch):
+    raised, left = outcome(kind, config, error("source: table x does not exist"), monkeypatch)
+    assert isinstance(raised, AirflowFailException)
+    assert str(raised).endswith("source: table x does not exist")
+    assert left[FAILURE]["Status"] == "Failed"
+    assert left[FAILURE]["ErrorMessage"].endswith("source: table x does not exist")
+
+
+@pytest.mark.parametrize("kind", OPERATORS, ids=[name for _, name in OPERATORS])
+@pytest.mark.parametrize("error", RETRY)
+def test_what_may_pass_fails_the_attempt_and_leaves_the_retry_to_airflow(kind, error, config, monkeypatch):
+    raised, left = outcome(kind, config, error("source: is away"), monkeypatch)
+    assert not isinstance(raised, AirflowFailException)
+    assert str(raised).endswith("source: is away")
+    assert left[FAILURE]["ErrorMessage"].endswith("source: is away")
+
+
+@pytest.mark.parametrize("kind", OPERATORS, ids=[name for _, name in OPERATORS])
+def test_an_error_that_nobody_foresaw_fails_the_task_and_shows_where_it_came_from_but_not_what_it_says(
+    kind, config, monkeypatch, caplog
+):
+    error = ValueError("hunter2")
+    error.__cause__ = KeyError("hunter2 again")
+    with caplog.at_level(logging.DEBUG):
+        raised, left = outcome(kind, config, error, monkeypatch)
+    assert isinstance(raised, AirflowFailException)
+    assert "unexpected ValueError" in str(raised)
+    assert "test_operators.py" in caplog.text
+    shown = caplog.text + "".join(traceback.format_exception(raised)) + repr(left)
+    assert "hunter2" not in shown
