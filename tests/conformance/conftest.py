@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from local.cosmos import EmbeddedCosmos
 from tests.conformance.backends import Backend, CosmosBackend, MssqlBackend, SqliteBackend
 
 MSSQL = ("BACKUP_SYNC_TEST_MSSQL_SOURCE", "BACKUP_SYNC_TEST_MSSQL_BACKUP")
@@ -35,8 +36,6 @@ def named(variables: tuple[str, str]) -> list[str]:
 @pytest.fixture(scope="session")
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[tuple[str, str]]]:
     """Two embedded Cosmos servers with different numbers of physical partitions."""
-    from local.cosmos import EmbeddedCosmos
-
     folder = tmp_path_factory.mktemp("cosmos")
     with (
         EmbeddedCosmos(folder / "source.sqlite", partitions=3) as source,
@@ -136,5 +135,22 @@ def cosmos(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
 @pytest.fixture
 def mssql() -> Iterator[MssqlBackend]:
     found = MssqlBackend(*named(MSSQL))
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[list[EmbeddedCosmos]]:
+    """Two servers of this test's own, to be told to fail."""
+    with (
+        EmbeddedCosmos(tmp_path / "source.sqlite", partitions=3) as source,
+        EmbeddedCosmos(tmp_path / "backup.sqlite", partitions=2) as backup,
+    ):
+        yield [source, backup]
+
+
+@pytest.fixture
+def own(pair: list[EmbeddedCosmos]) -> Iterator[CosmosBackend]:
+    found = CosmosBackend("own", *[(server.endpoint, server.key) for server in pair])
     yield found
     found.close()

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -95,23 +93,6 @@ def test_a_nested_property_may_choose_the_documents(cosmos: CosmosBackend) -> No
 
 
 # From here on: what the independent server cannot do
-
-
-@pytest.fixture
-def pair(tmp_path: Path) -> Iterator[list[EmbeddedCosmos]]:
-    """Two servers of this test's own, to be told to fail."""
-    with (
-        EmbeddedCosmos(tmp_path / "source.sqlite", partitions=3) as source,
-        EmbeddedCosmos(tmp_path / "backup.sqlite", partitions=2) as backup,
-    ):
-        yield [source, backup]
-
-
-@pytest.fixture
-def own(pair: list[EmbeddedCosmos]) -> Iterator[CosmosBackend]:
-    found = CosmosBackend("own", *[(server.endpoint, server.key) for server in pair])
-    yield found
-    found.close()
 
 
 @pytest.mark.parametrize("value", [1, 1.5, -0.5, True, False, None, "", "text"])

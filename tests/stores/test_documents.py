@@ -7,7 +7,31 @@ import pytest
 from backup_sync.stores.documents import all_good, key_text, key_texts, problem_of
 
 TEXTS = ["a", "", 'quote " and \\', "ünïcödé 漢字 🎁", "\u0000\u001f\u2028", "null", "[1]", " "]
-IDS = ["1", "a b", "ünï", "", "a/b", "a\\b", "a?", "#", "blank ", "line\n", " front", "\u0000", "a \u0000b"]
+IDS = [
+    "1",
+    "a b",
+    "ünï",
+    "",
+    "a/b",
+    "a\\b",
+    "a?",
+    "#",
+    "blank ",
+    "line\n",
+    " front",
+    "\u0000",
+    "a \u0000b",
+    ".",
+    "..",
+    "...",
+    ".a",
+    "a\tb",
+    "a\r",
+    "a\nb",
+    "\ud800",
+    "x\udfffy",
+    "🎁",
+]
 
 
 def test_many_keys_at_once_are_written_like_each_alone() -> None:
@@ -22,8 +46,13 @@ def test_a_key_that_is_no_text_is_not_taken_for_one(odd: object) -> None:
 
 @pytest.mark.parametrize("id_", IDS)
 def test_an_id_with_a_problem_never_passes_among_good_ones(id_: str) -> None:
-    problem = problem_of(id_, True, ["/a"])
+    problem = problem_of(id_, ["key"], ["/a"])
     for ids in ([id_], ["x", id_], [id_, "x"], ["x", id_, "y"]):
         # The quick way may be too careful: the slow way then has the last word.
-        assert not (problem and all_good(ids))
-    assert all_good(["x", "y"])
+        assert not (problem and all_good(ids, TEXTS))
+    assert all_good(["x", "y", "...", "🎁"], TEXTS)
+
+
+def test_a_key_with_half_a_surrogate_pair_never_passes_among_good_ones() -> None:
+    assert problem_of("x", ["a", "b\ud800"], ["/a", "/b"])
+    assert not all_good(["x"], [*TEXTS, "\ud800"])

@@ -32,6 +32,7 @@ from backup_sync.stores.documents import (
     key_value,
     problem_of,
     property_of,
+    shown,
     value_at,
     without_system,
 )
@@ -178,7 +179,7 @@ class CosmosStore:
         self, page: Sequence[dict[str, Any]], keys: Sequence[str], stamps: Sequence[str]
     ) -> Iterator[tuple[Key, Stamp]]:
         for row in page:
-            problem = problem_of(row.get("i"), all(name in row for name in keys), self._paths)
+            problem = problem_of(row.get("i"), [row.get(name, MISSING) for name in keys], self._paths)
             if problem:
                 self._reject(row.get("i"), problem)
                 continue
@@ -198,7 +199,7 @@ class CosmosStore:
     def _copyable(self, documents: Iterator[dict[str, Any]], *, count: bool) -> Iterator[dict[str, Any]]:
         for document in documents:
             values = [value_at(document, path) for path in self._paths]
-            problem = problem_of(document.get("id"), MISSING not in values, self._paths)
+            problem = problem_of(document.get("id"), values, self._paths)
             if not problem:
                 yield without_system(document)
             elif count:
@@ -348,9 +349,7 @@ class CosmosStore:
 
     def _reject(self, id_: Any, problem: str) -> None:
         self._rejected += 1
-        log.warning(
-            "%s: document %s %s; it is counted as rejected and not copied", self.where, id_ or "(no id)", problem
-        )
+        log.warning("%s: document %s %s; it is counted as rejected and not copied", self.where, shown(id_), problem)
 
     def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return self.connection.run(work)
@@ -364,7 +363,7 @@ def _pairs(page: Sequence[dict[str, Any]], keys: Sequence[str], stamps: Sequence
     ids = [row["i"] for row in page]
     parts = [[row[name] for row in page] for name in keys]
     texts = key_texts(parts[0]) if len(parts) == 1 else list(map(key_text, zip(*parts, strict=True)))
-    if not all_good(ids):
+    if not all_good(ids, texts):
         raise TypeError
     columns = [hashable([row.get(name) for row in page]) for name in stamps]
     return list(zip(zip(ids, texts, strict=True), zip(*columns, strict=True), strict=True))

@@ -138,7 +138,12 @@ class Connection:
                     raw_response_hook=self._meter,
                     # Where no proxy is set, looking for one (and for ~/.netrc, in a thread) is a fifth of a request's cost.
                     transport=AioHttpTransport(use_env_settings=bool(getproxies())),
-                    **{"retry_throttle_backoff_max": min(30, self.retry_seconds), **self.account.options},
+                    **{
+                        "retry_throttle_backoff_max": min(30, self.retry_seconds),
+                        # Escaped (\u6f22 for 漢) a document that the source holds could be too large for a request.
+                        "enable_compact_utf8_item_writes": True,
+                        **self.account.options,
+                    },
                 )
             except (ValueError, TypeError) as error:
                 # Its text may quote the key.

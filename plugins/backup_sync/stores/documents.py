@@ -11,8 +11,10 @@ from typing import Any
 from backup_sync.core.diff import Key
 
 SYSTEM_PROPERTIES = ("_rid", "_self", "_etag", "_attachments", "_ts")
-_UNADDRESSABLE = re.compile(r"[/\\?#]|[ \n]\Z")
-_UNADDRESSABLE_IN_LINES = re.compile(r"[/\\?#]|[ \n](?:\0|\Z)")
+_UNADDRESSABLE = re.compile(r"[/\\?#\t\r\n\ud800-\udfff]| \Z|\A\.\.?\Z")
+_UNADDRESSABLE_IN_LINES = re.compile(r"[/\\?#\t\r\n\ud800-\udfff]| (?:\0|\Z)|(?:\A|\0)\.\.?(?:\0|\Z)")
+"""The service refuses the first four; the SDK tabs and line breaks; half a surrogate pair has no place in a URL, a blank
+at the end is cut off there, and . and .. are steps of its path."""
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 
 MISSING: Any = object()
@@ -51,20 +53,40 @@ def without_system(document: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in document.items() if name not in SYSTEM_PROPERTIES}
 
 
-def problem_of(id_: Any, has_partition_key: bool, paths: Sequence[str]) -> str | None:
-    """Why a document cannot be copied, in words; None if it can."""
+def problem_of(id_: Any, values: Sequence[Any], paths: Sequence[str]) -> str | None:
+    """Why a document cannot be copied, in words; None if it can. ``values``: those of the partition key ``paths``."""
     if not isinstance(id_, str) or not id_:
         return "has no id"
-    if not has_partition_key:
+    if MISSING in values:
         return f"has no value for the partition key {', '.join(paths)}"
     if _UNADDRESSABLE.search(id_):
-        return "has an id with one of / \\ ? # or a blank at its end, by which Cosmos DB cannot address it"
+        return (
+            "has an id with one of / \\ ? #, a tab, a line break, half a surrogate pair or a blank at its end, or the id . "
+            "or .., by which Cosmos DB cannot address it"
+        )
+    if not _encodable(key_text(values)):
+        return (
+            f"has half a surrogate pair in the partition key {', '.join(paths)}, by which Cosmos DB cannot address it"
+        )
     return None
 
 
-def all_good(ids: Sequence[str]) -> bool:
-    """Whether :func:`problem_of` would find none of these ids wanting. Raises TypeError if one is not text."""
-    return all(ids) and not _UNADDRESSABLE_IN_LINES.search("\0".join(ids))
+def all_good(ids: Sequence[str], key_texts: Sequence[str]) -> bool:
+    """Whether :func:`problem_of` would find none of these wanting. Raises TypeError if an id is not text."""
+    return all(ids) and not _UNADDRESSABLE_IN_LINES.search("\0".join(ids)) and _encodable("".join(key_texts))
+
+
+def _encodable(text: str) -> bool:
+    try:
+        return text.isascii() or bool(text.encode())
+    except UnicodeEncodeError:
+        return False
+
+
+def shown(id_: Any) -> str:
+    """An id as a line of a log can hold it."""
+    text = str(id_ or "(no id)")
+    return text if text.isprintable() else ascii(text)
 
 
 def hashable(values: list[Any]) -> list[Any]:

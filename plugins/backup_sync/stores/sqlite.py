@@ -7,7 +7,6 @@ class, so nothing is ever converted. All SQL text for SQLite is here and in sqli
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import sqlite3
 import time
 import urllib.parse
@@ -34,6 +33,7 @@ from backup_sync.stores.sql import (
     SqlStore,
 )
 from backup_sync.stores.sqlite_catalog import SqliteCatalog, quote
+from backup_sync.stores.sqlite_values import is_broken, mark, text
 
 PULL_ROWS = 65_536
 """Records taken over in one transaction, about."""
@@ -73,7 +73,7 @@ class SqliteStore(SqliteCatalog):
             with self._translated():
                 connection = self._connect(purpose)
                 connection.isolation_level = None  # transactions are written out where they are meant
-                connection.text_factory = _text
+                connection.text_factory = text
                 self._connection = connection
         return self._connection
 
@@ -81,6 +81,10 @@ class SqliteStore(SqliteCatalog):
     def path(self) -> Path:
         row = self.connection.execute("PRAGMA database_list").fetchone()
         return Path(row[2])
+
+    @property
+    def encoding(self) -> str:
+        return str(next(self.query("PRAGMA encoding"))[0])
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -91,15 +95,15 @@ class SqliteStore(SqliteCatalog):
 
     def _error(self, error: sqlite3.Error) -> BackupSyncError:
         """SQLite's own texts name tables, columns and files, never values; only constraint names are passed on."""
-        text = str(error).partition("\n")[0]
-        name = getattr(error, "sqlite_errorname", "") or ERROR_NAMES.get(text, type(error).__name__)
+        said = str(error).partition("\n")[0]
+        name = getattr(error, "sqlite_errorname", "") or ERROR_NAMES.get(said, type(error).__name__)
         if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR")):
-            return RetriableError(f"{self.where}: SQLite reports {name}: {text}")
+            return RetriableError(f"{self.where}: SQLite reports {name}: {said}")
         if name.startswith(("SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_READONLY", "SQLITE_AUTH", "SQLITE_NOTADB")):
             return ConfigurationError(
-                f"{self.where}: SQLite reports {name}: {text}; correct the path or its permissions"
+                f"{self.where}: SQLite reports {name}: {said}; correct the path or its permissions"
             )
-        return FatalError(f"{self.where}: SQLite reports {name}: {text}")
+        return FatalError(f"{self.where}: SQLite reports {name}: {said}")
 
     def pages(self, sql: str, params: Sequence[Any] = (), size: int = FETCH_ROWS) -> Iterator[list[tuple[Any, ...]]]:
         with self._translated():
@@ -189,7 +193,9 @@ class SqliteStore(SqliteCatalog):
             f"SELECT {names} FROM (SELECT {names}, ROW_NUMBER() OVER (ORDER BY {order}) AS n "
             f"FROM {self.name} WHERE {where}) WHERE n % ? = 0 ORDER BY n"
         )
-        return list(self.query(sql, [*params, every]))
+        found = list(self.query(sql, [*params, every]))
+        self._check_keys(found)
+        return found
 
     def digest_rows(self, within: KeyRange, even: EvenCut | None) -> Iterator[tuple[Any, ...]]:
         terms = [f"{MIX[0]}"]
@@ -216,16 +222,32 @@ class SqliteStore(SqliteCatalog):
     def watch(self, fields: Sequence[str]) -> None:
         super().watch(fields)
         if fields:
-            self.connection.create_function("backup_sync_mark", 1, _mark, deterministic=True)
+            self.connection.create_function("backup_sync_mark", 2, mark, deterministic=True)
 
     def _value(self, column: Column) -> str:
         name = quote(column.name)
-        return f"backup_sync_mark({name})" if any(column is watched for watched in self.watched) else name
+        if not any(column is watched for watched in self.watched):
+            return name
+        # Text goes in as its bytes, since it need not be valid UTF-8.
+        return f"backup_sync_mark(CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) ELSE {name} END, typeof({name}))"
 
     def pairs(self, within: KeyRange | None) -> Iterator[list[tuple[Any, ...]]]:
         names = ", ".join(self._value(column) for column in (*self.key_columns, *self.stamp_columns))
         where, params = self._where(within or EVERYTHING)
-        return self.pages(f"SELECT {names} FROM {self.name} WHERE {where}", params)
+        for rows in self.pages(f"SELECT {names} FROM {self.name} WHERE {where}", params):
+            self._check_keys(rows)
+            yield rows
+
+    def _check_keys(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Keys are bound as values later on, and what is not valid UTF-8 cannot be. Asked of a whole column at once."""
+        for number, column in enumerate(self.key_columns):
+            try:
+                "".join(row[number] for row in rows if type(row[number]) is str).encode("utf-8")
+            except UnicodeEncodeError:
+                raise FatalError(
+                    f"{self.where}: key column {column.name} of {self.service.table} holds text that is not valid UTF-8; "
+                    "store such keys as BLOB"
+                ) from None
 
     def read(self, within: KeyRange) -> Iterator[list[Record]]:
         where, params = self._where(within)
@@ -238,8 +260,10 @@ class SqliteStore(SqliteCatalog):
 
     def present(self, keys: Sequence[Key]) -> set[Key]:
         self._post(keys)
-        sql = f"SELECT p.i FROM temp.posted p WHERE EXISTS (SELECT 1 FROM {self.name} t WHERE {self._join()})"
-        return {keys[row[0]] for row in self.query(sql)}
+        # The column may find 'a' equal to 'A' or to 'a ' (NOCASE, RTRIM), but the copy has them as two keys.
+        names = ", ".join(f"t.{quote(column.name)}" for column in self.key_columns)
+        sql = f"SELECT {names} FROM temp.posted p CROSS JOIN {self.name} t ON {self._join()}"
+        return set(self.query(sql)).intersection(keys)
 
     def count(self) -> int:
         return int(next(self.query(f"SELECT COUNT(*) FROM {self.name}"))[0])
@@ -269,6 +293,8 @@ class SqliteStore(SqliteCatalog):
     def pull(self, source: SqlStore, within: KeyRange | None) -> Generator[Applied, None, None] | None:
         """Both files are on this machine: SQLite reads the source itself, attached to the backup's connection."""
         assert isinstance(source, SqliteStore)
+        if source.encoding != self.encoding:
+            return None  # one is UTF-8 and the other UTF-16, and such files cannot be attached to each other
         return self._pull(source, source.cut(within, PULL_ROWS))
 
     def _pull(self, source: SqliteStore, cut: Cut) -> Generator[Applied, None, None]:
@@ -296,9 +322,7 @@ class SqliteStore(SqliteCatalog):
 
     def write_inserts(self, rows: Sequence[Record]) -> Applied:
         """Insert; a row whose key the engine finds there already (equal under its collation) is updated instead."""
-        before = self.connection.total_changes
-        self._many("INSERT OR IGNORE", "", rows)
-        inserted = self.connection.total_changes - before
+        inserted = self._many("INSERT OR IGNORE", "", rows)
         if inserted == len(rows):
             return Applied(inserted=inserted)
         updated = self._upsert(rows) - inserted
@@ -318,19 +342,41 @@ class SqliteStore(SqliteCatalog):
         return f"ON CONFLICT ({key}) DO UPDATE SET {settings}"
 
     def _many(self, verb: str, suffix: str, rows: Sequence[Record]) -> int:
-        assert self.shape is not None
-        width = len(self.shape.columns)
-        sql = (
-            f"{verb} INTO {self.name} ({self._columns()}, {quote(SYNCED_AT)}) "
-            f"VALUES ({', '.join('?' * width)}, '{iso(utc_now())}') {suffix}"
-        )
-        before = self.connection.total_changes
+        """How many rows were changed by writing these. Within the transaction that the caller has opened."""
+        connection = self.connection
         with self._translated():
-            self.connection.executemany(sql, rows)
-        return self.connection.total_changes - before
+            connection.execute("SAVEPOINT many")
+            before = connection.total_changes
+            try:
+                connection.executemany(self._one_sql(verb, suffix, ()), rows)
+            except UnicodeEncodeError:
+                # Rare, so it is found out by trying: some text is not valid UTF-8, which only its bytes can tell.
+                connection.execute("ROLLBACK TO many")
+                before = connection.total_changes
+                for row in rows:
+                    broken = [index for index, value in enumerate(row) if is_broken(value)]
+                    values = list(row)
+                    for index in broken:
+                        values[index] = row[index].encode("utf-8", "surrogateescape")
+                    connection.execute(self._one_sql(verb, suffix, broken), values)
+            connection.execute("RELEASE many")
+        return connection.total_changes - before
+
+    def _one_sql(self, verb: str, suffix: str, as_bytes: Sequence[int]) -> str:
+        """Writes one row; the text of the columns ``as_bytes`` is bound as bytes."""
+        assert self.shape is not None
+        marks = ["CAST(? AS TEXT)" if index in as_bytes else "?" for index in range(len(self.shape.columns))]
+        return (
+            f"{verb} INTO {self.name} ({self._columns()}, {quote(SYNCED_AT)}) "
+            f"VALUES ({', '.join(marks)}, '{iso(utc_now())}') {suffix}"
+        )
 
     def write_deletes(self, keys: Sequence[Key]) -> int:
-        where = " AND ".join(f"{quote(column.name)} = ?" for column in self.key_columns)
+        # Twice: by the column's own index, and so that 'a' is not 'A' even where somebody gave the copy such a collation.
+        where = " AND ".join(
+            f"{quote(column.name)} = ?{n} AND {quote(column.name)} = ?{n} COLLATE BINARY"
+            for n, column in enumerate(self.key_columns, start=1)
+        )
         before = self.connection.total_changes
         with self._translated():
             self.connection.executemany(f"DELETE FROM {self.name} WHERE {where}", keys)
@@ -385,19 +431,3 @@ class SqliteStore(SqliteCatalog):
             raise ConfigurationError(
                 f"{self.where}: the lock file {path} cannot be opened ({error.strerror}); correct the permissions of its folder"
             ) from None
-
-
-def _mark(value: Any) -> int | None:
-    """A number that stands for a value and its storage class: SQLite has no hash of its own. NULL stays NULL."""
-    if value is None:
-        return None
-    data = value if isinstance(value, bytes) else repr(value).encode("utf-8", "surrogatepass")
-    digest = hashlib.blake2b(data, digest_size=8, person=type(value).__name__.encode()).digest()
-    return int.from_bytes(digest, "big", signed=True)
-
-
-def _text(data: bytes) -> str:
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        raise FatalError("SQLite: a text value is no valid UTF-8; store such values as BLOB") from None
