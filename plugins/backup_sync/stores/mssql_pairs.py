@@ -24,7 +24,7 @@ from backup_sync.stores.schema import Column
 SEPARATOR = "|" + secrets.token_hex(6)
 NULL = "~" + secrets.token_hex(6)
 
-FEWEST = 9
+FEWEST = 14
 """Pairs to a row below which too little is gained."""
 
 
