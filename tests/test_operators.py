@@ -18,9 +18,7 @@ from backup_sync.core import errors
 from backup_sync.core.errors import (
     BackupSyncError,
     ConfigurationError,
-    DeletesWithheld,
     FatalError,
-    LockHeld,
     RetriableError,
 )
 from backup_sync.operators import (
