@@ -201,3 +201,23 @@ def test_the_certificate_of_a_cosmos_account_is_checked_unless_the_extra_says_no
     with closing(open_store(service(CONTAINER), "src")) as store:
         client = store.connection.client()
         assert client.client_connection.connection_policy.DisableSSLVerification == (verify is False)
+
+
+@pytest.mark.parametrize("name", ["login_timeout", "timeout"])
+@pytest.mark.parametrize("value", ["hunter2", "5", 1.5, None])
+def test_a_time_that_the_driver_would_not_heed_is_refused(monkeypatch, name, value):
+    connect(monkeypatch, "src", sql_server(extra={name: value}))
+    with pytest.raises(ConfigurationError) as caught:
+        open_store(service(), "src")
+    assert str(caught.value) == f"connection src: '{name}' in its extra has to be a whole number of seconds"
+
+
+@pytest.mark.parametrize("extra", [{"encryption": "hunter2"}, {"encryption": True}, {"appname": 5}])
+def test_a_value_of_the_extra_that_the_driver_does_not_take_is_a_mistake_in_the_connection(monkeypatch, extra):
+    connect(monkeypatch, "src", sql_server(extra=extra))
+    with closing(open_store(service(), "src")) as store, pytest.raises(ConfigurationError) as caught:
+        store.describe()
+    assert str(caught.value).startswith(
+        "src: an entry of the connection's extra has a value that pymssql does not take"
+    )
+    assert "hunter2" not in str(caught.value)

@@ -102,6 +102,12 @@ def _mssql(service: Service, conn_id: str, connection: Connection) -> Store:
     if not connection.host or not connection.port:
         raise ConfigurationError(f"connection {conn_id} lacks host or port; set both (SQL Server's own port is 1433)")
 
+    for name in ("login_timeout", "timeout"):
+        if (
+            type(connection.extra_dejson.get(name, 0)) is not int
+        ):  # the driver takes any other value and does not heed it
+            raise ConfigurationError(f"connection {conn_id}: '{name}' in its extra has to be a whole number of seconds")
+
     def connect(database: str | None) -> Any:
         hook = MsSqlHook(mssql_conn_id=conn_id, schema=database)
         hook.connection.extra = json.dumps(MSSQL_DEFAULTS | hook.connection.extra_dejson)

@@ -1,6 +1,6 @@
 """python -m tests.reliability.soak: the machine of machine.py with new seeds, for as long as wanted.
 
-SOAK_SECONDS (600) says how long; SOAK_SEED tries one seed again. Ends with 1 if a promise was broken.
+SOAK_SECONDS (600) says how long; SOAK_SEED tries one seed again, to its end. Ends with 1 if a promise was broken.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 import traceback
 
 from hypothesis import HealthCheck, Phase, seed, settings
-from hypothesis.stateful import run_state_machine_as_test
+from hypothesis.stateful import invariant, run_state_machine_as_test
 
 from tests.reliability.machine import Machine, tally
 
@@ -26,6 +26,28 @@ SETTINGS = settings(
 )
 
 
+class Over(BaseException):
+    """The time is up. No Exception, so that Hypothesis does not take it for a broken promise."""
+
+
+class Timed(Machine):
+    """Ends in the middle of a round when the time is up; not while a broken promise is made small and told."""
+
+    until = float("inf")
+    broken = False
+
+    @invariant()
+    def there_is_time(self) -> None:
+        if time.monotonic() > self.until and not self.broken:
+            raise Over
+
+    def teardown(self) -> None:
+        problem = sys.exc_info()[1]
+        if isinstance(problem, Exception) and not type(problem).__module__.startswith("hypothesis"):
+            type(self).broken = True
+        super().teardown()
+
+
 def main() -> int:
     until = time.monotonic() + float(os.environ.get("SOAK_SECONDS", "600"))
     only = os.environ.get("SOAK_SEED")
@@ -33,7 +55,10 @@ def main() -> int:
     while True:
         number = int(only) if only else random.SystemRandom().randrange(2**32)
         try:
-            run_state_machine_as_test(seed(number)(type("Seeded", (Machine,), {})), settings=SETTINGS)
+            machine = type("Seeded", (Timed,), {"until": float("inf") if only else until})
+            run_state_machine_as_test(seed(number)(machine), settings=SETTINGS)
+        except Over:
+            break
         except Exception:
             violations.append(number)
             traceback.print_exc()

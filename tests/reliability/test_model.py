@@ -12,6 +12,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from backup_sync.core import faults
 from local.cosmos import EmbeddedCosmos
 from tests.conformance.backends import SqliteBackend
+from tests.reliability import soak
 from tests.reliability.machine import BOUNDARIES, CosmosMachine, Machine, tally
 
 QUICK = settings(
@@ -84,6 +85,13 @@ def test_a_first_load_reports_what_it_wrote_before_its_history_does(tmp_path: Pa
     backend.put(*((key, 1, "x") for key in range(300)))
     backend.initialize()
     assert backend.sync(record=False).inserted == 300
+
+
+def test_a_soak_ends_when_its_time_is_up_and_not_at_the_end_of_its_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    tally.clear()
+    monkeypatch.setenv("SOAK_SECONDS", "0.2")
+    assert soak.main() == 0
+    assert 0 < tally["examples"] < soak.SETTINGS.max_examples
 
 
 def test_nothing_is_installed_at_the_boundaries_of_a_run() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from backup_sync.stores.cosmos_account import Pace
+import pytest
+
+from backup_sync.stores.cosmos_account import Pace, all_of
 
 
 def most_at_once(pace: Pace, requests: int) -> int:
@@ -54,5 +56,26 @@ def test_who_gives_up_in_line_does_not_keep_the_next_one_waiting() -> None:
     async def enter(pace: Pace) -> None:
         async with pace:
             pass
+
+    asyncio.run(scene())
+
+
+def test_when_one_request_fails_the_others_are_given_up_before_that_is_told() -> None:
+    ended: list[str] = []
+
+    async def long() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.append("given up")
+
+    async def fail() -> None:
+        await asyncio.sleep(0)
+        raise ValueError
+
+    async def scene() -> None:
+        with pytest.raises(ValueError):
+            await all_of([long(), fail(), long()])
+        assert ended == ["given up", "given up"]
 
     asyncio.run(scene())

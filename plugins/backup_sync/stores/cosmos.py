@@ -6,7 +6,6 @@ JSON). Cosmos assigns ``_ts`` and ``_etag`` anew in a copy, so neither is ever c
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Sequence
@@ -18,7 +17,7 @@ from backup_sync.core.errors import ConfigurationError, FatalError
 from backup_sync.core.result import SyncResult
 from backup_sync.service import Service
 from backup_sync.stores.base import Applied, Record, Usage, batches
-from backup_sync.stores.cosmos_account import Account, Connection
+from backup_sync.stores.cosmos_account import Account, Connection, all_of
 from backup_sync.stores.cosmos_catalog import ContainerShape, Found, database_exists, find, make
 from backup_sync.stores.cosmos_history import CosmosHistory
 from backup_sync.stores.cosmos_queries import pages
@@ -212,7 +211,7 @@ class CosmosStore:
             items = [(str(key[0]), key_value(key)) for key in chunk]
             return lambda: container.read_items(items)
 
-        found = await asyncio.gather(*(self.connection.answer(request(chunk)) for chunk in batches(keys, READ_KEYS)))
+        found = await all_of(self.connection.answer(request(chunk)) for chunk in batches(keys, READ_KEYS))
         wanted = self.service.where.items()
         return [
             without_system(document)
@@ -286,7 +285,7 @@ class CosmosStore:
         return applied
 
     async def _upsert(self, *groups: Sequence[Record]) -> list[int]:
-        return await asyncio.gather(*(upsert_all(self.connection, group, self._paths) for group in groups))
+        return await all_of(upsert_all(self.connection, group, self._paths) for group in groups)
 
     def delete(self, keys: Sequence[Key]) -> Applied:
         applied = Applied(deleted=self._run(delete_all(self.connection, keys)))

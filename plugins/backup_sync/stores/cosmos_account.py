@@ -13,7 +13,7 @@ import math
 import random
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.request import getproxies
@@ -106,6 +106,18 @@ class Pace:
         if self._good >= 100 and self.now < self.most:
             self.now, self._good = self.now + 1, 0
             self._wake()
+
+
+async def all_of(work: Iterable[Awaitable[T]]) -> list[T]:
+    """The results of all. If one fails, the others are given up before that is raised: nothing goes on behind its back."""
+    tasks = [asyncio.ensure_future(one) for one in work]
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
 
 
 class Connection:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Sequence
 from typing import Any
 
 from backup_sync.core.diff import Key
 from backup_sync.stores.base import Record, batches
-from backup_sync.stores.cosmos_account import Connection, CosmosError
+from backup_sync.stores.cosmos_account import Connection, CosmosError, all_of
 from backup_sync.stores.documents import key_text, key_value, value_at
 
 log = logging.getLogger(__name__)
@@ -35,7 +34,7 @@ async def upsert_all(connection: Connection, documents: Sequence[Record], paths:
                 work.append(_upsert_batch(connection, value, chunk))
             else:
                 work.extend(_upsert(connection, document) for document in chunk)
-    return sum(await asyncio.gather(*work))
+    return sum(await all_of(work))
 
 
 async def _upsert_batch(connection: Connection, value: str, documents: list[dict[str, Any]]) -> int:
@@ -47,7 +46,7 @@ async def _upsert_batch(connection: Connection, value: str, documents: list[dict
         return len(documents)
     except CosmosError:
         # All or nothing was refused: one document of them, or the size of the whole. One by one tells which.
-        return sum(await asyncio.gather(*(_upsert(connection, document) for document in documents)))
+        return sum(await all_of(_upsert(connection, document) for document in documents))
 
 
 async def _upsert(connection: Connection, document: dict[str, Any]) -> int:
@@ -74,4 +73,4 @@ async def delete_all(connection: Connection, keys: Sequence[Key]) -> int:
                 return False
             raise connection.unexpected(error, "deleting a document") from None
 
-    return sum(await asyncio.gather(*map(one, keys)))
+    return sum(await all_of(map(one, keys)))

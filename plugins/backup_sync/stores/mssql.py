@@ -63,6 +63,11 @@ class MssqlStore(MssqlCatalog):
                 raise ConfigurationError(
                     f"{self.where}: the connection's extra does not fit pymssql: {error}"
                 ) from None
+            except (ValueError, AttributeError) as error:
+                raise ConfigurationError(
+                    f"{self.where}: an entry of the connection's extra has a value that pymssql does not take "
+                    f"({type(error).__name__}); docs/connections.md says which there are"
+                ) from None
             connection.autocommit(True)  # transactions are written out where they are meant
             with connection.cursor() as cursor:
                 # Counts are what the driver is asked for, whatever the server's default is.

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from backup_sync.core.diff import Key
-from backup_sync.core.errors import BackupSyncError, ConfigurationError, FatalError, LockHeld, RetriableError
+from backup_sync.core.errors import ConfigurationError, FatalError, LockHeld
 from backup_sync.core.result import SyncResult, iso, utc_now
 from backup_sync.service import Service
 from backup_sync.stores.base import Applied, Cut, Record
@@ -33,22 +33,11 @@ from backup_sync.stores.sql import (
     SqlStore,
 )
 from backup_sync.stores.sqlite_catalog import SqliteCatalog, quote
+from backup_sync.stores.sqlite_errors import translate
 from backup_sync.stores.sqlite_values import is_broken, mark, text
 
 PULL_ROWS = 65_536
 """Records taken over in one transaction, about."""
-
-# Python 3.10 does not pass the error's name on; its text does as well (sqlite3ErrStr in SQLite's main.c).
-ERROR_NAMES = {
-    "database is locked": "SQLITE_BUSY",
-    "database table is locked": "SQLITE_LOCKED",
-    "database or disk is full": "SQLITE_FULL",
-    "disk I/O error": "SQLITE_IOERR",
-    "unable to open database file": "SQLITE_CANTOPEN",
-    "attempt to write a readonly database": "SQLITE_READONLY",
-    "access permission denied": "SQLITE_PERM",
-    "file is not a database": "SQLITE_NOTADB",
-}
 
 
 class SqliteStore(SqliteCatalog):
@@ -91,19 +80,7 @@ class SqliteStore(SqliteCatalog):
         try:
             yield
         except sqlite3.Error as error:
-            raise self._error(error) from None
-
-    def _error(self, error: sqlite3.Error) -> BackupSyncError:
-        """SQLite's own texts name tables, columns and files, never values; only constraint names are passed on."""
-        said = str(error).partition("\n")[0]
-        name = getattr(error, "sqlite_errorname", "") or ERROR_NAMES.get(said, type(error).__name__)
-        if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR")):
-            return RetriableError(f"{self.where}: SQLite reports {name}: {said}")
-        if name.startswith(("SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_READONLY", "SQLITE_AUTH", "SQLITE_NOTADB")):
-            return ConfigurationError(
-                f"{self.where}: SQLite reports {name}: {said}; correct the path or its permissions"
-            )
-        return FatalError(f"{self.where}: SQLite reports {name}: {said}")
+            raise translate(self.where, error) from None
 
     def pages(self, sql: str, params: Sequence[Any] = (), size: int = FETCH_ROWS) -> Iterator[list[tuple[Any, ...]]]:
         with self._translated():
