@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 
+from backup_sync.core.errors import RetriableError
+from backup_sync.service import parse_service
 from backup_sync.stores import mssql_types as types
+from backup_sync.stores.mssql import MssqlStore
 from backup_sync.stores.mssql_bulk import BulkRows
 from backup_sync.stores.schema import Column, TableShape
 
@@ -53,3 +59,49 @@ def test_what_a_bulk_copy_would_change_is_kept_from_it() -> None:
         assert rows.split([row]) == ([], [row])
         assert rows.split([good, row]) == ([good], [row])
     assert not BulkRows(TableShape((Column("x", "xml"),), ("x",))).possible
+
+
+class Misread(MssqlStore):
+    """A server whose rows come through the driver with a ? for half a surrogate pair, and as bytes unharmed."""
+
+    def __init__(self, key_type: str, read: list[tuple[Any, ...]], again: list[tuple[Any, ...]]) -> None:
+        entry = {"source": "s", "backup": "b", "table": "app.T", "changed": {"Version": "higher"}}
+        super().__init__(parse_service("thing", entry, where="test"), lambda _: None, "source", "Db")
+        self.rows, self.again = read, again
+        self.open(TableShape((Column("K", key_type, False), *COLUMNS), ("K",)))
+
+    def catalog(self) -> TableShape:
+        return TableShape((Column("K", "int", False), *COLUMNS), ("K",))
+
+    def check_fit(self, shape: TableShape, own: TableShape) -> None:
+        pass
+
+    def pages(self, sql: str, params: Any = (), size: int = 0) -> Iterator[list[tuple[Any, ...]]]:
+        yield self.rows
+
+    def _open(self, database: str | None) -> Any:
+        cursor = MagicMock()
+        cursor.__enter__.return_value.fetchall.return_value = self.again
+        return MagicMock(cursor=lambda: cursor)
+
+
+COLUMNS = (Column("Version", "int"), Column("T", "nvarchar(9)"))
+
+
+def test_a_row_that_the_driver_read_with_a_question_mark_is_read_again_as_bytes() -> None:
+    text = "a\ud800b"
+    again = [(1, 1, text.encode("utf-16-le", "surrogatepass"))]
+    store = Misread("int", [(1, 1, "a?b"), (2, 1, "plain")], again)
+    assert list(store.records(None)) == [[(1, 1, text), (2, 1, "plain")]]
+    store.rows = [(1, 1, "a?b")]
+    assert list(store.records_of([(1,)])) == [[(1, 1, text)]]
+
+
+def test_a_key_that_the_driver_misread_is_refused_by_the_name_of_its_column() -> None:
+    store = Misread("nvarchar(9)", [("a?", 1, "x")], [])
+    with pytest.raises(RetriableError, match=r"rows of app\.T were not found again by key column K"):
+        list(store.records(None))
+    store.rows = []
+    with pytest.raises(RetriableError, match="key column K"):
+        list(store.records_of([("a?",)]))
+    assert list(store.records_of([("gone",)])) == [[]]
