@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import chain
 from typing import Any
 
 from backup_sync.core.diff import Key, Stamp
-from backup_sync.core.errors import BackupSyncError, ConfigurationError, LockHeld
+from backup_sync.core.errors import BackupSyncError, ConfigurationError, LockHeld, RetriableError
 from backup_sync.core.result import SyncResult, utc_now
 from backup_sync.stores import mssql_types as types
 from backup_sync.stores.base import Applied, Record, batches
@@ -131,6 +131,7 @@ class MssqlStore(MssqlCatalog):
         super().open(shape)
         self._bulk = BulkRows(shape)
         self._packed = PackedPairs(self.key_columns, self._fields, self.where)
+        self._text_at = [n for n, column in enumerate(shape.columns) if types.base(column.type) in types.TEXTS]
 
     # reading
 
@@ -148,8 +149,8 @@ class MssqlStore(MssqlCatalog):
         wire = ", ".join(types.outgoing(quote(column.name), column.type) for column in self.key_columns)
         where, params = self._where(within)
         sql = (
-            f"SELECT {wire} FROM (SELECT {names}, ROW_NUMBER() OVER (ORDER BY {names}) AS n "
-            f"FROM {self.name} WHERE {where}) k WHERE n % {every} = 0 ORDER BY n"
+            f"SELECT {wire} FROM (SELECT {names}, ROW_NUMBER() OVER (ORDER BY {names}) AS key_number "
+            f"FROM {self.name} WHERE {where}) k WHERE key_number % {every} = 0 ORDER BY key_number"
         )
         return [tuple(row) for row in self.query(sql, params)]
 
@@ -192,11 +193,51 @@ class MssqlStore(MssqlCatalog):
 
     def read(self, within: KeyRange) -> Iterator[list[Record]]:
         where, params = self._where(within)
-        return self.pages(f"SELECT {self._wire()} FROM {self.name} WHERE {where}", params, READ_ROWS)
+        for rows in self.pages(f"SELECT {self._wire()} FROM {self.name} WHERE {where}", params, READ_ROWS):
+            yield self._exact(rows)
 
     def read_keys(self, keys: Sequence[Key]) -> Iterator[list[Record]]:
         sql = f"SELECT {self._wire('t.')} FROM {self._posted()} p JOIN {self.name} t ON {self._join()}"
-        yield list(self.query(sql, [self._post(keys)]))
+        rows = list(self.query(sql, [self._post(keys)]))
+        if len(rows) < len(keys):
+            self._check_found(set(keys).difference(map(self.key_of, rows)))
+        yield self._exact(rows)
+
+    def _exact(self, rows: list[Record]) -> list[Record]:
+        """The rows with all their text as it is.
+
+        Where a character has no form in UTF-8 (half a surrogate pair, a byte that the code page does not define)
+        FreeTDS writes a ? for it and says nothing. So rows with a ? are read once more, text as bytes.
+        """
+        doubtful = {n for at in self._text_at for n, row in enumerate(rows) if row[at] is not None and "?" in row[at]}
+        if not doubtful:
+            return rows
+        assert self.shape is not None
+        columns = self.shape.columns
+        names = ", ".join(types.exactly(f"t.{quote(column.name)}", column.type) for column in columns)
+        sql = f"SELECT {names} FROM {self._posted()} p JOIN {self.name} t ON {self._join()}"
+        keys = [self.key_of(rows[n]) for n in sorted(doubtful)]
+        found = {}
+        # On a connection of its own: the other one may be in the middle of its rows.
+        with self._translated(), closing(self._open(None)) as connection, connection.cursor() as cursor:
+            for chunk in batches(keys, JSON_ROWS):
+                cursor.execute(sql, (self._post(chunk),))
+                for row in cursor.fetchall():
+                    record = tuple(map(types.from_exact, row, (column.type for column in columns)))
+                    found[self.key_of(record)] = record
+        self._check_found(set(keys).difference(found))
+        # A row that is gone by now stays as it was read: the next run deletes it.
+        return [found.get(self.key_of(row), row) if n in doubtful else row for n, row in enumerate(rows)]
+
+    def _check_found(self, missing: Collection[Key]) -> None:
+        """Raise RetriableError if keys with a ? are not found again: that may have been another character."""
+        for number, column in enumerate(self.key_columns):
+            if types.base(column.type) in types.TEXTS and any("?" in str(key[number]) for key in missing):
+                raise RetriableError(
+                    f"{self.where}: rows of {self.service.table} were not found again by key column {column.name}: they were "
+                    "deleted meanwhile (then a retry helps), or their keys hold a character that cannot be read (half a "
+                    "surrogate pair, a byte outside the code page)"
+                )
 
     def present(self, keys: Sequence[Key]) -> set[Key]:
         sql = f"SELECT p.i FROM {self._posted()} p WHERE EXISTS (SELECT 1 FROM {self.name} t WHERE {self._join()})"
@@ -211,16 +252,16 @@ class MssqlStore(MssqlCatalog):
     # writing
 
     def write_inserts(self, rows: Sequence[Record]) -> Applied:
-        text_key = any(types.base(column.type) in types.TEXTS for column in self.key_columns)
+        loose_key = any(types.base(column.type) in types.LOOSE for column in self.key_columns)
         inserted = updated = 0
-        if len(rows) >= BULK_ROWS and not text_key and self._bulk.possible:
+        if len(rows) >= BULK_ROWS and not loose_key and self._bulk.possible:
             fit, rows = self._bulk.split(rows)
             if fit:
                 self._bulk_copy(fit)
             inserted = len(fit)
         for chunk in batches(rows, JSON_ROWS):
-            if text_key:
-                # Keys that differ here may be equal there (case, trailing blanks): let the engine decide.
+            if loose_key:
+                # Keys that differ here may be equal there: let the engine decide.
                 updated += self._update(chunk)
             inserted += self._insert(chunk)
         return Applied(inserted=inserted, updated=updated)
@@ -296,4 +337,4 @@ def _now() -> str:
 
 
 def _rows_json(rows: Sequence[Record]) -> str:
-    return json.dumps([[types.to_json(value) for value in row] for row in rows], ensure_ascii=False)
+    return types.posted([[types.to_json(value) for value in row] for row in rows])

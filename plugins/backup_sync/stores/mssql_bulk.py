@@ -2,8 +2,9 @@
 
 DB-Library's bulk copy (FreeTDS under pymssql) is by far the fastest way in, and changes some values without a word.
 Seen with pymssql 2.4.6: empty text and empty binaries arrive as NULL; trailing blanks are cut off; text that is not
-ASCII arrives garbled in CHAR and VARCHAR columns; the years 1 to 99 become 2001 to 2099; a negative SMALLMONEY loses
-its sign; DATETIMEOFFSET is refused. Rows with such values go through OPENJSON, where the server reads them itself.
+ASCII arrives garbled in CHAR, VARCHAR and (emoji) NCHAR columns; the years 1 to 99 become 2001 to 2099, and those up to 1752 become
+1900; a negative SMALLMONEY loses its sign; DATETIMEOFFSET is refused. And XML cannot be told to keep the white space
+between its elements. Rows with such values go through OPENJSON, where the server reads them itself.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from backup_sync.stores import mssql_types as types
 from backup_sync.stores.base import Record
 from backup_sync.stores.schema import TableShape
 
-IMPOSSIBLE = {"datetimeoffset", "smallmoney"}
+IMPOSSIBLE = {"datetimeoffset", "smallmoney", "xml"}
+FIRST_MOMENT = "1753"
+"""As text that begins with the year, like the moments that it is compared with."""
 
 
 class BulkRows:
@@ -24,8 +27,8 @@ class BulkRows:
     def __init__(self, shape: TableShape) -> None:
         bases = [types.base(column.type) for column in shape.columns]
         self.possible = not IMPOSSIBLE & set(bases)
-        self._wide = [i for i, name in enumerate(bases) if name in {"nvarchar", "nchar", "xml"}]
-        self._narrow = [i for i, name in enumerate(bases) if name in {"varchar", "char"}]
+        self._wide = [i for i, name in enumerate(bases) if name in {"nvarchar"}]
+        self._narrow = [i for i, name in enumerate(bases) if name in {"varchar", "char", "nchar"}]
         self._moments = [i for i, name in enumerate(bases) if name in types.MOMENTS and name != "time"]
         self._binaries = [i for i, name in enumerate(bases) if name in types.BINARIES]
 
@@ -47,9 +50,9 @@ class BulkRows:
             joined = "\0".join(values)
             if "" in values or joined.count("\0") >= len(values) > 0 or joined[-1:] == " " or " \0" in joined:
                 return False
-            if index in self._narrow and not joined.isascii():
+            if not (joined.isascii() if index in self._narrow else types.encodable(joined)):
                 return False
-        if any(value is not None and value[0] == "0" for index in self._moments for value in columns[index]):
+        if any(value is not None and value < FIRST_MOMENT for index in self._moments for value in columns[index]):
             return False
         return all(b"" not in columns[index] for index in self._binaries)
 
@@ -61,10 +64,10 @@ class BulkRows:
             if row[index] is not None and not (_plain(row[index]) and row[index].isascii()):
                 return False
         for index in self._moments:
-            if row[index] is not None and row[index][0] == "0":
+            if row[index] is not None and row[index] < FIRST_MOMENT:
                 return False
         return all(row[index] != b"" for index in self._binaries)
 
 
 def _plain(text: Any) -> bool:
-    return text != "" and text[-1] != " " and "\0" not in text
+    return text != "" and text[-1] != " " and "\0" not in text and types.encodable(text)

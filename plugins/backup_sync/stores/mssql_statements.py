@@ -126,8 +126,9 @@ class MssqlStatements(SqlStore, ABC):
             for position in range(depth + 1):
                 column = self.key_columns[position]
                 operator = "=" if position < depth else finally_ if depth == len(key) - 1 else strictly
-                terms.append(f"{prefix}{quote(column.name)} {operator} {types.literal(column.type, column.collation)}")
-                params.append(key[position])
+                placeholder, value = types.literal(key[position], column.type, column.collation)
+                terms.append(f"{prefix}{quote(column.name)} {operator} {placeholder}")
+                params.append(value)
             alternatives.append(" AND ".join(terms))
         return "(" + " OR ".join(f"({terms})" for terms in alternatives) + ")"
 
@@ -192,7 +193,7 @@ class MssqlStatements(SqlStore, ABC):
         return ", ".join(types.outgoing(prefix + quote(column.name), column.type) for column in self.shape.columns)
 
     def _post(self, keys: Sequence[Key]) -> str:
-        return json.dumps([[i, *map(types.to_json, key)] for i, key in enumerate(keys)], ensure_ascii=False)
+        return types.posted([[i, *map(types.to_json, key)] for i, key in enumerate(keys)])
 
     def _posted(self) -> str:
         """A derived table of the posted keys, in the key columns' own types: (i, k0, k1 …)."""

@@ -5,12 +5,13 @@ and reads: pymssql cuts DATETIME2 to microseconds (and parameters to millisecond
 UNIQUEIDENTIFIER or DATETIMEOFFSET in a bulk copy.
 
 Styles of CONVERT: https://learn.microsoft.com/sql/t-sql/functions/cast-and-convert-transact-sql
-(121 = ODBC canonical with all fractional digits; 2 for money = four decimals; 2 for binary = hex without 0x;
-3 for float = 17 significant digits, which round-trip).
+(121 = ODBC canonical with all fractional digits; 2 for binary = hex without 0x; 3 for float = 17 significant digits,
+which round-trip; 1 for xml = white space between elements stays).
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,9 @@ MOMENTS = {"datetime", "smalldatetime", "date", "time", "datetime2", "datetimeof
 EXACT = {"decimal", "numeric", "money", "smallmoney"}
 FLOATS = {"float", "real"}
 OTHERS = {"bit", "uniqueidentifier", "xml"}
+LOOSE = TEXTS | {"varbinary", "datetimeoffset"}
+"""Types of which two values may differ and be one key: by case, accents or trailing blanks, by trailing zero bytes, and
+by the offset in which one instant is told."""
 KNOWN = INTEGERS | TEXTS | BINARIES | MOMENTS | EXACT | FLOATS | OTHERS
 
 REFUSED = {
@@ -64,7 +68,7 @@ def outgoing(quoted: str, type_: str) -> str:
     if name in MOMENTS:
         return f"CONVERT(VARCHAR(34), {quoted}, 121)"
     if name in {"money", "smallmoney"}:
-        return f"CONVERT(VARCHAR(30), {quoted}, 2)"
+        return f"CONVERT(VARCHAR(30), CONVERT(DECIMAL(19, 4), {quoted}))"  # by itself it might show two decimals
     if name in {"decimal", "numeric"}:
         return f"CONVERT(VARCHAR(45), {quoted})"
     if name == "uniqueidentifier":
@@ -94,13 +98,40 @@ def incoming(type_: str, collation: str | None = None) -> Incoming:
         return Incoming("varchar(40)", f"CONVERT({type_}, {{}})")
     if name in MOMENTS:
         return Incoming("varchar(34)", f"CONVERT({type_}, {{}}, 121)")
-    if name in {"xml", "uniqueidentifier"}:
-        return Incoming("nvarchar(max)" if name == "xml" else "char(36)", f"CONVERT({type_}, {{}})")
+    if name == "xml":
+        return Incoming("nvarchar(max)", "CONVERT(xml, {}, 1)")
+    if name == "uniqueidentifier":
+        return Incoming("char(36)", f"CONVERT({type_}, {{}})")
     if name in EXACT:
         return Incoming("varchar(45)", f"CONVERT({type_}, {{}})")
     if name == "bit":
         return Incoming("int", "CONVERT(bit, {})")
     return Incoming(type_, "{}")
+
+
+def exactly(quoted: str, type_: str) -> str:
+    """The expression that selects a column in its wire form, text as the bytes of its UTF-16."""
+    if base(type_) in TEXTS:
+        return f"CONVERT(VARBINARY(MAX), CONVERT(NVARCHAR(MAX), {quoted}))"
+    return outgoing(quoted, type_)
+
+
+def from_exact(value: Any, type_: str) -> Any:
+    """What :func:`exactly` selected, in wire form."""
+    return value.decode("utf-16-le", "surrogatepass") if value is not None and base(type_) in TEXTS else value
+
+
+def posted(rows: Any) -> str:
+    """JSON for OPENJSON, in plain characters where they can be sent; half a surrogate pair is sent as an escape."""
+    text = json.dumps(rows, ensure_ascii=False)
+    return text if encodable(text) else json.dumps(rows)
+
+
+def encodable(text: str) -> bool:
+    try:
+        return text.isascii() or bool(text.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def to_json(value: Any) -> Any:
@@ -114,8 +145,18 @@ def to_json(value: Any) -> Any:
     return value
 
 
-def literal(type_: str, collation: str | None = None) -> str:
-    """A placeholder for a bound key value, of the column's own type so that an index on it is used."""
+def literal(value: Any, type_: str, collation: str | None = None) -> tuple[str, Any]:
+    """A key value as (placeholder, what is bound): of the column's own type so that an index on it is used.
+
+    The driver writes what is bound into the statement, within quotes: there a NUL would end the statement, and T-SQL
+    drops a backslash together with the line break behind it. Such text is bound as JSON, bytes as hex.
+    """
+    if isinstance(value, str) and ("\0" in value or "\\\n" in value or "\\\r" in value):
+        return f"CONVERT({type_}, (SELECT [value] FROM OPENJSON(%s)){_collate(collation)})", json.dumps([value])
+    return _placeholder(type_, collation), bytearray(value) if isinstance(value, bytes) else value
+
+
+def _placeholder(type_: str, collation: str | None) -> str:
     name = base(type_)
     if name in NARROW:
         return f"CONVERT({type_}, %s{_collate(collation)})"

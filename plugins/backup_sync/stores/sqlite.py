@@ -167,8 +167,8 @@ class SqliteStore(SqliteCatalog):
         order = ", ".join(self._ordered_key())
         where, params = self._where(within)
         sql = (
-            f"SELECT {names} FROM (SELECT {names}, ROW_NUMBER() OVER (ORDER BY {order}) AS n "
-            f"FROM {self.name} WHERE {where}) WHERE n % ? = 0 ORDER BY n"
+            f"SELECT {names} FROM (SELECT {names}, ROW_NUMBER() OVER (ORDER BY {order}) AS key_number "
+            f"FROM {self.name} WHERE {where}) WHERE key_number % ? = 0 ORDER BY key_number"
         )
         found = list(self.query(sql, [*params, every]))
         self._check_keys(found)
