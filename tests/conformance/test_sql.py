@@ -470,3 +470,22 @@ def test_a_wrong_password_is_a_configuration_error_without_the_password(mssql: M
     with pytest.raises(ConfigurationError) as caught:
         store.describe()
     assert "S3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("names", [("piece", "mix"), ("c0", "c1"), ("n", "key_number")])
+def test_columns_may_be_named_as_the_statements_name_their_own(sql: Backend, names: tuple[str, str]) -> None:
+    key, stamp = names
+    remake(sql, f"{key} INTEGER NOT NULL PRIMARY KEY, {stamp} INTEGER NOT NULL", [(n, 1) for n in range(1, 401)])
+    service = sql.service(changed={stamp: "higher"})
+    sql.initialize(service=service)
+    assert sql.sync(service=service).inserted == 400
+    execute(sql, f"UPDATE THINGS SET {stamp} = 2 WHERE {key} = 7")
+    run = sql.sync(service=service)
+    assert (run.updated, run.skipped) == (1, 399)
+
+
+def test_a_moment_with_an_offset_is_not_compared_as_text(mssql: MssqlBackend) -> None:
+    remake(mssql, "Id INT NOT NULL PRIMARY KEY, Version DATETIMEOFFSET NOT NULL")
+    with pytest.raises(ConfigurationError, match=r"Version of .* is DATETIMEOFFSET.* newer in place of higher"):
+        mssql.initialize()
+    mssql.initialize(service=mssql.service(changed={"Version": "newer"}))

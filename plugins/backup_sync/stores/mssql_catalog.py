@@ -169,6 +169,16 @@ class MssqlCatalog(MssqlStatements):
         finally:
             admin.close()
 
+    def describe(self) -> TableShape:
+        shape = super().describe()
+        for name, rule in self.service.changed.items():
+            if rule == "higher" and types.base(shape.column(name).type) == "datetimeoffset":
+                raise ConfigurationError(
+                    f"{self.where}: column {name} of {self.service.table} is DATETIMEOFFSET, whose text has no order across "
+                    f"offsets; use the rule newer in place of higher"
+                )
+        return shape
+
     def exists(self) -> bool:
         return self._database_exists() and super().exists()
 

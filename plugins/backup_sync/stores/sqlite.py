@@ -181,11 +181,11 @@ class SqliteStore(SqliteCatalog):
             value = self._value(column)
             terms.append(f"COALESCE({value} % {DIGEST_P} * {MIX[2 * number]}, {MIX[2 * number + 1]})")
         linear = f"(({' + '.join(f'({term}) % {DIGEST_P}' for term in terms)}) % {DIGEST_P})"
-        plain = [f"TOTAL({quote(column.name)})" for column in self._fields]
-        odd = " + ".join(f"SUM(typeof({quote(c.name)}) NOT IN ('integer', 'null'))" for c in whole)
+        plain = [f"TOTAL(c{number})" for number in range(len(self.key_columns), len(whole))]
+        odd = " + ".join(f"SUM(typeof(c{number}) NOT IN ('integer', 'null'))" for number in range(len(whole)))
         where, params = self._where(within)
         piece = self._piece(even) if even else "0"
-        names = ", ".join(quote(column.name) for column in whole)
+        names = ", ".join(f"{quote(column.name)} AS c{number}" for number, column in enumerate(whole))
         # The mix is computed in a derived table, which LIMIT -1 keeps from being merged, so that it is evaluated once.
         inner = f"SELECT {piece} AS piece, {linear} AS mix, {names} FROM {self.name} WHERE {where} LIMIT -1"
         sql = (
