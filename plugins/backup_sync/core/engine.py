@@ -9,7 +9,7 @@ checked against the source once more just before it is written.
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Hashable, Iterator, Mapping, Sequence, Set
+from collections.abc import Generator, Hashable, Iterator, Sequence, Set
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import chain
@@ -35,8 +35,6 @@ PENDING_KEYS = 10_000
 """Changed records that are read and written together: a round trip costs as much for one record as for many."""
 
 DELETE_BATCH = 1_000
-
-Digests = Mapping[int, Digest] | None
 
 
 @dataclass(frozen=True)
@@ -90,11 +88,8 @@ def sync(service: Service, source: Store, backup: Store, run: SyncResult, option
     source.open(shape)
     with ExitStack() as held:
 
-        def look() -> tuple[Cut, Digests]:
-            # Safe before the lock is held: what another run writes until then makes digests differ, and where they do
-            # both sides are read anew.
-            cut = source.cut(None, RANGE_RECORDS)
-            return cut, source.digests(cut)
+        def cut() -> Cut:
+            return source.cut(None, RANGE_RECORDS)
 
         def hold() -> tuple[bool, Sequence[str]]:
             backup.open(shape)
@@ -104,13 +99,11 @@ def sync(service: Service, source: Store, backup: Store, run: SyncResult, option
             return backup.empty(), backup.unfilled()
 
         if exists:
-            (cut, digests), (empty, unfilled) = both(look, hold)
+            first, (empty, unfilled) = both(cut, hold)
             point("after cut")
             source.watch(unfilled)
             backup.watch(unfilled)
-            if unfilled:
-                digests = source.digests(cut)
-            _Walk(service, source, backup, run, options, unfilled).run(None if empty else cut, digests)
+            _Walk(service, source, backup, run, options, unfilled).run(None if empty else first)
         elif options.dry_run:
             run.inserted = source.count()
         else:
@@ -144,14 +137,14 @@ class _Walk:
         self.ahead = KeySpool()
         self.progress = Progress(run)
 
-    def run(self, cut: Cut | None, digests: Digests) -> None:
-        """``cut``: everything, cut and digested by the source. None: the backup is empty, there is nothing to compare."""
+    def run(self, cut: Cut | None) -> None:
+        """``cut``: everything, cut by the source. None: the backup is empty, so there is nothing to compare."""
         try:
             if cut is None:
                 self.progress.total = self.source.count()
                 self._copy_all(None)
             else:
-                self._drill(cut, digests, self.backup.digests(cut), cut.fine)
+                self._visit(cut)
                 self._copy_pending()
             self._set_back()
             if self.unfilled and not self.options.dry_run:
@@ -167,10 +160,6 @@ class _Walk:
     def _visit(self, cut: Cut, again: bool = False) -> None:
         """Compare a range of any size. ``again``: it is part of one whose pieces were not fine, and small."""
         source, backup = both(lambda: self.source.digests(cut), lambda: self.backup.digests(cut))
-        self._drill(cut, source, backup, fine=again or cut.fine)
-
-    def _drill(self, cut: Cut, source: Digests, backup: Digests, fine: bool) -> None:
-        """Sort the pieces of a cut by their digests: done, copy, delete, compare, or cut again."""
         point("after digest")
         if source is None or backup is None:
             for piece in range(len(cut)):
@@ -178,6 +167,10 @@ class _Walk:
             return
         if self.progress.total is None:
             self.progress.total = sum(digest[0] for digest in source.values())
+        self._drill(cut, source, backup, fine=again or cut.fine)
+
+    def _drill(self, cut: Cut, source: Any, backup: Any, fine: bool) -> None:
+        """Sort the pieces of a cut by their digests: done, copy, delete, compare, or cut again."""
         pieces = sorted(source.keys() | backup.keys())
         differing = pieces if self.options.force else [n for n in pieces if source.get(n) != backup.get(n)]
         if 2 * len(differing) > len(pieces):
