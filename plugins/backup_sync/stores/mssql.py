@@ -209,9 +209,9 @@ class MssqlStore(MssqlCatalog):
         Where a character has no form in UTF-8 (half a surrogate pair, a byte that the code page does not define)
         FreeTDS writes a ? for it and says nothing. So rows with a ? are read once more, text as bytes.
         """
-        columns = ([row[at] or "" for row in rows] for at in self._text_at)
+        read = ([row[at] or "" for row in rows] for at in self._text_at)
         # Most columns have none, which is seen faster in all of one at once.
-        asked = [texts for texts in columns if "?" in "".join(texts)]
+        asked = [texts for texts in read if "?" in "".join(texts)]
         doubtful = {n for texts in asked for n, text in enumerate(texts) if "?" in text}
         if not doubtful:
             return rows
