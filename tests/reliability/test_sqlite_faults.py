@@ -114,7 +114,7 @@ def test_a_lock_file_that_cannot_be_made_is_named(sqlite: Limited) -> None:
     lock.unlink()
     lock.mkdir()  # as good as a folder without permissions, which root would not feel
     with pytest.raises(
-        ConfigurationError, match=r"^backup: the lock file .*backup\.sqlite\.things\.lock cannot be opened"
+        ConfigurationError, match=r"^backup: the backup of thing cannot be locked: .*things\.lock does not"
     ):
         sqlite.sync()
     assert len(sqlite.backup_rows()) == ROWS

@@ -6,21 +6,19 @@ class, so nothing is ever converted. All SQL text for SQLite is here and in sqli
 
 from __future__ import annotations
 
-import fcntl
 import sqlite3
-import time
 import urllib.parse
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from io import FileIO
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from backup_sync.core.diff import Key
-from backup_sync.core.errors import ConfigurationError, FatalError, LockHeld
+from backup_sync.core.errors import ConfigurationError, FatalError
 from backup_sync.core.result import SyncResult, iso, utc_now
 from backup_sync.service import Service
 from backup_sync.stores.base import Applied, Cut, Record
+from backup_sync.stores.file_lock import file_lock
 from backup_sync.stores.ranges import EvenCut, KeyRange
 from backup_sync.stores.schema import SYNCED_AT, Column
 from backup_sync.stores.sql import (
@@ -370,41 +368,8 @@ class SqliteStore(SqliteCatalog):
     def newest_first(self, limit: int) -> tuple[str, str]:
         return "", f"LIMIT {int(limit)}"
 
-    @contextmanager
-    def lock(self, run: SyncResult, wait_seconds: float) -> Iterator[None]:
-        """A file beside the database, locked for as long as this process lives and holds it (flock(2)).
-
-        It is named after the table, since that is what two writers must not share, whatever their services are called.
-        """
+    def lock(self, run: SyncResult, wait_seconds: float) -> AbstractContextManager[None]:
+        # Named after the table, since that is what two writers must not share, whatever their services are called.
         name = f"{self.path.name}.{urllib.parse.quote(self.table.casefold(), safe='')}.lock"
-        path = self.path.with_name(name)
-        deadline = time.monotonic() + wait_seconds
-        with self._lock_file(path) as handle:
-            while True:
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() >= deadline:
-                        handle.seek(0)
-                        holder = handle.read().decode() or "another run"
-                        raise LockHeld(
-                            f"{self.where}: the backup of {self.service.name} is being written by {holder}; "
-                            f"waited {wait_seconds:.0f} s for it to end"
-                        ) from None
-                    time.sleep(0.2)
-            handle.truncate(0)
-            with suppress(OSError):  # who holds it is told for the message only; a full disk is met soon enough
-                handle.write(f"run {run.run_id} since {iso(utc_now())}".encode())
-            try:
-                yield
-            finally:
-                handle.truncate(0)
-
-    def _lock_file(self, path: Path) -> FileIO:
-        try:
-            return FileIO(path, "a+")
-        except OSError as error:
-            raise ConfigurationError(
-                f"{self.where}: the lock file {path} cannot be opened ({error.strerror}); correct the permissions of its folder"
-            ) from None
+        what = f"{self.where}: the backup of {self.service.name}"
+        return file_lock(self.path.with_name(name), what, f"run {run.run_id} since {iso(utc_now())}", wait_seconds)
