@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -12,6 +13,7 @@ from uuid import UUID
 
 import pytest
 
+from backup_sync.core import faults
 from backup_sync.core.engine import record_history
 from backup_sync.core.errors import ConfigurationError, FatalError
 from backup_sync.core.result import SyncResult, sync_id
@@ -489,3 +491,27 @@ def test_a_moment_with_an_offset_is_not_compared_as_text(mssql: MssqlBackend) ->
     with pytest.raises(ConfigurationError, match=r"Version of .* is DATETIMEOFFSET.* newer in place of higher"):
         mssql.initialize()
     mssql.initialize(service=mssql.service(changed={"Version": "newer"}))
+
+
+def test_a_forced_run_that_died_writes_and_counts_each_record_once(
+    sql: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backup_sync.core.engine.RANGE_RECORDS", 130)
+    sql.put(*((number, 1, f"text {number}") for number in range(1, 401)))
+    sql.initialize()
+    sql.sync()
+    sql.put((5, 1, "in silence"), (395, 1, "in silence"))
+    passed = itertools.count(1)
+
+    def die(name: str) -> None:
+        if name == "after write" and next(passed) == 2:
+            raise KeyboardInterrupt
+
+    with faults.installed(die), pytest.raises(KeyboardInterrupt):
+        sql.sync(run_id="forced", force=True)
+    assert 100 < sum(row["UpdatedCount"] for row in sql.history_rows()) < 300
+    run = sql.sync(run_id="forced", force=True)
+    assert (run.updated, run.skipped, run.attempt) == (400, 0, 2)
+    assert sql.backup_rows() == sql.source_rows()
+    # It has succeeded: who clears it asks for all of it once more.
+    assert sql.sync(run_id="forced", force=True).updated == 800

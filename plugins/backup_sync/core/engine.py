@@ -91,19 +91,20 @@ def sync(service: Service, source: Store, backup: Store, run: SyncResult, option
         def cut() -> Cut:
             return source.cut(None, RANGE_RECORDS)
 
-        def hold() -> tuple[bool, Sequence[str]]:
+        def hold() -> tuple[bool, Sequence[str], bool]:
             backup.open(shape)
+            resumed = False
             if not options.dry_run:
                 held.enter_context(backup.lock(run, service.lock_wait_seconds))
-                backup.begin(run)
-            return backup.empty(), backup.unfilled()
+                resumed = backup.begin(run)
+            return backup.empty(), backup.unfilled(), resumed
 
         if exists:
-            first, (empty, unfilled) = both(cut, hold)
+            first, (empty, unfilled, resumed) = both(cut, hold)
             point("after cut")
             source.watch(unfilled)
             backup.watch(unfilled)
-            _Walk(service, source, backup, run, options, unfilled).run(None if empty else first)
+            _Walk(service, source, backup, run, options, unfilled, resumed).run(None if empty else first)
         elif options.dry_run:
             run.inserted = source.count()
         else:
@@ -122,9 +123,10 @@ class _Walk:
         run: SyncResult,
         options: Options,
         unfilled: Sequence[str],
+        resumed: bool,
     ) -> None:
         self.service, self.source, self.backup, self.run_, self.options = service, source, backup, run, options
-        self.unfilled = unfilled
+        self.unfilled, self.resumed = unfilled, resumed
         self.rules = service.rules + (UNFILLED,) * len(unfilled)
         self.source_records = 0
         self.backup_records = 0
@@ -205,7 +207,9 @@ class _Walk:
         self.source_records += len(source)
         self.backup_records += len(backup)
         # What both sides hold alike falls out here, in one step; the rest is what has to be looked at.
-        same = set() if self.options.force else source & backup
+        same = source & backup
+        if self.options.force:
+            same = self._written_already(same, within)
         new, old = source - same, backup - same
         changes = diff(
             dict(map(self.source.split, new)),
@@ -222,6 +226,13 @@ class _Walk:
         self.deletes.extend(changes.deletes)
         self._change(within, changes, seen)
         self.progress.advance(skipped)
+
+    def _written_already(self, same: set[Hashable], within: Any) -> set[Hashable]:
+        """Which pairs of a forced run need not be written again: those that an attempt before this one wrote."""
+        if not self.resumed:
+            return set()
+        written = self.backup.written_since(within, self.run_.started_at)
+        return {pair for pair in same if self.backup.split(pair)[0] in written}
 
     @staticmethod
     def _keys_of(store: Store, within: Any) -> Iterator[list[Key]]:

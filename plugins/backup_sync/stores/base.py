@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 from backup_sync.core.diff import Key, Stamp
@@ -122,6 +123,9 @@ class Store(Protocol):
     def present(self, keys: Sequence[Key]) -> set[Key]:
         """Which of these keys exist (now)."""
 
+    def written_since(self, within: Any, moment: datetime) -> set[Key]:
+        """Keys of a range whose records were last written at or after a moment, as far as this store can tell."""
+
     def count(self) -> int: ...
 
     def empty(self) -> bool:
@@ -143,11 +147,14 @@ class Store(Protocol):
     def lock(self, run: SyncResult, wait_seconds: float) -> AbstractContextManager[None]:
         """Hold the backup for this run. Raises LockHeld, saying who has it, when the wait is over."""
 
-    def begin(self, run: SyncResult) -> None:
-        """Open the run's history record; one left by an earlier attempt gives ``run`` its counts and start."""
+    def begin(self, run: SyncResult) -> bool:
+        """Open the run's history record, or carry on from the one that an earlier attempt left (:meth:`resume`)."""
 
-    def resume(self, run: SyncResult) -> None:
-        """Give ``run`` the counts and the start of its earlier attempts, from its history record if there is one."""
+    def resume(self, run: SyncResult) -> bool:
+        """Give ``run`` the counts and the start of its earlier attempts, from its history record if there is one.
+
+        Returns whether there was one that did not succeed.
+        """
 
     def save_history(self, run: SyncResult) -> None:
         """Write the run's history record (once for each SyncId, however often it is called)."""

@@ -10,6 +10,7 @@ import itertools
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, closing
+from datetime import datetime
 from typing import Any
 
 from backup_sync.core.diff import Key, Stamp
@@ -239,6 +240,9 @@ class CosmosStore:
                     found.add((row["i"], key_text([row[f"k{n}"] for n in range(len(self._paths))])))
         return found.intersection(keys)
 
+    def written_since(self, within: Any, moment: datetime) -> set[Key]:
+        return set()  # a copy is the source's document and nothing else
+
     def count(self) -> int:
         return sum(self._query("SELECT VALUE COUNT(1) FROM c", None))
 
@@ -308,13 +312,14 @@ class CosmosStore:
             self._history = CosmosHistory(self.connection, self.service.name, self.history_name)
         return self._history
 
-    def begin(self, run: SyncResult) -> None:
-        self.history_container.begin(run)
+    def begin(self, run: SyncResult) -> bool:
+        resumed = self.history_container.begin(run)
         # A copy of its own: the engine counts in ``run`` what this store reports back.
         self.run = SyncResult.from_dict(run.to_dict())
+        return resumed
 
-    def resume(self, run: SyncResult) -> None:
-        self.history_container.resume(run)
+    def resume(self, run: SyncResult) -> bool:
+        return self.history_container.resume(run)
 
     def save_history(self, run: SyncResult) -> None:
         self.history_container.save(run)

@@ -64,14 +64,15 @@ class CosmosHistory:
         container = self._connection.container(self._container)
         self._do(lambda: container.upsert_item(document, no_response=True))
 
-    def begin(self, run: SyncResult) -> None:
+    def begin(self, run: SyncResult) -> bool:
         """Take over the counts of an earlier attempt, and make this attempt visible."""
-        self.resume(run)
+        resumed = self.resume(run)
         self.save(run)
+        return resumed
 
-    def resume(self, run: SyncResult) -> None:
+    def resume(self, run: SyncResult) -> bool:
         found = self._query("c.id = @id", self._service, {"@id": str(run.sync_id)})
-        resume(run, _from_document(found[0]) if found else None)
+        return resume(run, _from_document(found[0]) if found else None)
 
     def newest(self, limit: int) -> list[dict[str, Any]]:
         found = self._query("true ORDER BY c.startedAt DESC", self._service, {}, f"TOP {limit} ")

@@ -8,10 +8,13 @@ from typing import Any
 from backup_sync.core.result import SyncResult
 
 
-def resume(run: SyncResult, earlier: dict[str, Any] | None) -> None:
-    """Carry on from an earlier attempt of the same run: its counts are part of this run's, its start is the start."""
+def resume(run: SyncResult, earlier: dict[str, Any] | None) -> bool:
+    """Carry on from an earlier attempt of the same run: its counts are part of this run's, its start is the start.
+
+    Returns whether there was one that did not succeed.
+    """
     if earlier is None:
-        return
+        return False
     run.inserted = earlier["InsertedCount"]
     run.updated = earlier["UpdatedCount"]
     run.deleted = earlier["DeletedCount"]
@@ -19,6 +22,7 @@ def resume(run: SyncResult, earlier: dict[str, Any] | None) -> None:
     assert started is not None
     run.started_at = started
     run.attempt = max(run.attempt, earlier["Attempt"] + 1)
+    return not earlier["Success"]
 
 
 def parse_moment(value: Any) -> datetime | None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Hashable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from datetime import datetime
 from itertools import chain
 from typing import Any
 
@@ -246,6 +247,12 @@ class MssqlStore(MssqlCatalog):
         sql = f"SELECT p.i FROM {self._posted()} p WHERE EXISTS (SELECT 1 FROM {self.name} t WHERE {self._join()})"
         return {keys[row[0]] for row in self.query(sql, [self._post(keys)])}
 
+    def written_since(self, within: KeyRange, moment: datetime) -> set[Key]:
+        names = ", ".join(types.outgoing(quote(column.name), column.type) for column in self.key_columns)
+        where, params = self._where(within)
+        since = f"{quote(SYNCED_AT)} >= CONVERT(DATETIME2(7), %s)"
+        return set(self.query(f"SELECT {names} FROM {self.name} WHERE {where} AND {since}", [*params, _text(moment)]))
+
     def count(self) -> int:
         return int(self.scalar(f"SELECT COUNT_BIG(*) FROM {self.name}"))
 
@@ -274,7 +281,7 @@ class MssqlStore(MssqlCatalog):
 
     def _bulk_copy(self, rows: Sequence[Record]) -> None:
         assert self.shape is not None
-        now = _now()
+        now = _text(utc_now())
         positions = self._positions()
         with self._translated():
             self.connection.bulk_copy(
@@ -297,10 +304,10 @@ class MssqlStore(MssqlCatalog):
 
     def _insert(self, rows: Sequence[Record]) -> int:
         sql = self.insert_sql()
-        return self.run_sql(sql, [_now(), _rows_json(rows)])
+        return self.run_sql(sql, [_text(utc_now()), _rows_json(rows)])
 
     def _update(self, rows: Sequence[Record]) -> int:
-        return self.run_sql(self.update_sql(), [_now(), _rows_json(rows)])
+        return self.run_sql(self.update_sql(), [_text(utc_now()), _rows_json(rows)])
 
     def write_deletes(self, keys: Sequence[Key]) -> int:
         return self.run_sql(
@@ -334,9 +341,9 @@ class MssqlStore(MssqlCatalog):
                 self.close()  # closing the session releases the lock as well
 
 
-def _now() -> str:
-    # A blank between date and time: the form with a T is refused by the bulk-copy client.
-    return utc_now().strftime("%Y-%m-%d %H:%M:%S.%f")
+def _text(moment: datetime) -> str:
+    """A moment in UTC. A blank between date and time: the form with a T is refused by the bulk-copy client."""
+    return moment.strftime("%Y-%m-%d %H:%M:%S.%f")
 
 
 def _rows_json(rows: Sequence[Record]) -> str:

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Generator, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from datetime import datetime
 from itertools import chain
 from typing import Any
 
@@ -125,6 +126,9 @@ class SqlStore(SqlSchema, ABC):
 
     @abstractmethod
     def present(self, keys: Sequence[Key]) -> set[Key]: ...
+
+    @abstractmethod
+    def written_since(self, within: KeyRange, moment: datetime) -> set[Key]: ...
 
     @abstractmethod
     def unique(self, key: tuple[str, ...]) -> bool:

@@ -107,15 +107,16 @@ class SqlHistory:
         columns[0] += " PRIMARY KEY"
         return f"CREATE TABLE {self.history_name} ({', '.join(columns)})"
 
-    def begin(self, run: SyncResult) -> None:
+    def begin(self, run: SyncResult) -> bool:
         with self.transaction():
-            self.resume(run)
+            resumed = self.resume(run)
             self._save(run)
         self.run = run
+        return resumed
 
-    def resume(self, run: SyncResult) -> None:
+    def resume(self, run: SyncResult) -> bool:
         found = self._history("", f"WHERE SyncId = {self.slot('uuid')}", [str(run.sync_id)])
-        resume(run, found[0] if found else None)
+        return resume(run, found[0] if found else None)
 
     def save_history(self, run: SyncResult) -> None:
         with self.transaction():

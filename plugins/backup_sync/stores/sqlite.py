@@ -10,6 +10,7 @@ import sqlite3
 import urllib.parse
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -239,6 +240,14 @@ class SqliteStore(SqliteCatalog):
         names = ", ".join(f"t.{quote(column.name)}" for column in self.key_columns)
         sql = f"SELECT {names} FROM temp.posted p CROSS JOIN {self.name} t ON {self._join()}"
         return set(self.query(sql)).intersection(keys)
+
+    def written_since(self, within: KeyRange, moment: datetime) -> set[Key]:
+        names = ", ".join(quote(column.name) for column in self.key_columns)
+        where, params = self._where(within)
+        # Without the Z: a moment with fraction digits comes before one without them, as text.
+        since = str(iso(moment)).rstrip("Z")
+        sql = f"SELECT {names} FROM {self.name} WHERE {where} AND {quote(SYNCED_AT)} >= ?"
+        return set(self.query(sql, [*params, since]))
 
     def count(self) -> int:
         return int(next(self.query(f"SELECT COUNT(*) FROM {self.name}"))[0])
