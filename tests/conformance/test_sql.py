@@ -515,3 +515,13 @@ def test_a_forced_run_that_died_writes_and_counts_each_record_once(
     assert sql.backup_rows() == sql.source_rows()
     # It has succeeded: who clears it asks for all of it once more.
     assert sql.sync(run_id="forced", force=True).updated == 800
+
+
+def test_pieces_that_are_missing_here_and_there_are_copied_and_nothing_else_is(sql: Backend) -> None:
+    holes = {*range(129, 257), *range(385, 513)}
+    sql.put(*((number, 1, "x") for number in range(1, 1_001) if number not in holes))
+    sql.initialize()
+    sql.sync()
+    sql.put(*((number, 1, "x") for number in holes))
+    assert sql.counts() == (256, 0, 0, 744)
+    assert sql.backup_rows() == sql.source_rows()

@@ -12,7 +12,7 @@ import re
 import sqlite3
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,7 +95,8 @@ class Plan:
     problem: type[BackupSyncError] | None = None
 
 
-def plan(source: Content, backup: Content, *, force: bool, allow: bool) -> Plan:
+def plan(source: Content, backup: Content, *, force: bool, allow: bool, done: Set[int] = frozenset()) -> Plan:
+    """``done``: keys that were written since the run began, which its retry need not force again."""
     made = Plan(dict(backup))
 
     def many(found: int) -> bool:
@@ -106,7 +107,11 @@ def plan(source: Content, backup: Content, *, force: bool, allow: bool) -> Plan:
     for key, (version, text) in source.items():
         if key not in backup:
             made.inserted += 1
-        elif force or version > backup[key][0] or (key in ahead and not many(len(ahead))):
+        elif (
+            (force and not (key in done and version == backup[key][0]))
+            or version > backup[key][0]
+            or (key in ahead and not many(len(ahead)))
+        ):
             made.updated += 1
         else:
             made.skipped += 1
@@ -131,6 +136,7 @@ class Attempts:
     run_id: str
     options: dict[str, bool]
     written: Counts = (0, 0, 0)
+    done: set[int] = field(default_factory=set)
     tried: int = 0
     result: SyncResult | None = field(default=None, repr=False)
 
@@ -145,6 +151,9 @@ seeds = st.integers(0, 2**16)
 
 class Machine(RuleBasedStateMachine):
     """SQLite. Subclasses bring another backend."""
+
+    tells_when = True
+    """Whether a record of the backup tells when it was written."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -248,6 +257,10 @@ class Machine(RuleBasedStateMachine):
                 problem = crash
         after = stamped(self.backend)
         now = written(before, after)
+        if self.tells_when:
+            for began in (run, self.killed):
+                if began is not None:
+                    began.done |= {key for key, row in after.items() if before.get(key) != row}
         run.written = tuple(map(sum, zip(run.written, now, strict=True)))  # type: ignore[assignment]
         if run.options.get("dry_run"):
             assert now == (0, 0, 0), "a dry run wrote"
@@ -258,7 +271,7 @@ class Machine(RuleBasedStateMachine):
     def _finish(self, run: Attempts, action: Any = lambda name: None) -> None:
         """An attempt that nothing stops, and what it has to have done."""
         force, allow = run.options.get("force", False), run.options.get("allow_mass_delete", False)
-        made = plan(self.source, self.backup, force=force, allow=allow)
+        made = plan(self.source, self.backup, force=force, allow=allow, done=run.done)
         problem = self._attempt(run, action)
         result = run.result
         assert result is not None
@@ -299,9 +312,9 @@ class Machine(RuleBasedStateMachine):
         self.change_a_lot(seed)
         self._crash(self._new(force=force, allow_mass_delete=allow), at)
 
-    @rule(at=moments, allow=st.booleans(), seed=seeds)
-    def crash_and_retry(self, at: tuple[str, int], allow: bool, seed: int) -> None:
-        self.crash(at, False, allow, seed)
+    @rule(at=moments, force=st.sampled_from([False, False, True]), allow=st.booleans(), seed=seeds)
+    def crash_and_retry(self, at: tuple[str, int], force: bool, allow: bool, seed: int) -> None:
+        self.crash(at, force, allow, seed)
         if self.killed:
             self.retry()
 
@@ -319,6 +332,7 @@ class Machine(RuleBasedStateMachine):
             self.backup,
             force=run.options.get("force", False),
             allow=run.options.get("allow_mass_delete", False),
+            done=run.done,
         )
         problem = self._attempt(run, kill)
         if not isinstance(problem, Crash):  # it was through before that
@@ -396,6 +410,7 @@ class CosmosMachine(Machine):
     """Two embedded Cosmos servers, which :attr:`ends` names; containers of its own for each example."""
 
     ends: list[tuple[str, str]]
+    tells_when = False
 
     def make(self) -> Backend:
         return CosmosBackend("own", self.ends[0], self.ends[1])

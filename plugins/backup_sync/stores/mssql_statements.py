@@ -113,9 +113,9 @@ class MssqlStatements(SqlStore, ABC):
             terms.append(self._beyond(within.after, ">", ">", params, prefix))
         if within.upto is not None:
             terms.append(self._beyond(within.upto, "<", "<=", params, prefix))
-        if within.even is not None and within.pieces is not None:
-            terms.append(f"{self._piece(within.even)} IN (SELECT CONVERT(INT, [value]) FROM OPENJSON(%s))")
-            params.append(json.dumps(within.pieces))
+        for even, pieces in within.only:
+            terms.append(f"{self._piece(even)} IN (SELECT CONVERT(INT, [value]) FROM OPENJSON(%s))")
+            params.append(json.dumps(pieces))
         return " AND ".join(terms), params
 
     def _beyond(self, key: Key, strictly: str, finally_: str, params: list[Any], prefix: str) -> str:

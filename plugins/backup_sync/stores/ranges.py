@@ -13,13 +13,13 @@ from backup_sync.core.diff import Key
 class KeyRange:
     """All keys with ``after < key <= upto`` in the engine's own order; None: open at that end.
 
-    With ``pieces``, only the keys that fall into these pieces of ``even``.
+    ``only``: of those, the keys that fall into these pieces of this cut; and so on, for a range that was cut out of a
+    range with gaps.
     """
 
     after: Key | None = None
     upto: Key | None = None
-    even: EvenCut | None = None
-    pieces: tuple[int, ...] | None = None
+    only: tuple[tuple[EvenCut, tuple[int, ...]], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,8 @@ class EvenCut:
         low, high = pieces[0], pieces[-1]
         after = self.within.after if low == 0 else (self.first + low * self.width - 1,)
         upto = self.within.upto if high == self.count - 1 else (self.first + (high + 1) * self.width - 1,)
-        if len(pieces) == high - low + 1:
-            return KeyRange(after, upto)
-        return KeyRange(after, upto, self, tuple(pieces))
+        gaps = len(pieces) < high - low + 1
+        return KeyRange(after, upto, (*self.within.only, *([(self, tuple(pieces))] if gaps else [])))
 
 
 @dataclass(frozen=True)
@@ -70,4 +69,4 @@ class ListCut:
         low, high = pieces[0], pieces[-1]
         after = self.bounds[low - 1] if low else self.within.after
         upto = self.bounds[high] if high < len(self.bounds) else self.within.upto
-        return KeyRange(after, upto)
+        return KeyRange(after, upto, self.within.only)

@@ -130,9 +130,9 @@ class SqliteStore(SqliteCatalog):
             if bound is not None:
                 terms.append(f"{left} {operator} {right}")
                 params += bound
-        if within.even is not None and within.pieces is not None:
-            terms.append(f"{self._piece(within.even)} IN (SELECT value FROM json_each(?))")
-            params.append(str(list(within.pieces)))
+        for even, pieces in within.only:
+            terms.append(f"{self._piece(even)} IN (SELECT value FROM json_each(?))")
+            params.append(str(list(pieces)))
         return " AND ".join(terms), params
 
     def _ordered_key(self) -> list[str]:
