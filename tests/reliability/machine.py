@@ -298,9 +298,12 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def run_twice(self) -> None:
-        self._finish(self._new())
+        first = self._new()
+        self._finish(first)
         before = stamped(self.backend)
         self._finish(self._new())
+        if first.result and not first.result.success:
+            return  # what it withheld may be ordinary now: its inserts have made the backup larger
         assert stamped(self.backend) == before, "a run after a finished run wrote something"
 
     @rule(allow=st.booleans(), force=st.booleans())
