@@ -116,7 +116,8 @@ def scene(
         for name in ("azure", "aiohttp", "asyncio", "urllib3", "airflow", "sqlalchemy"):
             monkeypatch.setattr(logging.getLogger(name), "propagate", True)
         yield make
-    made[0].check()
+    for scene in made:  # none, where the test was skipped
+        scene.check()
 
 
 # SQL Server
