@@ -207,19 +207,21 @@ class _Walk:
         self.source_records += len(source)
         self.backup_records += len(backup)
         # What both sides hold alike falls out here, in one step; the rest is what has to be looked at.
-        same = source & backup
-        if self.options.force:
-            same = self._written_already(same, within)
-        new, old = source - same, backup - same
+        new, old = source, backup
+        if not self.options.force:
+            new, old = source - backup, backup - source
+        elif self.resumed:
+            done = self._written_already(source & backup, within)
+            new, old = source - done, backup - done
         changes = diff(
             dict(map(self.source.split, new)),
             dict(map(self.source.split, old)),
             self.rules,
             force=self.options.force,
         )
-        skipped = changes.skipped + len(same)
         seen = len(source)
-        del source, backup, same, new, old
+        skipped = changes.skipped + seen - len(new)
+        del source, backup, new, old
         self.skipped += skipped
         self.run_.ahead += len(changes.ahead)
         self.ahead.extend(changes.ahead)
@@ -229,8 +231,6 @@ class _Walk:
 
     def _written_already(self, same: set[Hashable], within: Any) -> set[Hashable]:
         """Which pairs of a forced run need not be written again: those that an attempt before this one wrote."""
-        if not self.resumed:
-            return set()
         written = self.backup.written_since(within, self.run_.started_at)
         return {pair for pair in same if self.backup.split(pair)[0] in written}
 
