@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Hashable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import datetime
 from itertools import chain
 from typing import Any
@@ -25,6 +25,7 @@ from backup_sync.stores.mssql_bulk import BulkRows
 from backup_sync.stores.mssql_catalog import MssqlCatalog
 from backup_sync.stores.mssql_errors import number_of, translate
 from backup_sync.stores.mssql_pairs import PackedPairs
+from backup_sync.stores.mssql_rows import ROWS_AT_ONCE, WireRows
 from backup_sync.stores.mssql_statements import quote
 from backup_sync.stores.ranges import EvenCut, KeyRange
 from backup_sync.stores.schema import SYNCED_AT, TableShape
@@ -43,6 +44,7 @@ class MssqlStore(MssqlCatalog):
         super().__init__(service, connect, where)
         self.database = database
         self._places: list[int] = []
+        self._second: Any = None  # a connection for what is asked while the first one's rows are read
         self.name = f"{quote(self.schema)}.{quote(self.table)}"
         self.history_name = f"{quote(self.schema)}.{quote(self.history_table)}"
         self.unfilled_name = f"{quote(self.schema)}.{quote(self.unfilled_table)}"
@@ -132,7 +134,13 @@ class MssqlStore(MssqlCatalog):
         super().open(shape)
         self._bulk = BulkRows(shape)
         self._packed = PackedPairs(self.key_columns, self._fields, self.where)
-        self._text_at = [n for n, column in enumerate(shape.columns) if types.base(column.type) in types.TEXTS]
+        self._rows = WireRows(shape)
+
+    def close(self) -> None:
+        super().close()
+        if self._second is not None:
+            self._second.close()
+            self._second = None
 
     # reading
 
@@ -194,44 +202,49 @@ class MssqlStore(MssqlCatalog):
 
     def read(self, within: KeyRange) -> Iterator[list[Record]]:
         where, params = self._where(within)
-        for rows in self.pages(f"SELECT {self._wire()} FROM {self.name} WHERE {where}", params, READ_ROWS):
-            yield self._exact(rows)
+        found: list[Record] = []
+        for rows in self.pages(f"SELECT {self._rows.selected()} FROM {self.name} WHERE {where}", params, ROWS_AT_ONCE):
+            found += self._exact(*self._rows.records(rows))
+            if len(found) >= READ_ROWS:
+                yield found
+                found = []
+        if found:
+            yield found
 
     def read_keys(self, keys: Sequence[Key]) -> Iterator[list[Record]]:
-        sql = f"SELECT {self._wire('t.')} FROM {self._posted()} p JOIN {self.name} t ON {self._join()}"
-        rows = list(self.query(sql, [self._post(keys)]))
-        if len(rows) < len(keys):
-            self._check_found(set(keys).difference(map(self.key_of, rows)))
-        yield self._exact(rows)
+        sql = f"SELECT {self._rows.selected('t.')} FROM {self._posted()} p JOIN {self.name} t ON {self._join()}"
+        found, doubtful = list[Record](), list[int]()
+        for rows in self.pages(sql, [self._post(keys)], ROWS_AT_ONCE):
+            records, asking = self._rows.records(rows)
+            doubtful += (n + len(found) for n in asking)
+            found += records
+        if len(found) < len(keys):
+            self._check_found(set(keys).difference(map(self.key_of, found)))
+        yield self._exact(found, doubtful)
 
-    def _exact(self, rows: list[Record]) -> list[Record]:
-        """The rows with all their text as it is.
-
-        Where a character has no form in UTF-8 (half a surrogate pair, a byte that the code page does not define)
-        FreeTDS writes a ? for it and says nothing. So rows with a ? are read once more, text as bytes.
-        """
-        read = ([row[at] or "" for row in rows] for at in self._text_at)
-        # Most columns have none, which is seen faster in all of one at once.
-        asked = [texts for texts in read if "?" in "".join(texts)]
-        doubtful = {n for texts in asked for n, text in enumerate(texts) if "?" in text}
+    def _exact(self, found: list[Record], doubtful: Sequence[int]) -> list[Record]:
+        """The records with all their text as it is: doubtful ones are read once more by their keys, text as bytes."""
         if not doubtful:
-            return rows
+            return found
         assert self.shape is not None
         columns = self.shape.columns
         names = ", ".join(types.exactly(f"t.{quote(column.name)}", column.type) for column in columns)
         sql = f"SELECT {names} FROM {self._posted()} p JOIN {self.name} t ON {self._join()}"
-        keys = [self.key_of(rows[n]) for n in sorted(doubtful)]
-        found = {}
+        keys = [self.key_of(found[n]) for n in doubtful]
+        exact = {}
         # On a connection of its own: the other one may be in the middle of its rows.
-        with self._translated(), closing(self._open(None)) as connection, connection.cursor() as cursor:
+        if self._second is None:
+            self._second = self._open(None)
+        with self._translated(), self._second.cursor() as cursor:
             for chunk in batches(keys, JSON_ROWS):
                 cursor.execute(sql, (self._post(chunk),))
                 for row in cursor.fetchall():
                     record = tuple(map(types.from_exact, row, (column.type for column in columns)))
-                    found[self.key_of(record)] = record
-        self._check_found(set(keys).difference(found))
-        # A row that is gone by now stays as it was read: the next run deletes it.
-        return [found.get(self.key_of(row), row) if n in doubtful else row for n, row in enumerate(rows)]
+                    exact[self.key_of(record)] = record
+        self._check_found(set(keys).difference(exact))
+        # One that is gone by now is left out, as any that is deleted while a run reads.
+        certain = set(range(len(found))).difference(doubtful)
+        return [found[n] for n in sorted(certain)] + list(exact.values())
 
     def _check_found(self, missing: Collection[Key]) -> None:
         """Raise RetriableError if keys with a ? are not found again: that may have been another character."""
@@ -286,7 +299,7 @@ class MssqlStore(MssqlCatalog):
         with self._translated():
             self.connection.bulk_copy(
                 self.name,
-                [(*row, now) for row in rows],
+                ((*row, now) for row in rows),
                 column_ids=positions,
                 batch_size=len(rows) + 1,
                 tablock=False,

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from backup_sync.stores import mssql_types as types
-from backup_sync.stores.base import Record
+from backup_sync.stores.base import Record, batches
+from backup_sync.stores.mssql_rows import ROWS_AT_ONCE
 from backup_sync.stores.schema import TableShape
 
 IMPOSSIBLE = {"datetimeoffset", "smallmoney", "xml"}
@@ -34,12 +35,14 @@ class BulkRows:
 
     def split(self, rows: Sequence[Record]) -> tuple[list[Record], list[Record]]:
         """(rows that may go by bulk copy, rows that may not)"""
-        if self._all_fit(rows):
-            return list(rows), []
         fit: list[Record] = []
         rest: list[Record] = []
-        for row in rows:
-            (fit if self._fits(row) else rest).append(row)
+        for some in batches(rows, ROWS_AT_ONCE):
+            if self._all_fit(some):
+                fit += some
+            else:
+                for row in some:
+                    (fit if self._fits(row) else rest).append(row)
         return fit, rest
 
     def _all_fit(self, rows: Sequence[Record]) -> bool:

@@ -56,9 +56,7 @@ class _Form:
 def _form(column: Column, is_key: bool) -> _Form | None:
     """None: values of this type go a row each.
 
-    CAST says what the wire's CONVERT says for the types that it is used for here, and a server that is not Microsoft's
-    takes a quarter of the time for it. DATETIME and MONEY would lose digits by a CAST, and with CONVERT
-    nothing is gained; for TIME the two differ there. FLOAT loses digits either way, and BINARY has no text that all servers write alike.
+    DATETIME and MONEY would lose digits by a CAST, and with CONVERT nothing is gained; for TIME the two differ there.
     """
     name = types.base(column.type)
     if name in types.INTEGERS:
@@ -68,12 +66,12 @@ def _form(column: Column, is_key: bool) -> _Form | None:
         number = "CONVERT(BIGINT, {})"
         return _Form(f"CAST({number} AS VARCHAR(20))" if column.nullable else number, 4000 // 21, read=_eight_bytes)
     if name == "uniqueidentifier":
-        return _Form("CAST({} AS VARCHAR(36))", 8000 // 37)
+        return _Form(str(types.text(name)), 8000 // 37)
     if name in {"date", "datetime2", "datetimeoffset"}:
-        return _Form("CAST({} AS VARCHAR(34))", 8000 // 35)
+        return _Form(str(types.text(name)), 8000 // 35)
     if name in {"decimal", "numeric"}:
         # A row of its own has decimals as text in the key, and as numbers in the stamp.
-        return _Form("CAST({} AS VARCHAR(45))", 8000 // 46, read=str if is_key else Decimal)
+        return _Form(str(types.text(name)), 8000 // 46, read=str if is_key else Decimal)
     if name in {"char", "varchar", "nchar", "nvarchar"} and "max" not in column.type:
         n, length = "N" if name[0] == "n" else "", int(column.type.partition("(")[2].rstrip(")"))
         expression = "{}" if "var" in name else f"CAST({{}} AS {n}VARCHAR({length}))"

@@ -188,10 +188,6 @@ class MssqlStatements(SqlStore, ABC):
             f"GROUP BY {key} / {PACKED_KEYS}"
         ), params
 
-    def _wire(self, prefix: str = "") -> str:
-        assert self.shape is not None
-        return ", ".join(types.outgoing(prefix + quote(column.name), column.type) for column in self.shape.columns)
-
     def _post(self, keys: Sequence[Key]) -> str:
         return types.posted([[i, *map(types.to_json, key)] for i, key in enumerate(keys)])
 

@@ -78,6 +78,24 @@ def outgoing(quoted: str, type_: str) -> str:
     return quoted
 
 
+def text(type_: str) -> str | None:
+    """The expression (with {} for the column) whose text says what :func:`outgoing` does, or None where none is exact.
+
+    CAST says what CONVERT says for the types that it is used for here, and a server that is not Microsoft's takes a
+    quarter of the time for it. FLOAT loses digits either way, and BINARY has no text that all servers write alike.
+    """
+    name = base(type_)
+    if name == "uniqueidentifier":
+        return "CAST({} AS VARCHAR(36))"
+    if name in {"date", "datetime2", "datetimeoffset"}:
+        return "CAST({} AS VARCHAR(34))"
+    if name in {"decimal", "numeric"}:
+        return "CAST({} AS VARCHAR(45))"
+    if name in MOMENTS | EXACT:
+        return outgoing("{}", type_)
+    return None
+
+
 @dataclass(frozen=True)
 class Incoming:
     """How a posted JSON value becomes the column's value: its type in OPENJSON, and the expression around it."""
