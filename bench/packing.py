@@ -70,7 +70,7 @@ def measure(kind: str, rows: int) -> None:
             backup.open(shape)
             ways = {
                 "plain": lambda store: set(chain.from_iterable(store._plain_pairs(EVERYTHING))),
-                "packed": lambda store: set(chain.from_iterable(store.pairs(None))),
+                "packed": lambda store: store.unpacked(set(chain.from_iterable(store.pairs(None)))),
             }
             assert ways["plain"](source) == ways["packed"](source)
             taken: dict[str, list[float]] = {way: [] for way in ways}

@@ -389,17 +389,18 @@ def test_the_architecture_names_every_module_and_no_other() -> None:
 
 def test_numbers_that_the_architecture_states_are_those_of_the_code() -> None:
     from backup_sync.core import engine
-    from backup_sync.stores import cosmos, cosmos_history, mssql_statements, sql, sqlite
+    from backup_sync.stores import cosmos, cosmos_history, mssql_statements, ranges, sql, sqlite, sqlite_pairs
 
     stated = text("docs/architecture.md")
     assert (sql.DIGEST_P, sql.DIGEST_Q) == (2**31 - 1, 2**31 - 19)
     assert "P = 2³¹ − 1" in stated
     assert "Q = 2³¹ − 19" in stated
     assert f"{engine.RANGE_RECORDS:,} (key, stamp) pairs" in stated
-    assert f"{sql.MAX_PIECES:,} digests" in stated
+    assert f"{ranges.MOST_DIGESTS:,} digests" in stated
     assert f"some {sql.FEW_PIECES} pieces of {sql.PIECE_KEYS} to {sql.WIDE_PIECE_KEYS:,} keys" in stated
     assert f"pieces of {sqlite.SqliteStore.piece_keys} keys" in stated
-    assert f"packs {mssql_statements.PACKED_KEYS} pairs" in stated
+    assert f"packs {mssql_statements.PACKED_KEYS} neighbours" in stated
+    assert sqlite_pairs.PACKED_KEYS == mssql_statements.PACKED_KEYS
     assert f"gathered, up to {engine.PENDING_KEYS:,}," in stated
     assert f"({cosmos.BATCH:,} documents, {engine.DELETE_BATCH:,} deletes)" in stated
     assert f"a lease of {cosmos_history.LEASE_SECONDS:.0f} s" in stated

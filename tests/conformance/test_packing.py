@@ -94,12 +94,16 @@ def make(mssql: MssqlBackend, columns: str, rows: list[tuple[Any, ...]]) -> None
         mssql.run_source(f"INSERT INTO {mssql.table} VALUES ({', '.join(['%s'] * len(rows[0]))})", rows)
 
 
-def taken_apart(store: MssqlStore, packed: Any) -> list[tuple[Any, Any]]:
-    return [store.split(pair) for pair in chain.from_iterable(packed)]
+def taken_apart(store: MssqlStore) -> list[tuple[Any, Any]]:
+    bundles = set(chain.from_iterable(store.pairs(None)))
+    pairs = store.unpacked(bundles)
+    assert store.counted(bundles) == len(pairs)
+    return [store.split(pair) for pair in pairs]
 
 
 def same_pairs(store: MssqlStore, rows: int) -> None:
-    packed, plain = (taken_apart(store, pairs) for pairs in (store.pairs(None), store._plain_pairs(EVERYTHING)))
+    packed = taken_apart(store)
+    plain = [store.split(pair) for pair in chain.from_iterable(store._plain_pairs(EVERYTHING))]
     assert len(packed) == len(plain) == rows
     # By their text as well: what is equal in Python may be of another type.
     assert sorted(map(repr, packed)) == sorted(map(repr, plain))
@@ -170,14 +174,14 @@ def test_packed_keys_keep_their_own_stamps_in_any_order_of_the_server(mssql: Mss
 def test_null_and_empty_and_blank_texts_are_told_apart_when_packed(mssql: MssqlBackend) -> None:
     make(mssql, "K BIGINT NOT NULL PRIMARY KEY, Version NVARCHAR(20) NULL", [(1, None), (2, ""), (3, " "), (4, "NULL")])
     with opened(mssql) as store:
-        pairs = dict(taken_apart(store, store.pairs(None)))
+        pairs = dict(taken_apart(store))
     assert pairs == {(1,): (None,), (2,): ("",), (3,): (" ",), (4,): ("NULL",)}
 
 
 def test_a_text_that_holds_the_drawn_separator_stops_the_run_and_pairs_nothing_wrongly(mssql: MssqlBackend) -> None:
     make(mssql, "K NVARCHAR(60) NOT NULL PRIMARY KEY, Version INT NOT NULL", [(f"a{SEPARATOR}b", 1), ("c", 2)])
     with opened(mssql) as store, pytest.raises(RetriableError, match="the next attempt draws another"):
-        list(store.pairs(None))
+        taken_apart(store)
 
 
 def test_full_packs_of_the_longest_values_fit(mssql: MssqlBackend) -> None:

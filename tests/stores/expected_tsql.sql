@@ -32,13 +32,13 @@ DELETE FROM [app].[SyncHistory_Unfilled] WHERE TableName = CONVERT(NVARCHAR(MAX)
 SELECT piece, COUNT_BIG(*), SUM(mix * mix % 2147483629), SUM(mix) FROM (SELECT (CASE WHEN [Id] < CONVERT(BIGINT, 1) THEN 0 WHEN [Id] >= CONVERT(BIGINT, 257) THEN 2 ELSE (CONVERT(BIGINT, [Id]) - CONVERT(BIGINT, 1)) / CONVERT(BIGINT, 128) END) AS piece, (N + CONVERT(BIGINT, [Id]) * N + CONVERT(BIGINT, [Version]) * N) % 2147483647 AS mix FROM [app].[Customers] WHERE 1 = 1 AND (([Id] > %s)) AND (([Id] <= %s))) d GROUP BY piece;
 
 -- customers: stamps, 2 bound
-SELECT STRING_AGG(CONVERT(BIGINT, [Id]) * CONVERT(BIGINT, N) + [Version], ',') FROM [app].[Customers] WHERE 1 = 1 AND (([Id] > %s)) AND (([Id] <= %s)) GROUP BY [Id] / 95;
+SELECT STRING_AGG(CONVERT(BIGINT, [Id]) * CONVERT(BIGINT, N) + [Version], ',') FROM [app].[Customers] WHERE 1 = 1 AND (([Id] > %s)) AND (([Id] <= %s)) GROUP BY [Id] / 32;
 
 -- customers: read, 2 bound
-SELECT [Id], [Email], CONVERT(VARCHAR(45), [Balance]), [Photo], CONVERT(VARCHAR(34), [CreatedAt], 121), [Version] FROM [app].[Customers] WHERE 1 = 1 AND (([Id] > %s)) AND (([Id] <= %s));
+SELECT [Id], [Photo], [Email] + N'' + COALESCE(CAST([Balance] AS VARCHAR(45)), N'~') + N'' + CAST([CreatedAt] AS VARCHAR(34)) + N'' + CAST([Version] AS VARCHAR(20)) FROM [app].[Customers] WHERE 1 = 1 AND (([Id] > %s)) AND (([Id] <= %s));
 
 -- customers: read keys, 1 bound
-SELECT t.[Id], t.[Email], CONVERT(VARCHAR(45), t.[Balance]), t.[Photo], CONVERT(VARCHAR(34), t.[CreatedAt], 121), t.[Version] FROM (SELECT i, k0 AS k0 FROM OPENJSON(%s) WITH (i int '$[0]', k0 int '$[1]')) p JOIN [app].[Customers] t ON t.[Id] = p.k0;
+SELECT t.[Id], t.[Photo], t.[Email] + N'' + COALESCE(CAST(t.[Balance] AS VARCHAR(45)), N'~') + N'' + CAST(t.[CreatedAt] AS VARCHAR(34)) + N'' + CAST(t.[Version] AS VARCHAR(20)) FROM (SELECT i, k0 AS k0 FROM OPENJSON(%s) WITH (i int '$[0]', k0 int '$[1]')) p JOIN [app].[Customers] t ON t.[Id] = p.k0;
 
 -- customers: present, 1 bound
 SELECT p.i FROM (SELECT i, k0 AS k0 FROM OPENJSON(%s) WITH (i int '$[0]', k0 int '$[1]')) p WHERE EXISTS (SELECT 1 FROM [app].[Customers] t WHERE t.[Id] = p.k0);
@@ -80,7 +80,7 @@ SELECT piece, COUNT_BIG(*), SUM(mix * mix % 2147483629), SUM(mix) FROM (SELECT (
 SELECT [Id], [Version], CONVERT(BIGINT, CONVERT(BINARY(8), HASHBYTES('MD5', [Photo]))), CONVERT(BIGINT, CONVERT(BINARY(8), HASHBYTES('MD5', CONVERT(NVARCHAR(MAX), CONVERT(VARCHAR(45), [Balance]))))) FROM [app].[Customers] WHERE 1 = 1 AND (([Id] > %s)) AND (([Id] <= %s));
 
 -- customers: stamps of pieces, 1 bound
-SELECT STRING_AGG(CONVERT(BIGINT, [Id]) * CONVERT(BIGINT, N) + [Version], ',') FROM [app].[Customers] WHERE 1 = 1 AND (CASE WHEN [Id] < CONVERT(BIGINT, 1) THEN 0 WHEN [Id] >= CONVERT(BIGINT, 257) THEN 2 ELSE (CONVERT(BIGINT, [Id]) - CONVERT(BIGINT, 1)) / CONVERT(BIGINT, 128) END) IN (SELECT CONVERT(INT, [value]) FROM OPENJSON(%s)) GROUP BY [Id] / 95;
+SELECT STRING_AGG(CONVERT(BIGINT, [Id]) * CONVERT(BIGINT, N) + [Version], ',') FROM [app].[Customers] WHERE 1 = 1 AND (CASE WHEN [Id] < CONVERT(BIGINT, 1) THEN 0 WHEN [Id] >= CONVERT(BIGINT, 257) THEN 2 ELSE (CONVERT(BIGINT, [Id]) - CONVERT(BIGINT, 1)) / CONVERT(BIGINT, 128) END) IN (SELECT CONVERT(INT, [value]) FROM OPENJSON(%s)) GROUP BY [Id] / 32;
 
 -- lines: create table, 0 bound
 CREATE TABLE [app].[Lines] ([Tenant] uniqueidentifier NOT NULL, [Code] varchar(20) NOT NULL, [Version] binary(8) NULL, [SyncedAt] DATETIME2(7) NOT NULL, PRIMARY KEY ([Tenant], [Code]));

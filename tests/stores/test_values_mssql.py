@@ -14,6 +14,7 @@ from backup_sync.service import parse_service
 from backup_sync.stores import mssql_types as types
 from backup_sync.stores.mssql import MssqlStore
 from backup_sync.stores.mssql_bulk import BulkRows
+from backup_sync.stores.mssql_rows import SEPARATOR
 from backup_sync.stores.schema import Column, TableShape
 
 
@@ -88,17 +89,22 @@ class Misread(MssqlStore):
 COLUMNS = (Column("Version", "int"), Column("T", "nvarchar(9)"))
 
 
+def wire(key: Any, *others: str) -> tuple[Any, str]:
+    """A row as the server sends it."""
+    return key, SEPARATOR.join(others)
+
+
 def test_a_row_that_the_driver_read_with_a_question_mark_is_read_again_as_bytes() -> None:
     text = "a\ud800b"
     again = [(1, 1, text.encode("utf-16-le", "surrogatepass"))]
-    store = Misread("int", [(1, 1, "a?b"), (2, 1, "plain")], again)
+    store = Misread("int", [wire(1, "1", "a?b"), wire(2, "1", "plain")], again)
     assert list(store.records(None)) == [[(1, 1, text), (2, 1, "plain")]]
-    store.rows = [(1, 1, "a?b")]
+    store.rows = [wire(1, "1", "a?b")]
     assert list(store.records_of([(1,)])) == [[(1, 1, text)]]
 
 
 def test_a_key_that_the_driver_misread_is_refused_by_the_name_of_its_column() -> None:
-    store = Misread("nvarchar(9)", [("a?", 1, "x")], [])
+    store = Misread("nvarchar(9)", [wire("a?", "1", "x")], [])
     with pytest.raises(RetriableError, match=r"rows of app\.T were not found again by key column K"):
         list(store.records(None))
     store.rows = []

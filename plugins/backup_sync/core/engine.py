@@ -18,13 +18,14 @@ from typing import Any
 from backup_sync.core.diff import UNFILLED, Changes, Key, diff
 from backup_sync.core.errors import ConfigurationError
 from backup_sync.core.faults import point
+from backup_sync.core.groups import count, groups
 from backup_sync.core.guard import check_deletes, check_set_back
 from backup_sync.core.pipeline import both, read_ahead
 from backup_sync.core.progress import Progress
 from backup_sync.core.result import IN_PROGRESS, SyncResult
 from backup_sync.core.spool import KeySpool
 from backup_sync.service import Service
-from backup_sync.stores.base import Applied, Cut, Digest, Record, Store, batches
+from backup_sync.stores.base import Applied, Cut, Record, Store
 
 log = logging.getLogger(__name__)
 
@@ -159,8 +160,13 @@ class _Walk:
 
     # comparing
 
-    def _visit(self, cut: Cut, again: bool = False) -> None:
-        """Compare a range of any size. ``again``: it is part of one whose pieces were not fine, and small."""
+    def _visit(self, cut: Cut) -> None:
+        """Compare a range of any size."""
+        for part in cut.parts():
+            self._visit_part(part, len(cut) / len(part))
+
+    def _visit_part(self, cut: Cut, parts: float) -> None:
+        """``parts``: how many like this one there are, about."""
         source, backup = both(lambda: self.source.digests(cut), lambda: self.backup.digests(cut))
         point("after digest")
         if source is None or backup is None:
@@ -168,10 +174,10 @@ class _Walk:
                 self._compare(cut.select([piece]))
             return
         if self.progress.total is None:
-            self.progress.total = sum(digest[0] for digest in source.values())
-        self._drill(cut, source, backup, fine=again or cut.fine)
+            self.progress.total = round(parts * sum(digest[0] for digest in source.values()))
+        self._drill(cut, source, backup)
 
-    def _drill(self, cut: Cut, source: Any, backup: Any, fine: bool) -> None:
+    def _drill(self, cut: Cut, source: Any, backup: Any) -> None:
         """Sort the pieces of a cut by their digests: done, copy, delete, compare, or cut again."""
         pieces = sorted(source.keys() | backup.keys())
         differing = pieces if self.options.force else [n for n in pieces if source.get(n) != backup.get(n)]
@@ -180,19 +186,17 @@ class _Walk:
         else:
             same = set(pieces).difference(differing)
             self._same(sum(source[n][0] for n in same))
-        for kind, group in _groups(differing, source, backup, gaps=cut.gaps):
+        for kind, group in groups(differing, source, backup, most=RANGE_RECORDS, gaps=cut.gaps):
             if kind == "copy":
                 self._copy_all(cut.select(group))
             elif kind == "delete":
                 for batch in self._keys_of(self.backup, cut.select(group)):
                     self.backup_records += len(batch)
                     self.deletes.extend(batch)
-            elif kind == "compare" and fine:
-                self._compare(cut.select(group))
             elif kind == "compare":
-                self._visit(self.source.cut(cut.select(group), RANGE_RECORDS), again=True)
+                self._compare(cut.select(group))
             else:
-                larger = self.source if _count(source, group[0]) >= _count(backup, group[0]) else self.backup
+                larger = self.source if count(source, group[0]) >= count(backup, group[0]) else self.backup
                 self._visit(larger.cut(cut.select(group), RANGE_RECORDS))
 
     def _same(self, records: int) -> None:
@@ -203,23 +207,25 @@ class _Walk:
 
     def _compare(self, within: Any) -> None:
         """Compare a range that fits in memory, record by record."""
-        source, backup = both(lambda: _pairs(self.source, within), lambda: _pairs(self.backup, within))
-        self.source_records += len(source)
-        self.backup_records += len(backup)
-        # What both sides hold alike falls out here, in one step; the rest is what has to be looked at.
-        new, old = source, backup
+        source, backup = both(lambda: _bundles(self.source, within), lambda: _bundles(self.backup, within))
+        seen = self.source.counted(source)
+        self.source_records += seen
+        self.backup_records += self.backup.counted(backup)
+        # What both sides hold alike falls out here, unopened and in one step; then what is left, pair by pair.
         if not self.options.force:
-            new, old = source - backup, backup - source
+            source, backup = source - backup, backup - source
+        new, old = self.source.unpacked(source), self.backup.unpacked(backup)
+        if not self.options.force:
+            new, old = new - old, old - new
         elif self.resumed:
-            done = self._written_already(source & backup, within)
-            new, old = source - done, backup - done
+            done = self._written_already(new & old, within)
+            new, old = new - done, old - done
         changes = diff(
             dict(map(self.source.split, new)),
             dict(map(self.source.split, old)),
             self.rules,
             force=self.options.force,
         )
-        seen = len(source)
         skipped = changes.skipped + seen - len(new)
         del source, backup, new, old
         self.skipped += skipped
@@ -229,15 +235,15 @@ class _Walk:
         self._change(within, changes, seen)
         self.progress.advance(skipped)
 
-    def _written_already(self, same: set[Hashable], within: Any) -> set[Hashable]:
+    def _written_already(self, same: Set[Hashable], within: Any) -> Set[Hashable]:
         """Which pairs of a forced run need not be written again: those that an attempt before this one wrote."""
         written = self.backup.written_since(within, self.run_.started_at)
         return {pair for pair in same if self.backup.split(pair)[0] in written}
 
     @staticmethod
     def _keys_of(store: Store, within: Any) -> Iterator[list[Key]]:
-        for pairs in batches(chain.from_iterable(store.pairs(within)), RANGE_RECORDS):
-            yield [store.split(pair)[0] for pair in pairs]
+        for bundles in store.pairs(within):
+            yield [store.split(pair)[0] for pair in store.unpacked(set(bundles))]
 
     # writing
 
@@ -377,31 +383,5 @@ class _Walk:
         self.run_.throttled = sum(usage.throttled for usage in usages)
 
 
-def _pairs(store: Store, within: Any) -> set[Hashable]:
+def _bundles(store: Store, within: Any) -> set[Hashable]:
     return set(chain.from_iterable(store.pairs(within)))
-
-
-def _count(digests: Any, piece: int) -> int:
-    digest: Digest | None = digests.get(piece)
-    return digest[0] if digest else 0
-
-
-def _groups(pieces: Sequence[int], source: Any, backup: Any, *, gaps: bool) -> Iterator[tuple[str, list[int]]]:
-    """Runs of pieces that want the same treatment; those to be compared are bounded by RANGE_RECORDS.
-
-    Yields (what to do, pieces): ``copy`` (the backup has none), ``delete`` (the source has none), ``compare``, or
-    ``cut`` (a single piece with too many records to compare at once).
-    """
-    kind, group, records = "", list[int](), 0
-    for piece in pieces:
-        here, there = _count(source, piece), _count(backup, piece)
-        size = max(here, there)
-        wanted = "copy" if not there else "delete" if not here else "cut" if size > RANGE_RECORDS else "compare"
-        full = wanted == "cut" or (wanted == "compare" and records + size > RANGE_RECORDS)
-        if group and (wanted != kind or full or not (gaps or piece == group[-1] + 1)):
-            yield kind, group
-            group, records = [], 0
-        kind, records = wanted, records + size
-        group.append(piece)
-    if group:
-        yield kind, group

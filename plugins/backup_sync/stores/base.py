@@ -6,7 +6,7 @@ because both evaluate it in their own engine with the same rules; the engine abo
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,14 +29,13 @@ class Cut(Protocol):
     def gaps(self) -> bool:
         """Whether :meth:`select` can leave pieces out in between."""
 
-    @property
-    def fine(self) -> bool:
-        """Whether reading the pairs of its pieces is as cheap as digests of still finer ones."""
-
     def __len__(self) -> int: ...
 
     def select(self, pieces: Sequence[int]) -> Any:
         """The range made of these pieces (ascending numbers)."""
+
+    def parts(self) -> Iterable[Cut]:
+        """Cuts that together are this one, each of so few pieces that their digests can be held at once."""
 
 
 @dataclass(frozen=True)
@@ -100,11 +99,18 @@ class Store(Protocol):
         """Digest by piece number; pieces without records are left out. None: this store has no cheap digest."""
 
     def pairs(self, within: Any) -> Iterator[Collection[Hashable]]:
-        """Batches of (key, stamp) pairs of a range, each packed into one value.
+        """Batches of bundles: the (key, stamp) pairs of a range, one or a few to each.
 
-        How, is the store's own affair; packed values are equal where key and stamp are, also across two stores of a
-        kind. Most pairs are the same on both sides, so they are compared packed and only the others taken apart.
+        How they are bundled and packed is the store's own affair; two bundles that are equal hold the same pairs, also
+        across two stores of a kind. Most pairs are the same on both sides, so bundles are compared as they are and only
+        the others opened.
         """
+
+    def counted(self, bundles: Collection[Hashable]) -> int:
+        """How many pairs these bundles hold."""
+
+    def unpacked(self, bundles: Set[Hashable]) -> Set[Hashable]:
+        """The pairs of these bundles, each packed into one value; equal where key and stamp are."""
 
     def split(self, pair: Any) -> tuple[Key, Stamp]:
         """Take a packed pair apart."""

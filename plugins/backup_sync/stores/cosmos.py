@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Generator, Hashable, Iterator, Sequence, Set
 from contextlib import AbstractContextManager, closing
 from datetime import datetime
 from typing import Any
@@ -171,6 +171,12 @@ class CosmosStore:
                 yield _pairs(page, keys, stamps)
             except (KeyError, TypeError):
                 yield list(self._pairs_one_by_one(page, keys, stamps))
+
+    def counted(self, bundles: Collection[Hashable]) -> int:
+        return len(bundles)
+
+    def unpacked(self, bundles: Set[Hashable]) -> Set[Hashable]:
+        return bundles
 
     def split(self, pair: tuple[Key, Stamp]) -> tuple[Key, Stamp]:
         return pair

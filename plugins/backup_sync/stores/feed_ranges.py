@@ -12,7 +12,7 @@ the binary form of an index: 05, then the bits of the double, eight of them and 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -39,7 +39,6 @@ class FeedCut:
     feed_ranges: tuple[tuple[str, str], ...]
     pieces: int
     version: int = 2
-    fine: ClassVar[bool] = True
     gaps: ClassVar[bool] = True
 
     def __len__(self) -> int:
@@ -53,6 +52,9 @@ class FeedCut:
         return EpkRange(
             tuple(_slice(low, high, piece, self.pieces) for piece in pieces for low, high in self.feed_ranges)
         )
+
+    def parts(self) -> Iterable[FeedCut]:
+        return (self,)
 
     def _spans_of_32_bits(self, piece: int) -> Iterator[tuple[str, str]]:
         count = self.pieces * len(self.feed_ranges)

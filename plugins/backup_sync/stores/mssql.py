@@ -10,7 +10,7 @@ compatibility level 130 (OPENJSON) or higher.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Hashable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import chain
@@ -169,16 +169,29 @@ class MssqlStore(MssqlCatalog):
             yield (int(piece), int(count), *(int(value) for value in sums))
 
     def pairs(self, within: KeyRange | None) -> Iterator[Collection[Hashable]]:
+        # Many pairs to a row: the driver's cost is by the row, and most rows are the same on both sides.
+        within = within or EVERYTHING
         if self._packable():
-            # Many pairs to a value: the driver's cost is by the row, and JSON parses in C.
-            sql, params = self.packed_stamps_sql(within or EVERYTHING)
-            return (json.loads(f"[{text}]") for (text,) in self.query(sql, params))
-        if self._packed.possible and not self.watched:
+            sql, params = self.packed_stamps_sql(within)
+            return self.pages(sql, params)
+        if self._columns_packed():
             names = [quote(column.name) for column in (*self.key_columns, *self.stamp_columns)]
-            where, params = self._where(within or EVERYTHING)
-            sql = self._packed.sql(self.name, names, where)
-            return (self._packed.unpack(row) for row in self.query(sql, params))
-        return self._plain_pairs(within or EVERYTHING)
+            where, params = self._where(within)
+            return self.pages(self._packed.sql(self.name, names, where), params, READ_ROWS // self._packed.to_a_row)
+        return self._plain_pairs(within)
+
+    def _columns_packed(self) -> bool:
+        return self._packed.possible and not self.watched
+
+    def counted(self, bundles: Collection[Any]) -> int:
+        if self._packable():
+            return sum(text.count(",") + 1 for (text,) in bundles)
+        return sum(count for count, *_ in bundles) if self._columns_packed() else len(bundles)
+
+    def unpacked(self, bundles: Set[Any]) -> Set[Hashable]:
+        if self._packable():
+            return set(json.loads(f"[{','.join(text for (text,) in bundles)}]"))
+        return set(chain.from_iterable(map(self._packed.unpack, bundles))) if self._columns_packed() else bundles
 
     def _plain_pairs(self, within: KeyRange) -> Iterator[Collection[Hashable]]:
         """A row each: what :meth:`pairs` gives, whatever the types."""
@@ -243,8 +256,8 @@ class MssqlStore(MssqlCatalog):
                     exact[self.key_of(record)] = record
         self._check_found(set(keys).difference(exact))
         # One that is gone by now is left out, as any that is deleted while a run reads.
-        certain = set(range(len(found))).difference(doubtful)
-        return [found[n] for n in sorted(certain)] + list(exact.values())
+        again: dict[int, Record | None] = {n: exact.get(self.key_of(found[n])) for n in doubtful}
+        return [record for n, known in enumerate(found) if (record := again.get(n, known)) is not None]
 
     def _check_found(self, missing: Collection[Key]) -> None:
         """Raise RetriableError if keys with a ? are not found again: that may have been another character."""

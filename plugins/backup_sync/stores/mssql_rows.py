@@ -10,20 +10,18 @@ A row of its own, with no aggregate: rows stream as the table is read, and nothi
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from backup_sync.stores import mssql_types as types
 from backup_sync.stores.base import Record
+from backup_sync.stores.mssql_pairs import NULL
 from backup_sync.stores.mssql_statements import quote
 from backup_sync.stores.schema import Column, TableShape
 
 SEPARATOR = "\x1f"
 """A value that holds it is seen by the number of parts."""
-NULL = "\x1e" + secrets.token_hex(6)
-"""Drawn anew by each process, since any fixed text may be a value."""
 
 ROWS_AT_ONCE = 1_000
 """Rows taken apart together: with ten thousand, Python's garbage collector and the processor's cache cost four times as
@@ -92,9 +90,7 @@ class WireRows:
                 self._lines.append([])
             self._lines[-1].append(part)
         self._alone = [at for at in range(len(shape.columns)) if at not in joined]
-        self._texts_alone = [
-            n for n, at in enumerate(self._alone) if types.base(shape.columns[at].type) in types.TEXTS
-        ]
+        self._texts_alone = [n for n, at in enumerate(self._alone) if types.base(shape.columns[at].type) in types.TEXTS]
 
     def selected(self, prefix: str = "") -> str:
         """The list of a SELECT. ``prefix``: the table's alias and a dot."""

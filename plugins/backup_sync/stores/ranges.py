@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from backup_sync.core.diff import Key
+
+MOST_DIGESTS = 16_384
+"""Digests of a side that are held in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,6 @@ class EvenCut:
     first: int
     width: int
     count: int
-    fine: bool = True
     gaps: ClassVar[bool] = True
 
     def __len__(self) -> int:
@@ -51,6 +53,11 @@ class EvenCut:
         gaps = len(pieces) < high - low + 1
         return KeyRange(after, upto, (*self.within.only, *([(self, tuple(pieces))] if gaps else [])))
 
+    def parts(self) -> Iterator[EvenCut]:
+        for low in range(0, self.count, MOST_DIGESTS):
+            pieces = range(low, min(low + MOST_DIGESTS, self.count))
+            yield EvenCut(self.select(pieces), self.first + low * self.width, self.width, len(pieces))
+
 
 @dataclass(frozen=True)
 class ListCut:
@@ -58,7 +65,6 @@ class ListCut:
 
     within: KeyRange
     bounds: tuple[Key, ...]
-    fine: ClassVar[bool] = True
     gaps: ClassVar[bool] = False
 
     def __len__(self) -> int:
@@ -70,3 +76,6 @@ class ListCut:
         after = self.bounds[low - 1] if low else self.within.after
         upto = self.bounds[high] if high < len(self.bounds) else self.within.upto
         return KeyRange(after, upto, self.within.only)
+
+    def parts(self) -> Iterable[ListCut]:
+        return (self,)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Generator, Hashable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Hashable, Iterator, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
@@ -16,7 +16,7 @@ from backup_sync.core.diff import Key, Stamp
 from backup_sync.core.errors import ConfigurationError
 from backup_sync.service import Service
 from backup_sync.stores.base import Applied, Cut, Digest, Record, Usage, batches
-from backup_sync.stores.ranges import EvenCut, KeyRange, ListCut
+from backup_sync.stores.ranges import MOST_DIGESTS, EvenCut, KeyRange, ListCut
 from backup_sync.stores.schema import SYNCED_AT, Column, TableShape
 from backup_sync.stores.sql_schema import UNFILLED, SqlSchema
 
@@ -30,8 +30,8 @@ PIECE_KEYS, WIDE_PIECE_KEYS = 128, 4_096
 """Widths between which the pieces of a whole-number key are chosen. In wide pieces a changed row costs the reading of
 many pairs; many pieces make a server's digest dearer (a grouping into thousands took twice the time of one into
 hundreds). So: some hundred pieces, as long as they are not too wide."""
-MAX_PIECES = 16_384
-"""Digests held in memory at once; a larger key space gets wider pieces, and those that differ are cut again."""
+MOST_PIECES = 64 * MOST_DIGESTS
+"""Digested 64 statements at most; a larger key space gets wider pieces, and one with too many records is cut again."""
 FETCH_ROWS = 2_000
 POSTED_KEYS = 5_000
 
@@ -57,8 +57,6 @@ class SqlStore(SqlSchema, ABC):
     kind: str
     dense = 0.25
     few_pieces, piece_keys = FEW_PIECES, PIECE_KEYS
-    cheap_groups = False
-    """Whether digests of fine pieces cost less than pairs, so that wider ones that differ are cut again first."""
 
     def __init__(self, service: Service, connect: Callable[[str | None], Any], where: str) -> None:
         assert service.table is not None
@@ -230,16 +228,16 @@ class SqlStore(SqlSchema, ABC):
 
     def cut(self, within: KeyRange | None, records: int) -> Cut:
         within = within or EVERYTHING
-        if len(self._key) == 1 and self.is_integer(self._key[0]):
+        # Pieces that cannot be digested are all compared, so they should be as large as memory allows.
+        if self.digestible() and len(self._key) == 1 and self.is_integer(self._key[0]):
             ends = self.bounds(within)
             if ends is None:
                 return ListCut(within, ())
             span = ends[1] - ends[0] + 1
             if span < 2**62:  # beyond that the arithmetic would overflow 64 bits
                 wanted = min(max(self.piece_keys, -(-span // self.few_pieces)), WIDE_PIECE_KEYS)
-                width = min(max(wanted, -(-span // MAX_PIECES)), max(1, -(-span // 2)))
-                fine = not self.cheap_groups or width <= self.piece_keys
-                return EvenCut(within, ends[0], width, -(-span // width), fine)
+                width = min(max(wanted, -(-span // MOST_PIECES)), max(1, -(-span // 2)))
+                return EvenCut(within, ends[0], width, -(-span // width))
         return ListCut(within, tuple(self.boundaries(within, records)))
 
     def digests(self, cut: Cut) -> dict[int, Digest] | None:
@@ -254,6 +252,12 @@ class SqlStore(SqlSchema, ABC):
                 if row[1]:
                     found[piece] = row[1:]
         return found
+
+    def counted(self, bundles: Collection[Hashable]) -> int:
+        return len(bundles)
+
+    def unpacked(self, bundles: Set[Hashable]) -> Set[Hashable]:
+        return bundles
 
     def split(self, pair: Any) -> tuple[Key, Stamp]:
         width = len(self._key)

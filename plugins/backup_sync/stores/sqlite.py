@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import urllib.parse
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Hashable, Iterator, Sequence, Set
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -27,12 +27,13 @@ from backup_sync.stores.sql import (
     DIGEST_Q,
     EVERYTHING,
     FETCH_ROWS,
-    MAX_PIECES,
     MIX,
+    MOST_PIECES,
     SqlStore,
 )
 from backup_sync.stores.sqlite_catalog import SqliteCatalog, quote
 from backup_sync.stores.sqlite_errors import translate
+from backup_sync.stores.sqlite_pairs import bundle, group_of, packed_sql, unpack
 from backup_sync.stores.sqlite_values import is_broken, mark, text
 
 PULL_ROWS = 65_536
@@ -42,7 +43,7 @@ PULL_ROWS = 65_536
 class SqliteStore(SqliteCatalog):
     kind = "sqlite"
     # A group costs next to nothing where no wire is crossed, and a pair that need not be read saves more.
-    few_pieces, piece_keys, cheap_groups = MAX_PIECES, 16, True
+    few_pieces, piece_keys = MOST_PIECES, 16
 
     def __init__(self, service: Service, connect: Callable[[str | None], Any], where: str) -> None:
         super().__init__(service, connect, where)
@@ -207,12 +208,41 @@ class SqliteStore(SqliteCatalog):
         # Text goes in as its bytes, since it need not be valid UTF-8.
         return f"backup_sync_mark(CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) ELSE {name} END, typeof({name}))"
 
-    def pairs(self, within: KeyRange | None) -> Iterator[list[tuple[Any, ...]]]:
+    def pairs(self, within: KeyRange | None) -> Iterator[Collection[Hashable]]:
+        within = within or EVERYTHING
+        return self._packed_pairs(within) if self._packable() else self._plain_pairs(within)
+
+    def _packable(self) -> bool:
+        return len(self.key_columns) == 1 and self.is_integer(self.key_columns[0])
+
+    def _packed_pairs(self, within: KeyRange) -> Iterator[list[tuple[Any, ...]]]:
+        values = [self._value(column) for column in (*self.key_columns, *self.stamp_columns)]
+        where, params = self._where(within)
+        for rows in self.pages(packed_sql(self.name, values, where), params):
+            odd = [row[2] for row in rows if row[1]]
+            if odd:
+                others = {n: list[Any]() for n in odd}
+                slots = ", ".join("?" * len(odd))
+                sql = f"SELECT {group_of(values[0])}, {', '.join(values)} FROM {self.name} WHERE {where}"
+                for found in self.pages(f"{sql} AND {group_of(values[0])} IN ({slots})", [*params, *odd]):
+                    self._check_keys([row[1:] for row in found])
+                    for n, *pair in found:
+                        others[n].append(tuple(pair))
+                rows = [row if not row[1] else bundle(others[row[2]]) for row in rows]
+            yield rows
+
+    def _plain_pairs(self, within: KeyRange) -> Iterator[list[tuple[Any, ...]]]:
         names = ", ".join(self._value(column) for column in (*self.key_columns, *self.stamp_columns))
-        where, params = self._where(within or EVERYTHING)
+        where, params = self._where(within)
         for rows in self.pages(f"SELECT {names} FROM {self.name} WHERE {where}", params):
             self._check_keys(rows)
             yield rows
+
+    def counted(self, bundles: Collection[Any]) -> int:
+        return sum(row[0] for row in bundles) if self._packable() else len(bundles)
+
+    def unpacked(self, bundles: Set[Any]) -> Set[Hashable]:
+        return set(unpack(bundles)) if self._packable() else bundles
 
     def _check_keys(self, rows: Sequence[tuple[Any, ...]]) -> None:
         """Keys are bound as values later on, and what is not valid UTF-8 cannot be. Asked of a whole column at once."""
