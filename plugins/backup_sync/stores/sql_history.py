@@ -109,26 +109,31 @@ class SqlHistory:
 
     def begin(self, run: SyncResult) -> bool:
         with self.transaction():
-            resumed = self.resume(run)
-            self._save(run)
+            earlier = self._earlier(run)
+            resumed = resume(run, earlier)
+            self._save(run, new=earlier is None)
         self.run = run
         return resumed
 
     def resume(self, run: SyncResult) -> bool:
+        return resume(run, self._earlier(run))
+
+    def _earlier(self, run: SyncResult) -> dict[str, Any] | None:
         found = self._history("", f"WHERE SyncId = {self.slot('uuid')}", [str(run.sync_id)])
-        return resume(run, found[0] if found else None)
+        return found[0] if found else None
 
     def save_history(self, run: SyncResult) -> None:
         with self.transaction():
             self._save(run)
 
-    def _save(self, run: SyncResult) -> None:
+    def _save(self, run: SyncResult, *, new: bool = False) -> None:
+        """``new``: there is no record of this run yet, which whoever holds the lock on the backup can know."""
         row = to_row(run)
         names = [self.quote(name) for name, _, _ in HISTORY_COLUMNS]
         slots = [self.slot(kind) for _, kind, _ in HISTORY_COLUMNS]
         settings = ", ".join(f"{name} = {slot}" for name, slot in zip(names[1:], slots[1:], strict=True))
         where = f"WHERE SyncId = {slots[0]}"
-        if not self.run_sql(f"UPDATE {self.history_name} SET {settings} {where}", [*row[1:], row[0]]):
+        if new or not self.run_sql(f"UPDATE {self.history_name} SET {settings} {where}", [*row[1:], row[0]]):
             self.run_sql(f"INSERT INTO {self.history_name} ({', '.join(names)}) VALUES ({', '.join(slots)})", row)
 
     def count_in_history(self, applied: Applied) -> None:
