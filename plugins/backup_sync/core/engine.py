@@ -208,13 +208,15 @@ class _Walk:
     def _compare(self, within: Any) -> None:
         """Compare a range that fits in memory, record by record."""
         source, backup = both(lambda: _bundles(self.source, within), lambda: _bundles(self.backup, within))
-        seen = self.source.counted(source)
-        self.source_records += seen
-        self.backup_records += self.backup.counted(backup)
         # What both sides hold alike falls out here, unopened and in one step; then what is left, pair by pair.
+        same = 0
         if not self.options.force:
+            same = self.source.counted(source & backup)
             source, backup = source - backup, backup - source
         new, old = self.source.unpacked(source), self.backup.unpacked(backup)
+        seen = same + len(new)
+        self.source_records += seen
+        self.backup_records += same + len(old)
         if not self.options.force:
             new, old = new - old, old - new
         elif self.resumed:

@@ -25,14 +25,13 @@ from backup_sync.stores.cosmos_queries import pages
 from backup_sync.stores.cosmos_writes import delete_all, upsert_all
 from backup_sync.stores.documents import (
     MISSING,
-    all_good,
-    hashable,
+    bundled,
     key_text,
-    key_texts,
     key_value,
     problem_of,
     property_of,
     shown,
+    unbundled,
     value_at,
     without_system,
 )
@@ -160,39 +159,30 @@ class CosmosStore:
     def digests(self, cut: FeedCut) -> None:
         return None
 
-    def pairs(self, within: EpkRange | None) -> Iterator[list[tuple[Key, Stamp]]]:
+    def pairs(self, within: EpkRange | None) -> Iterator[list[tuple[Any, ...]]]:
         parts = ['c["id"] AS i']
         parts += [f"{property_of(path)} AS k{number}" for number, path in enumerate(self._paths)]
         parts += [f"{property_of('/' + name)} AS s{number}" for number, name in enumerate(self.service.fields)]
         keys = [f"k{number}" for number in range(len(self._paths))]
         stamps = [f"s{number}" for number in range(len(self.service.fields))]
         for page in self._pages(f"SELECT {', '.join(parts)} FROM c", within, size=STAMPS_PAGE, eager=True):
-            try:
-                yield _pairs(page, keys, stamps)
-            except (KeyError, TypeError):
-                yield list(self._pairs_one_by_one(page, keys, stamps))
+            yield bundled(page, keys, stamps)
 
     def counted(self, bundles: Collection[Hashable]) -> int:
         return len(bundles)
 
-    def unpacked(self, bundles: Set[Hashable]) -> Set[Hashable]:
-        return bundles
+    def unpacked(self, bundles: Set[Any]) -> Set[Hashable]:
+        found = set()
+        for bundle in bundles:
+            id_, values, stamp = unbundled(bundle, len(self._paths))
+            if problem := problem_of(id_, values, self._paths):
+                self._reject(id_, problem)
+            else:
+                found.add(((id_, key_text(values)), stamp))
+        return found
 
     def split(self, pair: tuple[Key, Stamp]) -> tuple[Key, Stamp]:
         return pair
-
-    def _pairs_one_by_one(
-        self, page: Sequence[dict[str, Any]], keys: Sequence[str], stamps: Sequence[str]
-    ) -> Iterator[tuple[Key, Stamp]]:
-        for row in page:
-            problem = problem_of(row.get("i"), [row.get(name, MISSING) for name in keys], self._paths)
-            if problem:
-                self._reject(row.get("i"), problem)
-                continue
-            yield (
-                (row["i"], key_text([row[name] for name in keys])),
-                tuple(hashable([row.get(name) for name in stamps])),
-            )
 
     def records(self, within: EpkRange | None) -> Iterator[list[Record]]:
         # Who asks for a range has compared it, and what cannot be copied was met and counted then.
@@ -363,17 +353,3 @@ class CosmosStore:
 
     def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return self.connection.run(work)
-
-
-def _pairs(page: Sequence[dict[str, Any]], keys: Sequence[str], stamps: Sequence[str]) -> list[tuple[Key, Stamp]]:
-    """A page's keys and stamps, taken a column at a time because a step for each row is what a comparison costs most.
-
-    Raises KeyError or TypeError, before anything was yielded, if a row is not as most are: it may have to be rejected.
-    """
-    ids = [row["i"] for row in page]
-    parts = [[row[name] for row in page] for name in keys]
-    texts = key_texts(parts[0]) if len(parts) == 1 else list(map(key_text, zip(*parts, strict=True)))
-    if not all_good(ids, texts):
-        raise TypeError
-    columns = [hashable([row.get(name) for row in page]) for name in stamps]
-    return list(zip(zip(ids, texts, strict=True), zip(*columns, strict=True), strict=True))

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from json.encoder import encode_basestring
 from typing import Any
 
 from backup_sync.core.diff import Key
 
 SYSTEM_PROPERTIES = ("_rid", "_self", "_etag", "_attachments", "_ts")
 _UNADDRESSABLE = re.compile(r"[/\\?#\t\r\n\ud800-\udfff]| \Z|\A\.\.?\Z")
-_UNADDRESSABLE_IN_LINES = re.compile(r"[/\\?#\t\r\n\ud800-\udfff]| (?:\0|\Z)|(?:\A|\0)\.\.?(?:\0|\Z)")
 """The service refuses the first four; the SDK tabs and line breaks; half a surrogate pair has no place in a URL, a blank
 at the end is cut off there, and . and .. are steps of its path."""
 _encode = json.JSONEncoder(ensure_ascii=False).encode
@@ -37,11 +35,6 @@ def value_at(document: dict[str, Any], path: str) -> Any:
 
 def key_text(values: Sequence[Any]) -> str:
     return _encode(list(values))
-
-
-def key_texts(values: Sequence[str]) -> list[str]:
-    """:func:`key_text` of many keys of one part that is text, at a tenth of its cost. Raises TypeError for other parts."""
-    return [f"[{text}]" for text in map(encode_basestring, values)]
 
 
 def key_value(key: Key) -> Any:
@@ -71,11 +64,6 @@ def problem_of(id_: Any, values: Sequence[Any], paths: Sequence[str]) -> str | N
     return None
 
 
-def all_good(ids: Sequence[str], key_texts: Sequence[str]) -> bool:
-    """Whether :func:`problem_of` would find none of these wanting. Raises TypeError if an id is not text."""
-    return all(ids) and not _UNADDRESSABLE_IN_LINES.search("\0".join(ids)) and _encodable("".join(key_texts))
-
-
 def _encodable(text: str) -> bool:
     try:
         return text.isascii() or bool(text.encode())
@@ -89,7 +77,31 @@ def shown(id_: Any) -> str:
     return text if text.isprintable() else ascii(text)
 
 
-def hashable(values: list[Any]) -> list[Any]:
+def bundled(page: Sequence[dict[str, Any]], keys: Sequence[str], stamps: Sequence[str]) -> list[tuple[Any, ...]]:
+    """(id, key values …, stamps …) of each row of a page, as values that go into a set.
+
+    ``keys`` and ``stamps`` name the row's fields. Taken a column at a time, and with nothing looked at that only a
+    document that changed needs, because a step for each row is what a comparison costs most.
+    """
+    ids = [row.get("i") for row in page]
+    parts = [_told_apart([row.get(name, MISSING) for row in page]) for name in keys]
+    return list(zip(ids, *parts, *(_hashable([row.get(name) for row in page]) for name in stamps), strict=True))
+
+
+def unbundled(bundle: tuple[Any, ...], width: int) -> tuple[Any, list[Any], tuple[Any, ...]]:
+    """(id, values of the partition key's ``width`` parts, stamps) of a bundle."""
+    values = [json.loads(part[0]) if isinstance(part, tuple) else part for part in bundle[1 : width + 1]]
+    return bundle[0], values, bundle[width + 1 :]
+
+
+def _told_apart(values: list[Any]) -> list[Any]:
+    """Text as it is; what is none as its JSON in a tuple, since 1, 1.0 and true are equal in Python."""
+    if set(map(type, values)) <= {str}:
+        return values
+    return [value if isinstance(value, str) or value is MISSING else (_encode(value),) for value in values]
+
+
+def _hashable(values: list[Any]) -> list[Any]:
     """The values, with arrays and objects among them as JSON text, so that all can go into a set."""
     if {dict, list}.isdisjoint(map(type, values)):
         return values
