@@ -146,8 +146,8 @@ class Attempts:
 keys = st.integers(1, 60)
 some = st.sets(keys, min_size=1, max_size=20)
 BOUNDARIES = sorted(set(re.findall(r'point\("(.+?)"\)', Path(engine.__file__).read_text())))
-moments = st.tuples(st.sampled_from(BOUNDARIES), st.integers(0, 4))
-"""Which boundary, and how often it is passed before."""
+moments = st.tuples(st.sampled_from(BOUNDARIES), st.sampled_from([0, 0, 0, 1, 1, 2, 3, 4]))
+"""Which boundary, and how often it is passed before: seldom, since few runs pass one often."""
 seeds = st.integers(0, 2**16)
 
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from backup_sync.core.diff import Key
 
-MOST_DIGESTS = 16_384
+MOST_DIGESTS = 2_048
 """Digests of a side that are held in memory at once."""
 
 

@@ -30,10 +30,8 @@ PIECE_KEYS, WIDE_PIECE_KEYS = 128, 4_096
 """Widths between which the pieces of a whole-number key are chosen. In wide pieces a changed row costs the reading of
 many pairs; many pieces make a server's digest dearer (a grouping into thousands took twice the time of one into
 hundreds). So: some hundred pieces, as long as they are not too wide."""
-MOST_PIECES = 64 * MOST_DIGESTS
-"""Digested 64 statements at most; a larger key space gets wider pieces, and one with too many records is cut again."""
 FETCH_ROWS = 2_000
-POSTED_KEYS = 5_000
+POSTED_KEYS = 2_500
 
 # The digest of a row is ((a·key + Σ bᵢ·stampᵢ + c) mod P)² mod Q. Two different primes, because with one the sum of
 # squares is a polynomial in the sums of key², stamp² and key·stamp, and changes that keep those would go unseen.
@@ -57,6 +55,9 @@ class SqlStore(SqlSchema, ABC):
     kind: str
     dense = 0.25
     few_pieces, piece_keys = FEW_PIECES, PIECE_KEYS
+    most_parts = 8
+    """Statements that digest a whole key space, at most: a larger one gets wider pieces, and one of them that holds too
+    many records is cut again."""
 
     def __init__(self, service: Service, connect: Callable[[str | None], Any], where: str) -> None:
         assert service.table is not None
@@ -236,7 +237,8 @@ class SqlStore(SqlSchema, ABC):
             span = ends[1] - ends[0] + 1
             if span < 2**62:  # beyond that the arithmetic would overflow 64 bits
                 wanted = min(max(self.piece_keys, -(-span // self.few_pieces)), WIDE_PIECE_KEYS)
-                width = min(max(wanted, -(-span // MOST_PIECES)), max(1, -(-span // 2)))
+                wide = -(-span // (self.most_parts * MOST_DIGESTS))
+                width = min(max(wanted, wide), max(1, -(-span // 2)))
                 return EvenCut(within, ends[0], width, -(-span // width))
         return ListCut(within, tuple(self.boundaries(within, records)))
 

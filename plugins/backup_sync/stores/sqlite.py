@@ -28,7 +28,6 @@ from backup_sync.stores.sql import (
     EVERYTHING,
     FETCH_ROWS,
     MIX,
-    MOST_PIECES,
     SqlStore,
 )
 from backup_sync.stores.sqlite_catalog import SqliteCatalog, quote
@@ -43,7 +42,7 @@ PULL_ROWS = 65_536
 class SqliteStore(SqliteCatalog):
     kind = "sqlite"
     # A group costs next to nothing where no wire is crossed, and a pair that need not be read saves more.
-    few_pieces, piece_keys = MOST_PIECES, 16
+    few_pieces, piece_keys, most_parts = 2**20, 16, 512
 
     def __init__(self, service: Service, connect: Callable[[str | None], Any], where: str) -> None:
         super().__init__(service, connect, where)
