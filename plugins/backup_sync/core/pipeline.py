@@ -21,7 +21,7 @@ def both(first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
         return result, other.result()
 
 
-def read_ahead(items: Iterator[A], depth: int = 2) -> Generator[A, None, None]:
+def read_ahead(items: Iterator[A], depth: int = 1) -> Generator[A, None, None]:
     """Yield what ``items`` yields, fetched by a thread that is up to ``depth`` items ahead.
 
     Closing the generator early (or an error in its consumer) stops the thread before this returns, so that nobody
