@@ -29,7 +29,7 @@ IF OBJECT_ID(N'[app].[SyncHistory_Unfilled]') IS NULL SELECT N'' WHERE 1 = 0 ELS
 DELETE FROM [app].[SyncHistory_Unfilled] WHERE TableName = CONVERT(NVARCHAR(MAX), %s) AND ColumnName = CONVERT(NVARCHAR(MAX), %s);
 
 -- customers: digest, 2 bound
-SELECT piece, COUNT_BIG(*), SUM(mix * mix % 2147483629), SUM(mix) FROM (SELECT (CASE WHEN [Id] < CONVERT(BIGINT, 1) THEN 0 WHEN [Id] >= CONVERT(BIGINT, 257) THEN 2 ELSE (CONVERT(BIGINT, [Id]) - CONVERT(BIGINT, 1)) / CONVERT(BIGINT, 128) END) AS piece, (N + CONVERT(BIGINT, [Id]) * N + CONVERT(BIGINT, [Version]) * N) % 2147483647 AS mix FROM [app].[Customers] WHERE 1 = 1 AND (([Id] > %s)) AND (([Id] <= %s))) d GROUP BY piece;
+SELECT piece, COUNT_BIG(*), SUM(mix * mix % 2147483629), SUM(mix) FROM (SELECT (CONVERT(BIGINT, [Id]) - (1)) / 128 AS piece, (N + CONVERT(BIGINT, [Id]) * N + CONVERT(BIGINT, [Version]) * N) % 2147483647 AS mix FROM [app].[Customers] WHERE 1 = 1 AND (([Id] > %s)) AND (([Id] <= %s))) d GROUP BY piece;
 
 -- customers: stamps, 2 bound
 SELECT STRING_AGG(CONVERT(BIGINT, [Id]) * CONVERT(BIGINT, N) + [Version], ',') FROM [app].[Customers] WHERE 1 = 1 AND (([Id] > %s)) AND (([Id] <= %s)) GROUP BY [Id] / 32;
@@ -74,7 +74,7 @@ SELECT TOP (5) [SyncId], [SyncedAt], [InsertedCount], [UpdatedCount], [DeletedCo
 SELECT MIN([Id]), MAX([Id]) FROM [app].[Customers] WHERE 1 = 1;
 
 -- customers: compare unfilled, 2 bound
-SELECT piece, COUNT_BIG(*), SUM(mix * mix % 2147483629), SUM(mix) FROM (SELECT (CASE WHEN [Id] < CONVERT(BIGINT, 1) THEN 0 WHEN [Id] >= CONVERT(BIGINT, 257) THEN 2 ELSE (CONVERT(BIGINT, [Id]) - CONVERT(BIGINT, 1)) / CONVERT(BIGINT, 128) END) AS piece, (N + CONVERT(BIGINT, [Id]) % 2147483647 * N % 2147483647 + CONVERT(BIGINT, [Version]) % 2147483647 * N % 2147483647 + COALESCE(CONVERT(BIGINT, CONVERT(BINARY(8), HASHBYTES('MD5', [Photo]))) % 2147483647 * N, N) % 2147483647 + COALESCE(CONVERT(BIGINT, CONVERT(BINARY(8), HASHBYTES('MD5', CONVERT(NVARCHAR(MAX), CONVERT(VARCHAR(45), [Balance]))))) % 2147483647 * N, N) % 2147483647) % 2147483647 AS mix FROM [app].[Customers] WHERE 1 = 1 AND (([Id] > %s)) AND (([Id] <= %s))) d GROUP BY piece;
+SELECT piece, COUNT_BIG(*), SUM(mix * mix % 2147483629), SUM(mix) FROM (SELECT (CONVERT(BIGINT, [Id]) - (1)) / 128 AS piece, (N + CONVERT(BIGINT, [Id]) % 2147483647 * N % 2147483647 + CONVERT(BIGINT, [Version]) % 2147483647 * N % 2147483647 + COALESCE(CONVERT(BIGINT, CONVERT(BINARY(8), HASHBYTES('MD5', [Photo]))) % 2147483647 * N, N) % 2147483647 + COALESCE(CONVERT(BIGINT, CONVERT(BINARY(8), HASHBYTES('MD5', CONVERT(NVARCHAR(MAX), CONVERT(VARCHAR(45), [Balance]))))) % 2147483647 * N, N) % 2147483647) % 2147483647 AS mix FROM [app].[Customers] WHERE 1 = 1 AND (([Id] > %s)) AND (([Id] <= %s))) d GROUP BY piece;
 
 -- customers: compare unfilled (2), 2 bound
 SELECT [Id], [Version], CONVERT(BIGINT, CONVERT(BINARY(8), HASHBYTES('MD5', [Photo]))), CONVERT(BIGINT, CONVERT(BINARY(8), HASHBYTES('MD5', CONVERT(NVARCHAR(MAX), CONVERT(VARCHAR(45), [Balance]))))) FROM [app].[Customers] WHERE 1 = 1 AND (([Id] > %s)) AND (([Id] <= %s));

@@ -67,7 +67,9 @@ class Recorder(MssqlStore):
     def catalog(self) -> TableShape:
         return self.own
 
-    def pages(self, sql: str, params: Any = (), size: int = 0) -> Iterator[list[tuple[Any, ...]]]:
+    def pages(
+        self, sql: str, params: Any = (), size: int = 0, *, heavy: bool = False
+    ) -> Iterator[list[tuple[Any, ...]]]:
         self.sent.append((sql, list(params)))
         return iter([[(1, 2)]] if "MIN(" in sql or "APPLOCK" in sql.upper() else [])
 

@@ -77,7 +77,9 @@ class Misread(MssqlStore):
     def check_fit(self, shape: TableShape, own: TableShape) -> None:
         pass
 
-    def pages(self, sql: str, params: Any = (), size: int = 0) -> Iterator[list[tuple[Any, ...]]]:
+    def pages(
+        self, sql: str, params: Any = (), size: int = 0, *, heavy: bool = False
+    ) -> Iterator[list[tuple[Any, ...]]]:
         yield self.rows
 
     def _open(self, database: str | None) -> Any:
@@ -110,4 +112,4 @@ def test_a_key_that_the_driver_misread_is_refused_by_the_name_of_its_column() ->
     store.rows = []
     with pytest.raises(RetriableError, match="key column K"):
         list(store.records_of([("a?",)]))
-    assert list(store.records_of([("gone",)])) == [[]]
+    assert list(store.records_of([("gone",)])) == []

@@ -13,12 +13,15 @@ import json
 from collections.abc import Collection, Hashable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from itertools import chain
+from operator import add
 from typing import Any
 
 from backup_sync.core.diff import Key, Stamp
 from backup_sync.core.errors import BackupSyncError, ConfigurationError, LockHeld, RetriableError
 from backup_sync.core.result import SyncResult, utc_now
+from backup_sync.stores import heavy as heavy_rows
 from backup_sync.stores import mssql_types as types
 from backup_sync.stores.base import Applied, Record, batches
 from backup_sync.stores.mssql_bulk import BulkRows
@@ -34,7 +37,7 @@ from backup_sync.stores.sql import EVERYTHING, FETCH_ROWS
 BULK_ROWS = 4_000
 """From here on a bulk copy is quicker than OPENJSON (its first use in a session costs about a third of a second)."""
 READ_ROWS = 10_000
-BATCH_ROWS = 20_000
+BATCH_ROWS = 12_000
 """Whole rows of a batch, read and written together: three are in memory at once. Each costs a hundredth of a second."""
 JSON_ROWS = 2_000
 
@@ -91,13 +94,16 @@ class MssqlStore(MssqlCatalog):
                 raise
             raise translate(self.where, number, error) from None
 
-    def pages(self, sql: str, params: Sequence[Any] = (), size: int = FETCH_ROWS) -> Iterator[list[tuple[Any, ...]]]:
+    def pages(
+        self, sql: str, params: Sequence[Any] = (), size: int = FETCH_ROWS, *, heavy: bool = False
+    ) -> Iterator[list[tuple[Any, ...]]]:
         with self._translated():
             cursor = self.connection.cursor()
             try:
                 cursor.execute(sql, tuple(params) or None)
-                while rows := cursor.fetchmany(size):
-                    yield rows
+                yield from (
+                    heavy_rows.pages(cursor.fetchmany, size) if heavy else iter(partial(cursor.fetchmany, size), [])
+                )
             finally:
                 cursor.close()
 
@@ -167,8 +173,12 @@ class MssqlStore(MssqlCatalog):
 
     def digest_rows(self, within: KeyRange, even: EvenCut | None) -> Iterator[tuple[Any, ...]]:
         sql, params = self.digest_sql(within, even)
-        for piece, count, *sums in chain.from_iterable(self.pages(sql, params, READ_ROWS)):
-            yield (int(piece), int(count), *(int(value) for value in sums))
+        found: dict[int, tuple[int, ...]] = {}
+        for number, *sums in chain.from_iterable(self.pages(sql, params, READ_ROWS)):
+            piece = min(max(int(number), 0), even.count - 1) if even else 0
+            digest = tuple(map(int, sums))
+            found[piece] = tuple(map(add, found[piece], digest)) if piece in found else digest
+        return ((piece, *digest) for piece, digest in found.items())
 
     def pairs(self, within: KeyRange | None) -> Iterator[Collection[Hashable]]:
         # Many pairs to a row: the driver's cost is by the row, and most rows are the same on both sides.
@@ -217,25 +227,22 @@ class MssqlStore(MssqlCatalog):
 
     def read(self, within: KeyRange) -> Iterator[list[Record]]:
         where, params = self._where(within)
-        found: list[Record] = []
-        for rows in self.pages(f"SELECT {self._rows.selected()} FROM {self.name} WHERE {where}", params, ROWS_AT_ONCE):
-            found += self._exact(*self._rows.records(rows))
-            if len(found) >= BATCH_ROWS:
-                yield found
-                found = []
-        if found:
-            yield found
+        sql = f"SELECT {self._rows.selected()} FROM {self.name} WHERE {where}"
+        found = (self._rows.records(rows) for rows in self.pages(sql, params, ROWS_AT_ONCE, heavy=True))
+        return heavy_rows.batches((self._exact(*records) for records in found), BATCH_ROWS)
 
     def read_keys(self, keys: Sequence[Key]) -> Iterator[list[Record]]:
         sql = f"SELECT {self._rows.selected('t.')} FROM {self._posted()} p JOIN {self.name} t ON {self._join()}"
-        found, doubtful = list[Record](), list[int]()
-        for rows in self.pages(sql, [self._post(keys)], ROWS_AT_ONCE):
-            records, asking = self._rows.records(rows)
-            doubtful += (n + len(found) for n in asking)
-            found += records
-        if len(found) < len(keys):
-            self._check_found(set(keys).difference(map(self.key_of, found)))
-        yield self._exact(found, doubtful)
+        missing = set(keys)
+
+        def found() -> Iterator[list[Record]]:
+            for rows in self.pages(sql, [self._post(keys)], ROWS_AT_ONCE, heavy=True):
+                records, doubtful = self._rows.records(rows)
+                missing.difference_update(map(self.key_of, records))
+                yield self._exact(records, doubtful)
+
+        yield from heavy_rows.batches(found(), len(keys))
+        self._check_found(missing)
 
     def _exact(self, found: list[Record], doubtful: Sequence[int]) -> list[Record]:
         """The records with all their text as it is: doubtful ones are read once more by their keys, text as bytes."""

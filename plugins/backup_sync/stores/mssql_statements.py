@@ -140,6 +140,17 @@ class MssqlStatements(SqlStore, ABC):
             f"ELSE (CONVERT(BIGINT, {name}) - {_big(even.first)}) / {_big(even.width)} END)"
         )
 
+    def _number(self, even: EvenCut) -> str:
+        """The number of a key's piece, which for keys beyond those that were cut may lie beyond the pieces as well.
+
+        Digests can be added up, so that what :meth:`_piece` decides for each row can be decided for each group. Only
+        where 64 bits have room for the difference of any two keys.
+        """
+        column = self.key_columns[0]
+        if types.base(column.type) == "bigint":
+            return self._piece(even)
+        return f"(CONVERT(BIGINT, {quote(column.name)}) - ({even.first})) / {even.width}"
+
     def digest_sql(self, within: KeyRange, even: EvenCut | None) -> tuple[str, list[Any]]:
         columns = (*self.key_columns, *self.stamp_columns)
         small = len(columns) <= SMALL_COLUMNS and all(self._is_small(column) for column in columns)
@@ -154,7 +165,7 @@ class MssqlStatements(SqlStore, ABC):
             )
         where, params = self._where(within)
         # The mix is computed in a derived table so that it is written, and evaluated, once for each row.
-        inner = f"SELECT {self._piece(even) if even else '0'} AS piece, ({' + '.join(terms)}) % {DIGEST_P} AS mix"
+        inner = f"SELECT {self._number(even) if even else '0'} AS piece, ({' + '.join(terms)}) % {DIGEST_P} AS mix"
         return (
             f"SELECT piece, COUNT_BIG(*), SUM(mix * mix % {DIGEST_Q}), SUM(mix) "
             f"FROM ({inner} FROM {self.name} WHERE {where}) d GROUP BY piece"

@@ -81,8 +81,13 @@ class SqlStore(SqlSchema, ABC):
         """The table's columns and primary key as the database tells them, or None if there is no such table."""
 
     @abstractmethod
-    def pages(self, sql: str, params: Sequence[Any] = (), size: int = FETCH_ROWS) -> Iterator[list[tuple[Any, ...]]]:
-        """Run a statement and stream its rows, ``size`` at a time. Raises only errors of the BackupSyncError tree."""
+    def pages(
+        self, sql: str, params: Sequence[Any] = (), size: int = FETCH_ROWS, *, heavy: bool = False
+    ) -> Iterator[list[tuple[Any, ...]]]:
+        """Run a statement and stream its rows, ``size`` at a time. Raises only errors of the BackupSyncError tree.
+
+        ``heavy``: they are whole rows and may hold much, then fewer at a time.
+        """
 
     def query(self, sql: str, params: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
         """Run a statement and stream its rows one by one."""

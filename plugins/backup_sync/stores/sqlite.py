@@ -11,6 +11,7 @@ import urllib.parse
 from collections.abc import Callable, Collection, Generator, Hashable, Iterator, Sequence, Set
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from backup_sync.core.diff import Key
 from backup_sync.core.errors import ConfigurationError, FatalError
 from backup_sync.core.result import SyncResult, iso, utc_now
 from backup_sync.service import Service
+from backup_sync.stores import heavy as heavy_rows
 from backup_sync.stores.base import Applied, Cut, Record
 from backup_sync.stores.file_lock import file_lock
 from backup_sync.stores.ranges import EvenCut, KeyRange
@@ -81,11 +83,12 @@ class SqliteStore(SqliteCatalog):
         except sqlite3.Error as error:
             raise translate(self.where, error) from None
 
-    def pages(self, sql: str, params: Sequence[Any] = (), size: int = FETCH_ROWS) -> Iterator[list[tuple[Any, ...]]]:
+    def pages(
+        self, sql: str, params: Sequence[Any] = (), size: int = FETCH_ROWS, *, heavy: bool = False
+    ) -> Iterator[list[tuple[Any, ...]]]:
         with self._translated():
-            cursor = self.connection.execute(sql, params)
-            while rows := cursor.fetchmany(size):
-                yield rows
+            fetch = self.connection.execute(sql, params).fetchmany
+            yield from heavy_rows.pages(fetch, size) if heavy else iter(partial(fetch, size), [])
 
     def run_sql(self, sql: str, params: Sequence[Any] = ()) -> int:
         with self._translated():
@@ -256,12 +259,13 @@ class SqliteStore(SqliteCatalog):
 
     def read(self, within: KeyRange) -> Iterator[list[Record]]:
         where, params = self._where(within)
-        return self.pages(f"SELECT {self._columns()} FROM {self.name} WHERE {where}", params)
+        rows = self.pages(f"SELECT {self._columns()} FROM {self.name} WHERE {where}", params, heavy=True)
+        return heavy_rows.batches(rows, FETCH_ROWS)
 
     def read_keys(self, keys: Sequence[Key]) -> Iterator[list[Record]]:
         self._post(keys)
         sql = f"SELECT {self._columns('t.')} FROM temp.posted p CROSS JOIN {self.name} t ON {self._join()}"
-        yield list(self.query(sql))
+        yield from heavy_rows.batches(self.pages(sql, heavy=True), len(keys))
 
     def present(self, keys: Sequence[Key]) -> set[Key]:
         self._post(keys)
