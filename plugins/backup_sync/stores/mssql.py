@@ -35,9 +35,10 @@ from backup_sync.stores.schema import SYNCED_AT, TableShape
 from backup_sync.stores.sql import EVERYTHING, FETCH_ROWS
 
 BULK_ROWS = 4_000
-"""From here on a bulk copy is quicker than OPENJSON (its first use in a session costs about a third of a second)."""
+BULK_ROWS_AGAIN = 500
+"""From here on a bulk copy is quicker than OPENJSON: its first use in a session costs about a third of a second."""
 READ_ROWS = 10_000
-BATCH_ROWS = 12_000
+BATCH_ROWS = 16_000
 """Whole rows of a batch, read and written together: three are in memory at once. Each costs a hundredth of a second."""
 JSON_ROWS = 2_000
 
@@ -48,7 +49,7 @@ class MssqlStore(MssqlCatalog):
     def __init__(self, service: Any, connect: Any, where: str, database: str) -> None:
         super().__init__(service, connect, where)
         self.database = database
-        self._places: list[int] = []
+        self._places: list[int] = []  # known from the first bulk copy on
         self._second: Any = None  # a connection for what is asked while the first one's rows are read
         self.name = f"{quote(self.schema)}.{quote(self.table)}"
         self.history_name = f"{quote(self.schema)}.{quote(self.history_table)}"
@@ -299,7 +300,8 @@ class MssqlStore(MssqlCatalog):
     def write_inserts(self, rows: Sequence[Record]) -> Applied:
         loose_key = any(types.base(column.type) in types.LOOSE for column in self.key_columns)
         inserted = updated = 0
-        if len(rows) >= BULK_ROWS and not loose_key and self._bulk.possible:
+        least = BULK_ROWS_AGAIN if self._places else BULK_ROWS
+        if len(rows) >= least and not loose_key and self._bulk.possible:
             fit, rows = self._bulk.split(rows)
             if fit:
                 self._bulk_copy(fit)
