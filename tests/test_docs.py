@@ -396,6 +396,7 @@ def test_numbers_that_the_architecture_states_are_those_of_the_code() -> None:
     assert "P = 2³¹ − 1" in stated
     assert "Q = 2³¹ − 19" in stated
     assert f"{engine.RANGE_RECORDS:,} (key, stamp) pairs" in stated
+    assert f"more than {engine.MOST_PAIRS:,} pairs of a piece" in stated
     assert f"{ranges.MOST_DIGESTS:,} digests" in stated
     assert f"some {sql.FEW_PIECES} pieces of {sql.PIECE_KEYS} to {sql.WIDE_PIECE_KEYS:,} keys" in stated
     assert f"pieces of {sqlite.SqliteStore.piece_keys} keys" in stated

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from backup_sync.core.errors import ConfigurationError, DeletesWithheld, LockHeld, SetBackWithheld
+from backup_sync.core import faults
+from backup_sync.core.errors import ConfigurationError, DeletesWithheld, FatalError, LockHeld, SetBackWithheld
 from backup_sync.core.result import SyncResult, sync_id
 from backup_sync.service import parse_service
 from tests.conformance.backends import Backend
@@ -100,6 +101,45 @@ def test_force_inserts_and_deletes_as_well(ready: Backend) -> None:
     ready.put((21, 1, "new"))
     ready.remove(1)
     assert ready.counts(force=True) == (1, 19, 1, 0)
+    assert ready.backup_rows() == ready.source_rows()
+
+
+@pytest.mark.parametrize("most", [0, 15])
+def test_a_range_that_memory_cannot_hold_is_compared_all_the_same(
+    backend: Backend, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backup_sync.core.engine.MOST_PAIRS", most)
+    backend.put(*[(key, 5, f"text {key}") for key in range(1, 61)])
+    backend.initialize()
+    assert backend.counts() == (60, 0, 0, 0)
+    backend.put((3, 6, "new"), (30, 6, "new"), (31, 4, "older"), (60, 6, "new"), (61, 5, "new"), (62, 5, None))
+    backend.remove(1, 32)
+    assert backend.counts(dry_run=True) == (2, 4, 2, 54)
+    run = backend.sync()
+    assert (run.inserted, run.updated, run.deleted, run.skipped, run.ahead) == (2, 4, 2, 54, 1)
+    assert backend.backup_rows() == backend.source_rows()
+    assert backend.counts() == (0, 0, 0, 60)
+    backend.remove(*range(2, 32), *range(33, 40))
+    assert backend.counts(force=True, allow_mass_delete=True) == (0, 23, 37, 0)
+    assert backend.backup_rows() == backend.source_rows()
+
+
+def test_the_retry_of_a_forced_run_that_memory_cannot_hold_writes_what_was_not_written(
+    ready: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(name: str) -> None:
+        if name == "before guard":
+            raise FatalError("stopped")
+
+    monkeypatch.setattr("backup_sync.core.engine.MOST_PAIRS", 5)
+    ready.sync()
+    with faults.installed(stop), pytest.raises(FatalError):
+        ready.sync("tonight", force=True)
+    ready.put((21, 1, "new"))
+    run = ready.sync("tonight", force=True)
+    # Documents do not tell when they were written, so that there all are written again.
+    again = 20 if ready.name.startswith("cosmos") else 0
+    assert (run.inserted, run.updated, run.deleted) == (1, 20 + again, 0)
     assert ready.backup_rows() == ready.source_rows()
 
 

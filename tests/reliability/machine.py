@@ -45,6 +45,7 @@ def small() -> Iterator[None]:
     """The product's sizes made small, so that a few dozen records pass all of its boundaries many times."""
     sizes = {
         "backup_sync.core.engine.RANGE_RECORDS": 12,
+        "backup_sync.core.engine.MOST_PAIRS": 8,
         "backup_sync.core.engine.PENDING_KEYS": 4,
         "backup_sync.core.engine.DELETE_BATCH": 2,
         "backup_sync.stores.sqlite.SqliteStore.piece_keys": 4,

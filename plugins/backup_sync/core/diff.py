@@ -17,14 +17,13 @@ UNFILLED = "unfilled"
 
 @dataclass
 class Changes:
-    """What has to be done to one range of the backup. ``seen`` counts the source's records in the range."""
+    """What has to be done to one range of the backup."""
 
     inserts: list[Key] = field(default_factory=list)
     updates: list[Key] = field(default_factory=list)
     deletes: list[Key] = field(default_factory=list)
     ahead: list[Key] = field(default_factory=list)
     skipped: int = 0
-    seen: int = 0
 
 
 def diff(
@@ -35,7 +34,7 @@ def diff(
     ``rules`` names, for each position of the stamps, when it counts as changed: ``higher``, ``newer`` or
     ``different``, or ``UNFILLED`` for a field that no service names. With ``force`` every record that both sides hold is an update.
     """
-    changes = Changes(seen=len(source))
+    changes = Changes()
     for key, stamp in source.items():
         other = backup.get(key)
         if other is None:

@@ -9,10 +9,9 @@ checked against the source once more just before it is written.
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Hashable, Iterator, Sequence, Set
+from collections.abc import Generator, Iterator, Sequence, Set
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 from backup_sync.core.diff import UNFILLED, Changes, Key, diff
@@ -20,6 +19,7 @@ from backup_sync.core.errors import ConfigurationError
 from backup_sync.core.faults import point
 from backup_sync.core.groups import count, groups
 from backup_sync.core.guard import check_deletes, check_set_back
+from backup_sync.core.join import Joined, join
 from backup_sync.core.pipeline import both, read_ahead
 from backup_sync.core.progress import Progress
 from backup_sync.core.result import IN_PROGRESS, SyncResult
@@ -30,7 +30,11 @@ from backup_sync.stores.base import Applied, Cut, Record, Store
 log = logging.getLogger(__name__)
 
 RANGE_RECORDS = 50_000
-"""Records whose (key, stamp) pairs are held in memory at once: what bounds the memory of a run."""
+"""Records whose (key, stamp) pairs are to be held in memory at once: what bounds the memory of a run."""
+
+MOST_PAIRS = 2 * RANGE_RECORDS
+"""Pairs of one side that are held in memory at most. A range is sized by the store that cut it, and the other one may
+hold far more of it; or so much has one key to a store that it cannot be cut (a logical partition)."""
 
 PENDING_KEYS = 10_000
 """Changed records that are read and written together: a round trip costs as much for one record as for many."""
@@ -206,41 +210,39 @@ class _Walk:
         self.progress.advance(records)
 
     def _compare(self, within: Any) -> None:
-        """Compare a range that fits in memory, record by record."""
-        source, backup = both(lambda: _bundles(self.source, within), lambda: _bundles(self.backup, within))
-        # What both sides hold alike falls out here, unopened and in one step; then what is left, pair by pair.
-        same = 0
-        if not self.options.force:
-            same = self.source.counted(source & backup)
-            source, backup = source - backup, backup - source
-        new, old = self.source.unpacked(source), self.backup.unpacked(backup)
-        seen = same + len(new)
-        self.source_records += seen
-        self.backup_records += same + len(old)
-        if not self.options.force:
-            new, old = new - old, old - new
-        elif self.resumed:
-            done = self._written_already(new & old, within)
-            new, old = new - done, old - done
+        """Compare a range record by record, and write what changed."""
+        options = self.options
+        written: Set[Key] = frozenset()
+        if options.force and self.resumed:
+            written = self.backup.written_since(within, self.run_.started_at)
+        for joined in join(self.source, self.backup, within, most=MOST_PAIRS, force=options.force):
+            seen = joined.same + len(joined.source)
+            self.source_records += seen
+            self.backup_records += joined.same + len(joined.backup)
+            changes = self._changes(joined, written)
+            changes.skipped += joined.same
+            self.skipped += changes.skipped
+            self.progress.advance(changes.skipped)
+            self.run_.ahead += len(changes.ahead)
+            self.ahead.extend(changes.ahead)
+            self.deletes.extend(changes.deletes)
+            readable = within if joined.whole else None
+            del joined  # the pairs, before the records come
+            self._change(readable, changes, seen)
+
+    def _changes(self, joined: Joined, written: Set[Key]) -> Changes:
+        """``written``: keys that an earlier attempt of a forced run wrote, which need not be written again."""
+        done = joined.source & joined.backup
+        if self.options.force:
+            done = {pair for pair in done if self.backup.split(pair)[0] in written} if written else set()
         changes = diff(
-            dict(map(self.source.split, new)),
-            dict(map(self.source.split, old)),
+            dict(map(self.source.split, joined.source - done)),
+            dict(map(self.source.split, joined.backup - done)),
             self.rules,
             force=self.options.force,
         )
-        skipped = changes.skipped + seen - len(new)
-        del source, backup, new, old
-        self.skipped += skipped
-        self.run_.ahead += len(changes.ahead)
-        self.ahead.extend(changes.ahead)
-        self.deletes.extend(changes.deletes)
-        self._change(within, changes, seen)
-        self.progress.advance(skipped)
-
-    def _written_already(self, same: Set[Hashable], within: Any) -> Set[Hashable]:
-        """Which pairs of a forced run need not be written again: those that an attempt before this one wrote."""
-        written = self.backup.written_since(within, self.run_.started_at)
-        return {pair for pair in same if self.backup.split(pair)[0] in written}
+        changes.skipped += len(done)
+        return changes
 
     @staticmethod
     def _keys_of(store: Store, within: Any) -> Iterator[list[Key]]:
@@ -267,12 +269,15 @@ class _Walk:
                 yield self._wrote(applied)
 
     def _change(self, within: Any, changes: Changes, seen: int) -> None:
-        """Write what changed in a range of ``seen`` records: now where it is much of it, or later together with others."""
+        """Write what changed in a range of ``seen`` records: now where it is much of it, or later together with others.
+
+        Without a range it is a part of one that cannot be read by itself, so that only keys can be asked for.
+        """
         changed = len(changes.inserts) + len(changes.updates)
         if self.options.dry_run:
             self.run_.inserted += len(changes.inserts)
             self.run_.updated += len(changes.updates)
-        elif changed and changed >= self.source.dense * seen:
+        elif within is not None and changed and changed >= self.source.dense * seen:
             updates = set(changes.updates)
             wanted = updates.union(changes.inserts)
             for _ in self._apply(self._chosen(self.source.records(within), wanted), updates):
@@ -383,7 +388,3 @@ class _Walk:
         usages = (self.source.usage, self.backup.usage)
         self.run_.request_charge = round(sum(usage.request_charge for usage in usages), 2)
         self.run_.throttled = sum(usage.throttled for usage in usages)
-
-
-def _bundles(store: Store, within: Any) -> set[Hashable]:
-    return set(chain.from_iterable(store.pairs(within)))
