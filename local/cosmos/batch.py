@@ -22,6 +22,7 @@ class _Undone(Exception):
 
 def execute(store: Store, container: Container, key: str | None, body: str) -> tuple[int, str, float, int]:
     """Run a batch: its status, the answer's text, the charge, and how many documents were read."""
+    documents.check_size(body)
     operations = elements(body)
     if key is None:
         raise bad_request("A transactional batch needs a partition key.")

@@ -117,12 +117,17 @@ def _found(store: Store, container: Container, components: list[Any], name: str)
     return found
 
 
+def check_size(body: str) -> None:
+    """Raises what the service answers to a document, or to a whole batch, that is too large."""
+    size = len(body.encode())
+    if size > _MAX_BYTES:
+        raise CosmosError(413, f"Request size is too large: {size} bytes, where {_MAX_BYTES} are allowed.")
+
+
 def _accepted(container: Container, key: str | None, body: str) -> tuple[dict[str, Member], list[Any]]:
     """The parts and the partition key of a document to be written, if it keeps the rules."""
     text = plain(body)
-    size = len(text.encode())
-    if size > _MAX_BYTES:
-        raise CosmosError(413, f"Request size is too large: {size} bytes, where {_MAX_BYTES} are allowed.")
+    check_size(text)
     if too_deep(text):
         raise bad_request(f"The document is nested deeper than {MAX_DEPTH} levels.")
     parts = members(text)

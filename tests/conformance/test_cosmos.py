@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import logging
 import time
+from contextlib import closing
 from typing import Any
 
 import pytest
 from azure.cosmos import CosmosClient, PartitionKey
 
 from backup_sync.core.errors import ConfigurationError, FatalError, RetriableError
+from backup_sync.stores import heavy
 from backup_sync.stores.cosmos import CosmosStore
 from backup_sync.stores.feed_ranges import FeedCut
 from local.cosmos import EmbeddedCosmos
@@ -272,6 +274,40 @@ def test_an_oversized_document_in_a_batch_is_rejected_alone(own: CosmosBackend, 
     pair[1].fail(400, count=1, operation="Batch", path_contains=own.container)
     run = own.sync()
     assert (run.inserted, run.rejected) == (18, 2)
+
+
+def test_large_documents_go_in_batches_that_the_service_takes(own: CosmosBackend, pair: list[EmbeddedCosmos]) -> None:
+    put(own, *(document(id=str(n), group="same", text="x" * 300_000) for n in range(23)))
+    own.initialize()
+    pair[1].reset_stats()
+    assert own.counts() == (23, 0, 0, 0)
+    first = pair[1].stats()["requests"]
+    assert own.backup_rows() == own.source_rows()
+    pair[1].reset_stats()
+    assert own.counts() == (0, 0, 0, 23)
+    idle = pair[1].stats()["requests"]
+    assert first["Batch"] - idle.get("Batch", 0) == 6  # of four documents, 1.2 MB
+    # None was written by itself, as those of a batch that is refused are: what is more is the history's.
+    assert first["UpsertDocument"] - idle["UpsertDocument"] < 4
+
+
+def test_large_documents_are_read_and_written_few_at_a_time(
+    own: CosmosBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heavy, "FIRST_ROWS", 10)
+    monkeypatch.setattr(heavy, "PAGE_WEIGHT", 30_000)
+    monkeypatch.setattr(heavy, "BATCH_WEIGHT", 60_000)
+    monkeypatch.setattr("backup_sync.stores.cosmos.PAGE", 4)
+    put(own, *(document(id=str(n), group=f"g{n}", text="x" * 10_000) for n in range(30)))
+    source, backup = own.open(own.service())
+    with closing(source), closing(backup):
+        source.open(source.describe())
+        keys = [key for bundles in source.pairs(None) for key, _ in map(source.split, source.unpacked(set(bundles)))]
+        by_keys = [len(found) for found in source.records_of([*keys[:15], ("gone", '["g"]'), *keys[15:]])]
+        all_of_them = [len(found) for found in source.records(None)]
+    assert (sum(by_keys), max(by_keys)) == (30, 10)  # before the first have come, nobody knows what they hold
+    assert max(by_keys[1:]) < 10
+    assert (sum(all_of_them), max(all_of_them) <= 8) == (30, True)
 
 
 def test_throttling_is_waited_out_counted_and_loses_nothing(own: CosmosBackend, pair: list[EmbeddedCosmos]) -> None:

@@ -38,7 +38,7 @@ def worker(order: Mapping[str, Any]) -> float:
         from backup_sync.stores import cosmos, cosmos_history
         from backup_sync.stores.cosmos_account import Account
 
-        cosmos.BATCH = order["batch"]
+        cosmos.BATCH = cosmos.PAGE = order["batch"]
         cosmos_history.LEASE_SECONDS = order["lease_seconds"]
         for where in ("source", "backup"):
             stores.append(cosmos.CosmosStore(service, Account(*order[where]), where))

@@ -55,6 +55,7 @@ def small() -> Iterator[None]:
         "backup_sync.stores.sql.POSTED_KEYS": 3,
         "backup_sync.stores.sqlite.PULL_ROWS": 8,
         "backup_sync.stores.cosmos.BATCH": 5,
+        "backup_sync.stores.cosmos.PAGE": 5,
     }
     with ExitStack() as stack:
         for name, size in sizes.items():

@@ -37,12 +37,14 @@ def test_heavy_rows_come_a_few_at_a_time_and_light_ones_behind_them_in_full_page
 
 def test_batches_are_bounded_by_their_rows_and_by_what_they_hold() -> None:
     pages = [[(n, b"y")] * 100 for n in range(10)]
-    assert [len(batch) for batch in heavy.batches(pages, 300)] == [300, 300, 300, 100]
+    assert [len(batch) for batch in heavy.batches(pages, 300, heavy.held_by_row)] == [300, 300, 300, 100]
     half = heavy.BATCH_WEIGHT // 2
-    assert [len(batch) for batch in heavy.batches([[("z" * half,)], [("z" * half,)], [("z",)]], 300)] == [2, 1]
-    assert list(heavy.batches([], 300)) == []
+    assert [
+        len(batch) for batch in heavy.batches([[("z" * half,)], [("z" * half,)], [("z",)]], 300, heavy.held_by_row)
+    ] == [2, 1]
+    assert list(heavy.batches([], 300, heavy.held_by_row)) == []
 
 
 def test_what_rows_weigh_is_judged_by_their_texts_and_bytes() -> None:
-    assert heavy.weight([]) == 0
-    assert heavy.weight([(1, "four", b"six..."), (None, 2.5, "")]) == 20
+    assert heavy.weight([], heavy.held_by_row) == 0
+    assert heavy.weight([(1, "four", b"six..."), (None, 2.5, "")], heavy.held_by_row) == 20

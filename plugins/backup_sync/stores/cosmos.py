@@ -17,6 +17,7 @@ from backup_sync.core.diff import Key, Stamp
 from backup_sync.core.errors import ConfigurationError, FatalError
 from backup_sync.core.result import SyncResult
 from backup_sync.service import Service
+from backup_sync.stores import heavy
 from backup_sync.stores.base import Applied, Record, Usage, batches
 from backup_sync.stores.cosmos_account import Account, Connection, all_of
 from backup_sync.stores.cosmos_catalog import ContainerShape, Found, database_exists, find, make
@@ -26,6 +27,7 @@ from backup_sync.stores.cosmos_writes import delete_all, upsert_all
 from backup_sync.stores.documents import (
     MISSING,
     bundled,
+    held_by_document,
     key_text,
     key_value,
     problem_of,
@@ -186,20 +188,32 @@ class CosmosStore:
 
     def records(self, within: EpkRange | None) -> Iterator[list[Record]]:
         # Who asks for a range has compared it, and what cannot be copied was met and counted then.
-        return batches(self._copyable(self._query("SELECT * FROM c", within), count=within is None), BATCH)
+        count = within is None
+        found = (self._copyable(page, count=count) for page in self._pages("SELECT * FROM c", within, size=PAGE))
+        return heavy.batches(found, BATCH, held_by_document)
 
     def records_of(self, keys: Sequence[Key]) -> Iterator[list[Record]]:
-        for chunk in batches(keys, BATCH):
-            yield self._run(self._read_keys(chunk))
+        return heavy.batches(self._pages_of(keys), BATCH, held_by_document)
 
-    def _copyable(self, documents: Iterator[dict[str, Any]], *, count: bool) -> Iterator[dict[str, Any]]:
+    def _pages_of(self, keys: Sequence[Key]) -> Iterator[list[dict[str, Any]]]:
+        """Documents by their keys, so many at a time as weigh little, judged by those of the time before."""
+        start, size = 0, min(heavy.FIRST_ROWS, BATCH)
+        while start < len(keys):
+            documents = self._run(self._read_keys(keys[start : start + size]))
+            yield documents
+            start += size
+            size = heavy.fitting(documents, BATCH, heavy.PAGE_WEIGHT, held_by_document)
+
+    def _copyable(self, documents: list[dict[str, Any]], *, count: bool) -> list[dict[str, Any]]:
+        copyable = []
         for document in documents:
             values = [value_at(document, path) for path in self._paths]
             problem = problem_of(document.get("id"), values, self._paths)
             if not problem:
-                yield without_system(document)
+                copyable.append(without_system(document))
             elif count:
                 self._reject(document.get("id"), problem)
+        return copyable
 
     async def _read_keys(self, keys: Sequence[Key]) -> list[dict[str, Any]]:
         container = self.connection.container()
@@ -249,7 +263,7 @@ class CosmosStore:
     def _query(
         self, select: str, within: EpkRange | None, condition: str = "", parameters: Sequence[dict[str, Any]] = ()
     ) -> Iterator[Any]:
-        return itertools.chain.from_iterable(self._pages(select, within, condition, parameters))
+        return itertools.chain.from_iterable(self._pages(select, within, condition, parameters, size=PAGE))
 
     def _pages(
         self,
@@ -257,7 +271,8 @@ class CosmosStore:
         within: EpkRange | None,
         condition: str = "",
         parameters: Sequence[dict[str, Any]] = (),
-        size: int = PAGE,
+        *,
+        size: int,
         eager: bool = False,
     ) -> Generator[list[Any], None, None]:
         """Stream what a query finds among the service's documents in a range (None: everywhere), in pages."""

@@ -7,14 +7,18 @@ from collections.abc import Awaitable, Sequence
 from typing import Any
 
 from backup_sync.core.diff import Key
+from backup_sync.stores import heavy
 from backup_sync.stores.base import Record, batches
 from backup_sync.stores.cosmos_account import Connection, CosmosError, all_of
-from backup_sync.stores.documents import key_text, key_value, value_at
+from backup_sync.stores.documents import held_by_document, key_text, key_value, value_at
 
 log = logging.getLogger(__name__)
 
 BATCH_OPERATIONS = 100
 """The most that the service takes in one transactional batch."""
+BATCH_WEIGHT = 1_500_000
+"""Characters of the documents of a batch, about: the service takes 2 MB, and one by one what is too much for a batch
+(https://learn.microsoft.com/azure/cosmos-db/nosql/transactional-batch#limitations)."""
 BATCH_FROM = 2
 """A batch of two takes less than two documents one by one; a batch of one takes more than one."""
 
@@ -29,7 +33,7 @@ async def upsert_all(connection: Connection, documents: Sequence[Record], paths:
         by_value.setdefault(key_text([value_at(document, path) for path in paths]), []).append(document)
     work: list[Awaitable[int]] = []
     for value, group in by_value.items():
-        for chunk in batches(group, BATCH_OPERATIONS):
+        for chunk in batches(group, heavy.fitting(group, BATCH_OPERATIONS, BATCH_WEIGHT, held_by_document)):
             if len(chunk) >= BATCH_FROM:
                 work.append(_upsert_batch(connection, value, chunk))
             else:

@@ -46,6 +46,11 @@ def without_system(document: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in document.items() if name not in SYSTEM_PROPERTIES}
 
 
+def held_by_document(document: dict[str, Any]) -> int:
+    """Characters of a document's JSON."""
+    return len(_encode(document))
+
+
 def problem_of(id_: Any, values: Sequence[Any], paths: Sequence[str]) -> str | None:
     """Why a document cannot be copied, in words; None if it can. ``values``: those of the partition key ``paths``."""
     if not isinstance(id_, str) or not id_:

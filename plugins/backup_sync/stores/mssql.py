@@ -230,7 +230,7 @@ class MssqlStore(MssqlCatalog):
         where, params = self._where(within)
         sql = f"SELECT {self._rows.selected()} FROM {self.name} WHERE {where}"
         found = (self._rows.records(rows) for rows in self.pages(sql, params, ROWS_AT_ONCE, heavy=True))
-        return heavy_rows.batches((self._exact(*records) for records in found), BATCH_ROWS)
+        return heavy_rows.batches((self._exact(*records) for records in found), BATCH_ROWS, heavy_rows.held_by_row)
 
     def read_keys(self, keys: Sequence[Key]) -> Iterator[list[Record]]:
         sql = f"SELECT {self._rows.selected('t.')} FROM {self._posted()} p JOIN {self.name} t ON {self._join()}"
@@ -242,7 +242,7 @@ class MssqlStore(MssqlCatalog):
                 missing.difference_update(map(self.key_of, records))
                 yield self._exact(records, doubtful)
 
-        yield from heavy_rows.batches(found(), len(keys))
+        yield from heavy_rows.batches(found(), len(keys), heavy_rows.held_by_row)
         self._check_found(missing)
 
     def _exact(self, found: list[Record], doubtful: Sequence[int]) -> list[Record]:

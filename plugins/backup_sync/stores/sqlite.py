@@ -111,12 +111,12 @@ class SqliteStore(SqliteRanges):
     def read(self, within: KeyRange) -> Iterator[list[Record]]:
         where, params = self._where(within)
         rows = self.pages(f"SELECT {self._columns()} FROM {self.name} WHERE {where}", params, heavy=True)
-        return heavy_rows.batches(rows, FETCH_ROWS)
+        return heavy_rows.batches(rows, FETCH_ROWS, heavy_rows.held_by_row)
 
     def read_keys(self, keys: Sequence[Key]) -> Iterator[list[Record]]:
         self._post(keys)
         sql = f"SELECT {self._columns('t.')} FROM temp.posted p CROSS JOIN {self.name} t ON {self._join()}"
-        yield from heavy_rows.batches(self.pages(sql, heavy=True), len(keys))
+        yield from heavy_rows.batches(self.pages(sql, heavy=True), len(keys), heavy_rows.held_by_row)
 
     def present(self, keys: Sequence[Key]) -> set[Key]:
         self._post(keys)

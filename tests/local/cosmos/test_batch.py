@@ -80,3 +80,15 @@ def test_a_hundred_operations_are_a_batch_and_one_more_is_400(container: Contain
     assert ids(container) == []
     assert len(container.execute_item_batch(operations[:100], "a")) == 100
     assert len(ids(container)) == 100
+
+
+def test_a_batch_of_two_megabytes_is_taken_and_a_larger_one_is_413(container: ContainerProxy) -> None:
+    def batch(length: int) -> None:
+        container.execute_item_batch(
+            [("upsert", ({"id": str(n), "pk": "a", "text": "x" * length},)) for n in range(2)], "a"
+        )
+
+    batch(2**20 - 500)
+    with pytest.raises(CosmosHttpResponseError) as caught:
+        batch(2**20)
+    assert caught.value.status_code == 413
