@@ -291,6 +291,23 @@ def test_large_documents_go_in_batches_that_the_service_takes(own: CosmosBackend
     assert first["UpsertDocument"] - idle["UpsertDocument"] < 4
 
 
+def test_batches_stay_below_two_megabytes_whatever_the_script_and_however_uneven(
+    own: CosmosBackend, pair: list[EmbeddedCosmos]
+) -> None:
+    texts = ["x", *["я" * 200_000] * 7, "x" * 1_400_000, *["語" * 150_000] * 3]
+    put(own, *(document(id=f"{n:02}", group="same", text=text) for n, text in enumerate(texts)))
+    own.initialize()
+    pair[1].reset_stats()
+    assert own.counts() == (len(texts), 0, 0, 0)
+    first = pair[1].stats()["requests"]
+    assert own.backup_rows() == own.source_rows()
+    pair[1].reset_stats()
+    assert own.counts() == (0, 0, 0, len(texts))
+    idle = pair[1].stats()["requests"]
+    assert first["Batch"] - idle.get("Batch", 0) >= 3
+    assert first["UpsertDocument"] - idle["UpsertDocument"] < 4
+
+
 def test_large_documents_are_read_and_written_few_at_a_time(
     own: CosmosBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backup_sync.core.errors import RetriableError
 from backup_sync.core.join import BUCKETS, Buckets, join
 
 sides = st.dictionaries(st.tuples(st.integers(-50, 50) | st.text(max_size=2)), st.integers(0, 2), max_size=80)
@@ -56,7 +58,13 @@ def test_what_memory_can_hold_comes_in_one_part_and_the_rest_in_many():
 
 def test_a_join_that_is_left_early_closes_both_of_its_files(monkeypatch):
     closed = []
-    monkeypatch.setattr(Buckets, "close", lambda self: closed.append(self.used))
+    close = Buckets.close
+
+    def noted(self: Buckets) -> None:
+        closed.append(self.used)
+        close(self)
+
+    monkeypatch.setattr(Buckets, "close", noted)
     parts = join(Side({(1,): 1}), Side({(2,): 1}), None, most=0, force=False)
     next(parts)
     assert closed == []
@@ -74,6 +82,16 @@ def test_what_cannot_be_read_is_said_on_either_side():
     for ends in ((whole, broken), (broken, whole)):
         with pytest.raises(OSError, match="gone"):
             list(join(*ends, None, most=0, force=False))
+
+
+def test_pairs_for_which_there_is_no_room_on_disk_may_find_it_later():
+    buckets = Buckets()
+    buckets.add([((1,), ((1,), 1))])
+    with closing(buckets):
+        assert buckets._db is not None
+        buckets._db.execute("PRAGMA max_page_count = 8")
+        with pytest.raises(RetriableError, match=r"temporary file .* \(database or disk is full\): free some space"):
+            buckets.add([((number,), ((number,), "x" * 100)) for number in range(1_000)])
 
 
 def test_buckets_that_nothing_was_put_into_open_no_file():

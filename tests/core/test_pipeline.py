@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
+from backup_sync.core.errors import RetriableError
 from backup_sync.core.pipeline import both, read_ahead
 from backup_sync.core.spool import KeySpool
 
@@ -65,6 +67,15 @@ def test_spooled_keys_come_back_as_they_were_and_in_order():
     assert len(spool) == 3
     assert [key for batch in spool.batches(2) for key in batch] == keys
     spool.close()
+
+
+def test_keys_for_which_there_is_no_room_on_disk_may_find_it_later():
+    spool = KeySpool()
+    spool.extend([("k",)])
+    with closing(spool):
+        spool._db.execute("PRAGMA max_page_count = 8")
+        with pytest.raises(RetriableError, match=r"temporary file .* \(database or disk is full\): free some space"):
+            spool.extend((f"key {number}" * 10,) for number in range(1_000))
 
 
 def test_an_empty_spool_has_no_batches():

@@ -16,6 +16,7 @@ from typing import Any
 
 from backup_sync.core.diff import Key
 from backup_sync.core.pipeline import both
+from backup_sync.core.spool import on_disk, private_file
 from backup_sync.stores.base import Store
 
 BUCKETS = 256
@@ -35,7 +36,7 @@ class Joined:
 def join(source: Store, backup: Store, within: Any, *, most: int, force: bool) -> Iterator[Joined]:
     """Read the pairs of a range from both stores at once, holding up to ``most`` of each side in memory.
 
-    With ``force`` those that are alike are told as well.
+    With ``force`` those that are alike are told as well. Raises RetriableError where the file fails.
     """
     with closing(Buckets()) as one, closing(Buckets()) as other:
         ours, theirs = both(lambda: _read(source, within, most, one), lambda: _read(backup, within, most, other))
@@ -76,7 +77,7 @@ def _keyed(store: Store, bundles: Set[Hashable]) -> Iterator[tuple[Key, Hashable
 class Buckets:
     """The pairs of one side, which may be anything that can be pickled. Costs nothing until it is used.
 
-    Like a spool, this is a private, nameless SQLite database: a temporary file that nobody else can open.
+    Raises RetriableError where its temporary file fails.
     """
 
     def __init__(self) -> None:
@@ -88,26 +89,28 @@ class Buckets:
 
     def add(self, keyed: Iterable[tuple[Key, Hashable]]) -> None:
         """Set aside pairs, each told with its key."""
-        if self._db is None:
-            # Filled by the thread that reads this side, and emptied by the one that compares.
-            self._db = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-            self._db.execute("PRAGMA cache_size = -8192")
-            self._db.execute("CREATE TABLE pairs (bucket INTEGER, pairs BLOB)")
         buckets: dict[int, list[Hashable]] = {}
         for key, pair in keyed:
             buckets.setdefault(hash(key) % BUCKETS, []).append(pair)
-        self._db.execute("BEGIN")
-        self._db.executemany(
-            "INSERT INTO pairs VALUES (?, ?)", ((number, pickle.dumps(pairs)) for number, pairs in buckets.items())
-        )
-        self._db.execute("COMMIT")
+        with on_disk():
+            if self._db is None:
+                # Filled by the thread that reads this side, and emptied by the one that compares.
+                self._db = private_file(across_threads=True)
+                self._db.execute("CREATE TABLE pairs (bucket INTEGER, pairs BLOB)")
+            self._db.execute("BEGIN")
+            self._db.executemany(
+                "INSERT INTO pairs VALUES (?, ?)", ((number, pickle.dumps(pairs)) for number, pairs in buckets.items())
+            )
+            self._db.execute("COMMIT")
 
     def each(self) -> Iterator[set[Hashable]]:
         """The pairs of each bucket, all ``BUCKETS`` of them in order. Nothing can be added any more."""
         assert self._db is not None
-        self._db.execute("CREATE INDEX by_bucket ON pairs (bucket)")
+        with on_disk():
+            self._db.execute("CREATE INDEX by_bucket ON pairs (bucket)")
         for number in range(BUCKETS):
-            rows = self._db.execute("SELECT pairs FROM pairs WHERE bucket = ?", [number])
+            with on_disk():
+                rows = self._db.execute("SELECT pairs FROM pairs WHERE bucket = ?", [number]).fetchall()
             yield {pair for (pairs,) in rows for pair in pickle.loads(pairs)}
 
     def close(self) -> None:

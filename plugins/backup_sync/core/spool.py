@@ -4,20 +4,43 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
+
+from backup_sync.core.errors import RetriableError
+
+
+def private_file(*, across_threads: bool = False) -> sqlite3.Connection:
+    """A private, nameless SQLite database, gone when it is closed or the process ends.
+
+    SQLite holds it in its page cache while it is small, and moves it to a temporary file of its own when it is not
+    (https://www.sqlite.org/inmemorydb.html#temp_db).
+    """
+    db = sqlite3.connect("", isolation_level=None, check_same_thread=not across_threads)
+    db.execute("PRAGMA cache_size = -8192")
+    return db
+
+
+@contextmanager
+def on_disk() -> Iterator[None]:
+    """Raise RetriableError where the temporary file of a private database cannot be written or read."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise RetriableError(
+            f"the temporary file for what is too much to compare in memory failed ({error}): free some space, or name a "
+            "directory that can be written in SQLITE_TMPDIR"
+        ) from None
 
 
 class KeySpool:
     """A list of keys of one width that costs a bounded amount of memory.
 
-    It is a private, nameless SQLite database, which SQLite holds in its page cache while it is small and moves to a
-    temporary file of its own when it is not (https://www.sqlite.org/inmemorydb.html#temp_db). Parts of a key may be
-    int, float, str or bytes.
+    Parts of a key may be int, float, str or bytes. Raises RetriableError where its temporary file fails.
     """
 
     def __init__(self) -> None:
-        self._db = sqlite3.connect("", isolation_level=None)
-        self._db.execute("PRAGMA cache_size = -8192")
+        self._db = private_file()
         self._width = 0
         self._length = 0
 
@@ -28,20 +51,25 @@ class KeySpool:
         rows = list(keys)
         if not rows:
             return
-        if not self._width:
-            self._width = len(rows[0])
-            self._db.execute(f"CREATE TABLE spool ({', '.join(f'k{i}' for i in range(self._width))})")
-        self._db.execute("BEGIN")
-        self._db.executemany(f"INSERT INTO spool VALUES ({', '.join('?' * self._width)})", rows)
-        self._db.execute("COMMIT")
+        with on_disk():
+            if not self._width:
+                self._width = len(rows[0])
+                self._db.execute(f"CREATE TABLE spool ({', '.join(f'k{i}' for i in range(self._width))})")
+            self._db.execute("BEGIN")
+            self._db.executemany(f"INSERT INTO spool VALUES ({', '.join('?' * self._width)})", rows)
+            self._db.execute("COMMIT")
         self._length += len(rows)
 
     def batches(self, size: int) -> Iterator[list[tuple[Any, ...]]]:
         """The keys in the order they came, ``size`` at a time."""
         if self._width:
-            cursor = self._db.execute("SELECT * FROM spool ORDER BY rowid")
-            while rows := cursor.fetchmany(size):
+            with on_disk():
+                cursor = self._db.execute("SELECT * FROM spool ORDER BY rowid")
+                rows = cursor.fetchmany(size)
+            while rows:
                 yield rows
+                with on_disk():
+                    rows = cursor.fetchmany(size)
 
     def close(self) -> None:
         self._db.close()

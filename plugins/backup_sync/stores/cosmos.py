@@ -202,7 +202,7 @@ class CosmosStore:
             documents = self._run(self._read_keys(keys[start : start + size]))
             yield documents
             start += size
-            size = heavy.fitting(documents, BATCH, heavy.PAGE_WEIGHT, held_by_document)
+            size = heavy.next_size(size, documents, BATCH, held_by_document)
 
     def _copyable(self, documents: list[dict[str, Any]], *, count: bool) -> list[dict[str, Any]]:
         copyable = []

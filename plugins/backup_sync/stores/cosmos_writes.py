@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from typing import Any
 
 from backup_sync.core.diff import Key
-from backup_sync.stores import heavy
-from backup_sync.stores.base import Record, batches
+from backup_sync.stores.base import Record
 from backup_sync.stores.cosmos_account import Connection, CosmosError, all_of
 from backup_sync.stores.documents import held_by_document, key_text, key_value, value_at
 
@@ -17,7 +16,7 @@ log = logging.getLogger(__name__)
 BATCH_OPERATIONS = 100
 """The most that the service takes in one transactional batch."""
 BATCH_WEIGHT = 1_500_000
-"""Characters of the documents of a batch, about: the service takes 2 MB, and one by one what is too much for a batch
+"""Bytes of the documents of a batch: the service takes 2 MB, and one by one what is too much for a batch
 (https://learn.microsoft.com/azure/cosmos-db/nosql/transactional-batch#limitations)."""
 BATCH_FROM = 2
 """A batch of two takes less than two documents one by one; a batch of one takes more than one."""
@@ -33,12 +32,29 @@ async def upsert_all(connection: Connection, documents: Sequence[Record], paths:
         by_value.setdefault(key_text([value_at(document, path) for path in paths]), []).append(document)
     work: list[Awaitable[int]] = []
     for value, group in by_value.items():
-        for chunk in batches(group, heavy.fitting(group, BATCH_OPERATIONS, BATCH_WEIGHT, held_by_document)):
+        for chunk in _batches(group):
             if len(chunk) >= BATCH_FROM:
                 work.append(_upsert_batch(connection, value, chunk))
             else:
                 work.extend(_upsert(connection, document) for document in chunk)
     return sum(await all_of(work))
+
+
+def _batches(group: Sequence[Record]) -> Iterator[list[Record]]:
+    """Documents of one partition key value, so many at a time as one transactional batch takes."""
+    if len(group) < BATCH_FROM:
+        yield list(group)
+        return
+    batch: list[Record] = []
+    heavy = 0
+    for document in group:
+        held = held_by_document(document)
+        if batch and (len(batch) == BATCH_OPERATIONS or heavy + held > BATCH_WEIGHT):
+            yield batch
+            batch, heavy = [], 0
+        batch.append(document)
+        heavy += held
+    yield batch
 
 
 async def _upsert_batch(connection: Connection, value: str, documents: list[dict[str, Any]]) -> int:

@@ -47,8 +47,9 @@ def without_system(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def held_by_document(document: dict[str, Any]) -> int:
-    """Characters of a document's JSON."""
-    return len(_encode(document))
+    """Bytes of a document's JSON."""
+    text = _encode(document)
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
 def problem_of(id_: Any, values: Sequence[Any], paths: Sequence[str]) -> str | None:
