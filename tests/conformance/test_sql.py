@@ -18,6 +18,8 @@ from backup_sync.core.engine import record_history
 from backup_sync.core.errors import ConfigurationError, FatalError
 from backup_sync.core.result import SyncResult, sync_id
 from backup_sync.stores.mssql import MssqlStore
+from backup_sync.stores.ranges import ListCut
+from backup_sync.stores.sql import EVERYTHING, SqlStore
 from tests.conformance.backends import Backend, MssqlBackend, SqliteBackend
 
 
@@ -132,6 +134,20 @@ def test_ranges_larger_than_memory_allows_are_cut_again(
     sql.put(*[(number, 2, "changed") for number in range(10, 500, 50)], (501, 1, "new"))
     sql.remove(1, 250, 500)
     assert sql.counts() == (1, 10, 3, 487)
+    assert sql.backup_rows() == sql.source_rows()
+
+
+def test_a_range_that_does_not_become_smaller_is_compared_as_it_is(
+    sql: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backup_sync.core.engine.RANGE_RECORDS", 5)
+    monkeypatch.setattr(SqlStore, "cut", lambda self, within, records: ListCut(within or EVERYTHING, ()))
+    sql.put(*[(number, 1, f"{number}") for number in range(1, 51)])
+    sql.initialize()
+    sql.sync()
+    sql.put((10, 2, "changed"), (51, 1, "new"))
+    sql.remove(1)
+    assert sql.counts() == (1, 1, 1, 48)
     assert sql.backup_rows() == sql.source_rows()
 
 

@@ -36,6 +36,10 @@ MOST_PAIRS = 2 * RANGE_RECORDS
 """Pairs of one side that are held in memory at most. A range is sized by the store that cut it, and the other one may
 hold far more of it; or so much has one key to a store that it cannot be cut (a logical partition)."""
 
+MOST_CUTS = 16
+"""How many times over a range is cut. What is too large even then will not become smaller: its ends may be keys that the
+store gives out in a way in which it does not find them. It is compared as it is."""
+
 PENDING_KEYS = 10_000
 """Changed records that are read and written together: a round trip costs as much for one record as for many."""
 
@@ -164,12 +168,12 @@ class _Walk:
 
     # comparing
 
-    def _visit(self, cut: Cut) -> None:
-        """Compare a range of any size."""
+    def _visit(self, cut: Cut, depth: int = 1) -> None:
+        """Compare a range of any size. ``depth``: how many times over it has been cut."""
         for part in cut.parts():
-            self._visit_part(part, len(cut) / len(part))
+            self._visit_part(part, len(cut) / len(part), depth)
 
-    def _visit_part(self, cut: Cut, parts: float) -> None:
+    def _visit_part(self, cut: Cut, parts: float, depth: int) -> None:
         """``parts``: how many like this one there are, about."""
         source, backup = both(lambda: self.source.digests(cut), lambda: self.backup.digests(cut))
         point("after digest")
@@ -179,9 +183,9 @@ class _Walk:
             return
         if self.progress.total is None:
             self.progress.total = round(parts * sum(digest[0] for digest in source.values()))
-        self._drill(cut, source, backup)
+        self._drill(cut, source, backup, depth)
 
-    def _drill(self, cut: Cut, source: Any, backup: Any) -> None:
+    def _drill(self, cut: Cut, source: Any, backup: Any, depth: int) -> None:
         """Sort the pieces of a cut by their digests: done, copy, delete, compare, or cut again."""
         pieces = sorted(source.keys() | backup.keys())
         differing = pieces if self.options.force else [n for n in pieces if source.get(n) != backup.get(n)]
@@ -197,11 +201,11 @@ class _Walk:
                 for batch in self._keys_of(self.backup, cut.select(group)):
                     self.backup_records += len(batch)
                     self.deletes.extend(batch)
-            elif kind == "compare":
+            elif kind == "compare" or depth >= MOST_CUTS:
                 self._compare(cut.select(group))
             else:
                 larger = self.source if count(source, group[0]) >= count(backup, group[0]) else self.backup
-                self._visit(larger.cut(cut.select(group), RANGE_RECORDS))
+                self._visit(larger.cut(cut.select(group), RANGE_RECORDS), depth + 1)
 
     def _same(self, records: int) -> None:
         self.source_records += records
