@@ -174,7 +174,7 @@ class _Walk:
             self._visit_part(part, len(cut) / len(part), depth)
 
     def _visit_part(self, cut: Cut, parts: float, depth: int) -> None:
-        """``parts``: how many like this one there are, about."""
+        """``parts``: how many like this one there are, about; ``depth``: as for a visit."""
         source, backup = both(lambda: self.source.digests(cut), lambda: self.backup.digests(cut))
         point("after digest")
         if source is None or backup is None:

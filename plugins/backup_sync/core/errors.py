@@ -5,7 +5,7 @@
     ├── FatalError           the data or the schema forbids going on      → fail now; a person must decide
     │   ├── DeletesWithheld  so many deletes that it looks like an accident
     │   └── SetBackWithheld  so many older records that it looks like a source that was set back
-    └── RetriableError       the store is away, busy or locked            → Airflow retries with back-off
+    └── RetriableError       a store is away, busy or locked; disk full   → Airflow retries with back-off
         └── LockHeld         another run is writing to this backup
 
 A single record that cannot be copied is no exception at all: it is counted as *rejected* and the run goes on.

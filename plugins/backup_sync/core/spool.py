@@ -1,4 +1,4 @@
-"""Keys set aside until the end of a run, however many there are."""
+"""What is set aside on disk during a run: private temporary files, and the keys that wait for its end."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ async def upsert_all(connection: Connection, documents: Sequence[Record], paths:
 
 def _batches(group: Sequence[Record]) -> Iterator[list[Record]]:
     """Documents of one partition key value, so many at a time as one transactional batch takes."""
-    if len(group) < BATCH_FROM:
+    if len(group) < BATCH_FROM:  # it goes by itself whatever it holds; weighing would encode it once more
         yield list(group)
         return
     batch: list[Record] = []

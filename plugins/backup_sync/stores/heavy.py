@@ -51,7 +51,8 @@ def batches(found: Iterable[Sequence[R]], most: int, held: Callable[[R], int]) -
         each = weight(records, held) / max(1, len(records))
         rest = records
         while rest:
-            taken, rest = rest[: most - len(batch)], rest[most - len(batch) :]
+            room = most - len(batch)
+            taken, rest = rest[:room], rest[room:]
             batch += taken
             heavy += each * len(taken)
             if len(batch) >= most or heavy >= BATCH_WEIGHT:
