@@ -25,6 +25,12 @@ with DAG(
         "dry_run": Param(
             False, type="boolean", title="Dry run", description="Say what would be created, and create nothing."
         ),
+        "accept_source": Param(
+            False,
+            type="boolean",
+            title="Accept source",
+            description="This run may pair the backups anew with what is behind the connections now.",
+        ),
     },
 ):
     for service in SERVICES:
@@ -34,4 +40,5 @@ with DAG(
             config=CONFIG,
             only="{{ params.service }}",
             dry_run="{{ params.dry_run }}",
+            accept_source="{{ params.accept_source }}",
         )

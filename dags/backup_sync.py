@@ -23,7 +23,7 @@ record_history`), so one that fails does not hold up the others; `summary` then 
 A run mirrors the source **as it is now**. A backfill runs once for each date and each of these runs copies the
 present; none recreates the past.
 
-Deletes so many that they look like an accident are withheld and the run fails; see *Allow mass delete*.
+Deletes so many that they look like an accident are withheld and the run fails; see *Allow deletes*.
 """
 
 with DAG(
@@ -33,6 +33,7 @@ with DAG(
     schedule=SETTINGS.schedule,
     start_date=datetime(2024, 1, 1, tzinfo=timezone.utc),
     catchup=False,
+    dagrun_timeout=SETTINGS.dagrun_timeout,
     render_template_as_native_obj=True,
     tags=["backup", *SERVICES],
     default_args={
@@ -40,6 +41,7 @@ with DAG(
         "retry_delay": timedelta(seconds=SETTINGS.retry_delay),
         "retry_exponential_backoff": True,
         "max_retry_delay": timedelta(hours=1),
+        "execution_timeout": SETTINGS.execution_timeout,
     },
     params={
         "service": Param(
@@ -60,11 +62,19 @@ with DAG(
             title="Dry run",
             description="Count what would be done and write nothing, not even history.",
         ),
-        "allow_mass_delete": Param(
+        "allow_deletes": Param(
+            None,
+            type=["null", "integer"],
+            minimum=0,
+            title="Allow deletes",
+            description="This run may delete so many records, and no more, though they look like an accident: the number "
+            "that the run named that withheld them.",
+        ),
+        "accept_source": Param(
             False,
             type="boolean",
-            title="Allow mass delete",
-            description="This run may delete however many records are gone from the source.",
+            title="Accept source",
+            description="This run may pair the backup anew with what is behind the connections now.",
         ),
     },
 ) as dag:
@@ -77,6 +87,7 @@ with DAG(
                 config=CONFIG,
                 only="{{ params.service }}",
                 dry_run="{{ params.dry_run }}",
+                accept_source="{{ params.accept_source }}",
             )
             sync = SyncOperator(
                 task_id="sync",
@@ -84,7 +95,7 @@ with DAG(
                 config=CONFIG,
                 force="{{ params.force }}",
                 dry_run="{{ params.dry_run }}",
-                allow_mass_delete="{{ params.allow_mass_delete }}",
+                allow_deletes="{{ params.allow_deletes }}",
                 # Backfill and manual runs are different runs of this DAG; this keeps their syncs apart.
                 max_active_tis_per_dag=1,
             )

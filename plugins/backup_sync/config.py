@@ -61,7 +61,7 @@ def read_services(path: Path) -> dict[str, dict[str, Any]]:
 def load_service(path: Path, name: str) -> Service:
     """The validated :class:`~backup_sync.service.Service` called ``name``.
 
-    Raises :class:`ConfigurationError` naming the field and the fix.
+    Raises :class:`ConfigurationError` naming the field and the fix, also where another service leads to the same copy.
     """
     # Imported here: building pydantic models costs more than the DAG parser should pay for service names.
     from backup_sync.service import parse_service
@@ -69,4 +69,16 @@ def load_service(path: Path, name: str) -> Service:
     services = read_services(path)
     if name not in services:
         raise ConfigurationError(f"unknown service {name!r}; {path.name} declares: {', '.join(services)}")
+    for other, entry in services.items():
+        if other != name and _copy(entry) == _copy(services[name]):
+            raise ConfigurationError(
+                f"{path.name}: services {name} and {other} lead to the same copy ({' '.join(_copy(entry))}); each would delete what "
+                "the other one copies: give each a 'backup' of its own, or make them one service"
+            )
     return parse_service(name, services[name], where=f"{path.name}: services.{name}")
+
+
+def _copy(entry: dict[str, Any]) -> tuple[str, str, str]:
+    """Where a service's copy is, as far as the file tells; the backup's pairing knows it for certain."""
+    kind = "table" if "table" in entry else "container"
+    return str(entry.get("backup")), kind, str(entry.get(kind))

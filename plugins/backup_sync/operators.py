@@ -8,6 +8,7 @@ the task at once, RetriableError fails the attempt and Airflow retries with back
 from __future__ import annotations
 
 import logging
+import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -19,7 +20,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from backup_sync.config import load_service
-from backup_sync.core.errors import BackupSyncError, FatalError, RetriableError
+from backup_sync.core.errors import BackupSyncError, ConfigurationError, FatalError, PairingRefused, RetriableError
 from backup_sync.core.result import SyncResult, sync_id
 from backup_sync.core.summary import build_summary, render_summary, result_line
 
@@ -42,11 +43,23 @@ class ServiceOperator(BaseOperator):
     :param config: path of the file that declares it.
     """
 
+    _stop: threading.Event | None = None
+
     def __init__(self, *, service: str, config: str | Path, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.service = service
         self.config = str(config)
         self.dry: bool | str = False
+
+    def on_kill(self) -> None:
+        """Airflow wants the task to end (marked, cleared, stopped): it writes nothing more, and gives its lock back."""
+        self.pre_execute(None)
+        assert self._stop is not None
+        self._stop.set()
+
+    def pre_execute(self, context: Any) -> None:
+        # Not in the constructor: operators are copied, and an event cannot be. It may be set before the task begins.
+        self._stop = self._stop or threading.Event()
 
     def load(self) -> Service:
         return load_service(Path(self.config), self.service)
@@ -70,6 +83,7 @@ class ServiceOperator(BaseOperator):
             raise
         except Exception as error:
             known = error if isinstance(error, BackupSyncError) else _unexpected(error)
+            result.unpaired = isinstance(known, PairingRefused)
             # What went wrong first is what matters; that it could not be recorded either comes behind it.
             earlier = f"{result.error_message}; and its history could not be written: " if result.error_message else ""
             result.fail(earlier + str(known))
@@ -88,15 +102,24 @@ class InitializeBackupOperator(ServiceOperator):
     in the list as well.
 
     :param dry_run: say what would be created or altered.
+    :param accept_source: pair the backup anew with what is behind the connections now.
     :return: ``{"ServiceName": …, "Created": ["table customer.Customers", …]}``
     """
 
-    template_fields = ("only", "dry")
+    template_fields = ("only", "dry", "accept_source")
 
-    def __init__(self, *, only: str = "all", dry_run: bool | str = False, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        only: str = "all",
+        dry_run: bool | str = False,
+        accept_source: bool | str = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.only = only
         self.dry = dry_run
+        self.accept_source = accept_source
 
     def execute(self, context: Context) -> dict[str, Any]:
         if self.only not in ("all", self.service):
@@ -106,7 +129,14 @@ class InitializeBackupOperator(ServiceOperator):
         result = self.new_result(context)
         with self.reporting(context, result), _stores(self) as (_, source, backup):
             check_conf(context)
-            created = initialize(source, backup, dry_run=flag(self.dry))
+            created = initialize(
+                source,
+                backup,
+                dry_run=flag(self.dry),
+                accept_source=flag(self.accept_source),
+                run_id=result.run_id,
+                stop=self._stop,
+            )
         verb = "would make" if flag(self.dry) else "made"
         kept = [what for what in created if what.startswith("kept ")]
         made = [what for what in created if what not in kept]
@@ -120,32 +150,32 @@ class SyncOperator(ServiceOperator):
 
     :param force: rewrite every record, changed or not.
     :param dry_run: count what would be done, and write nothing.
-    :param allow_mass_delete: write the deletes even if they are so many that they look like an accident.
+    :param allow_deletes: let so many deletes through, and no more, though they look like an accident.
     :return: the result (:meth:`SyncResult.to_dict`).
     """
 
-    template_fields = ("force", "dry", "allow_mass_delete")
+    template_fields = ("force", "dry", "allow_deletes")
 
     def __init__(
         self,
         *,
         force: bool | str = False,
         dry_run: bool | str = False,
-        allow_mass_delete: bool | str = False,
+        allow_deletes: int | str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.force = force
         self.dry = dry_run
-        self.allow_mass_delete = allow_mass_delete
+        self.allow_deletes = allow_deletes
 
     def execute(self, context: Context) -> dict[str, Any]:
         from backup_sync.core.engine import Options, sync
 
         result = self.new_result(context)
-        options = Options(flag(self.force), flag(self.dry), flag(self.allow_mass_delete))
         with self.reporting(context, result), _stores(self) as (service, source, backup):
-            sync(service, source, backup, result, options)
+            options = Options(flag(self.force), flag(self.dry), number("allow_deletes", self.allow_deletes))
+            sync(service, source, backup, result, options, stop=self._stop)
         log.info(result_line(result.to_dict()))
         return result.to_dict()
 
@@ -153,7 +183,8 @@ class SyncOperator(ServiceOperator):
 class RecordHistoryOperator(ServiceOperator):
     """Write the run's record into the backup's history, also (and above all) when the sync failed.
 
-    Runs after everything but a skipped sync. A dry run leaves no record.
+    Runs after everything but a skipped sync. A dry run leaves no record, nor does a run whose backup turned out to belong
+    to something else: it is not its history.
 
     A recorded failure fails this task too: "clear only what failed" would otherwise leave it out, and with it the
     record of the run that was repaired.
@@ -179,12 +210,13 @@ class RecordHistoryOperator(ServiceOperator):
         result = SyncResult.from_dict(reported) if reported else self.new_result(context)
         if reported is None:
             result.fail(f"the task {self.after[0]} ended as {state} without reporting a result; see its log")
-        if not result.dry_run:
+        if not result.dry_run and not result.unpaired:
             with self.reporting(context, result), _stores(self) as (_, _, backup):
-                record_history(backup, result)
+                record_history(backup, result, stop=self._stop)
         if not result.success:
             context["ti"].xcom_push(key=FAILURE, value=result.to_dict())
-            raise AirflowFailException(f"recorded: {result.error_message}")
+            how = "not recorded" if result.unpaired else "recorded"
+            raise AirflowFailException(f"{how}: {result.error_message}")
         return result.to_dict()
 
 
@@ -243,6 +275,16 @@ def check_conf(context: Context) -> None:
 def flag(value: bool | str) -> bool:
     """A parameter after templating: a bool where the DAG renders native objects, its text otherwise."""
     return value if isinstance(value, bool) else str(value).strip().lower() == "true"
+
+
+def number(name: str, value: int | str | None) -> int | None:
+    """A whole number, or None, after templating. Raises ConfigurationError for anything else."""
+    text = str(value).strip()
+    if text in ("None", ""):
+        return None
+    if isinstance(value, bool) or not text.isdecimal():
+        raise ConfigurationError(f"the parameter {name} has to be a whole number, or null")
+    return int(text)
 
 
 def task_states(context: Context) -> dict[str, str | None]:

@@ -2,23 +2,50 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from backup_sync.core.errors import ConfigurationError
+from backup_sync.core.guard import Limits
+
+ASSIGNED = ("_rid", "_self", "_etag", "_attachments", "_ts", "_lsn")
+"""Properties of a document that Cosmos DB assigns (https://learn.microsoft.com/azure/cosmos-db/resource-model)."""
+
+STATE = "SyncState"
+"""The table of the states beside the history of a SQL backup."""
 
 Rule = Literal["higher", "newer", "different"]
 Name = Annotated[str, Field(min_length=1, max_length=255)]
 
 
 class Guard(BaseModel):
-    """How many deletes are too many: only over *both* limits are they withheld."""
+    """How much loss is too much: over ``count`` records, and over ``share`` of the backup or ``ceiling`` records."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     share: float = Field(default=0.20, ge=0, le=1, description="share of the backup's records, 0..1")
+    count: int = Field(default=10, ge=0, description="number of records that may always go")
+    ceiling: int = Field(default=10_000, ge=0, description="number of records that is too many of any backup")
+    updates: Literal["tell", "withhold"] = Field(default="tell", description="when most of a backup changes at once")
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(self.share, self.count, self.ceiling, ask_updates=self.updates == "withhold")
+
+
+class Rejects(BaseModel):
+    """How many records that cannot be copied are too many: only over *both* limits does the run fail for them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    share: float = Field(default=0.01, ge=0, le=1, description="share of the source's records, 0..1")
     count: int = Field(default=10, ge=0, description="number of records")
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(self.share, self.count, ceiling=sys.maxsize)
 
 
 class Service(BaseModel):
@@ -39,6 +66,7 @@ class Service(BaseModel):
     )
     history: Name | None = Field(default=None, description="table or container of the run history")
     guard: Guard = Guard()
+    rejects: Rejects = Rejects()
     concurrency: int = Field(default=16, ge=1, le=256, description="container: requests in flight at most")
     retry_seconds: float = Field(default=120, ge=1, description="container: how long a request is tried again")
     lock_wait_seconds: float = Field(default=90, ge=0, description="how long to wait for another run to end")
@@ -60,6 +88,21 @@ class Service(BaseModel):
             raise ValueError("'key' works for tables only (documents have id and partition key); remove it")
         if self.container is not None and "on_schema_change" in self.model_fields_set:
             raise ValueError("'on_schema_change' works for tables only (documents have no columns); remove it")
+        assigned = [name for name in (*self.changed, *self.where) if _first(name) in ASSIGNED]
+        if self.container is not None and assigned:
+            raise ValueError(
+                f"Cosmos DB assigns {', '.join(assigned)} anew in the copy, so that it can be compared with nothing; name a "
+                "property that your application writes"
+            )
+        beside = {
+            name.casefold()
+            for name in (self.history or "SyncHistory", f"{self.history or 'SyncHistory'}_Unfilled", STATE)
+        }
+        if self.table is not None and self.table.split(".")[1].casefold() in beside:
+            raise ValueError(
+                f"{self.table} is called as a table that the backup needs for itself; name another 'history', or back up a "
+                "view of it"
+            )
         if self.source == self.backup:
             raise ValueError("source and backup are the same connection; a store cannot be its own backup")
         return self
@@ -73,6 +116,11 @@ class Service(BaseModel):
     def rules(self) -> tuple[str, ...]:
         """For each of :attr:`fields`, when it counts as changed."""
         return tuple(self.changed.values())
+
+
+def _first(name: str) -> str:
+    """The first part of a field's path."""
+    return name.strip("/").partition("/")[0].strip("\"'")
 
 
 def parse_service(name: str, entry: dict[str, Any], *, where: str) -> Service:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from airflow.sdk.configuration import conf
 
@@ -19,11 +20,14 @@ PRESETS = {
 
 @dataclass(frozen=True)
 class Settings:
-    """``schedule``: a cron text or preset, None when switched off. ``retry_delay``: seconds before the first retry."""
+    """``schedule``: a cron text or preset, None when switched off. ``retry_delay``: seconds before the first retry.
+    ``execution_timeout``, ``dagrun_timeout``: how long a task and a run may take; None: as long as they want."""
 
     schedule: str | None
     retries: int
     retry_delay: float
+    execution_timeout: timedelta | None
+    dagrun_timeout: timedelta | None
 
     @property
     def cron(self) -> str | None:
@@ -38,4 +42,11 @@ def read_settings() -> Settings:
         schedule=conf.get(SECTION, "schedule", fallback="@daily") if enabled else None,
         retries=conf.getint(SECTION, "retries", fallback=2),
         retry_delay=conf.getfloat(SECTION, "retry_delay", fallback=60.0),
+        execution_timeout=_span("execution_timeout"),
+        dagrun_timeout=_span("dagrun_timeout"),
     )
+
+
+def _span(option: str) -> timedelta | None:
+    seconds = conf.getfloat(SECTION, option, fallback=0.0)
+    return timedelta(seconds=seconds) if seconds > 0 else None

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from backup_sync.core.engine import Options, initialize, record_history, sync
+from backup_sync.core.errors import PairingRefused
 from backup_sync.core.result import SyncResult, sync_id
 from backup_sync.service import Service, parse_service
 from backup_sync.stores.base import Store
@@ -63,15 +64,16 @@ class Backend(ABC):
 
     # the product
 
-    def initialize(self, *, dry_run: bool = False, service: Service | None = None) -> list[str]:
+    def initialize(self, *, service: Service | None = None, **options: Any) -> list[str]:
         source, backup = self.open(service or self.service())
         with closing(source), closing(backup):
-            return initialize(source, backup, dry_run=dry_run)
+            return initialize(source, backup, **options)
 
     def sync(
-        self, run_id: str | None = None, service: Service | None = None, record: bool = True, **options: bool
+        self, run_id: str | None = None, service: Service | None = None, record: bool = True, **options: Any
     ) -> SyncResult:
-        """A whole run: sync, then its history, as the DAG does it. Errors are raised after they were recorded."""
+        """A whole run: sync, then its history, as the DAG does it. Errors are raised after they were recorded, but for
+        those of a backup that belongs to something else."""
         service = service or self.service()
         run_id = run_id or f"run-{next(_runs)}"
         run = SyncResult(sync_id("dag", run_id, service.name), service.name, run_id=run_id)
@@ -81,13 +83,14 @@ class Backend(ABC):
                 sync(service, source, backup, run, Options(**options))
             except Exception as error:
                 run.fail(str(error))
-                record_history(backup, run)
+                if not isinstance(error, PairingRefused):
+                    record_history(backup, run)
                 raise
             if record and not run.dry_run:
                 record_history(backup, run)
         return run
 
-    def counts(self, **options: bool) -> tuple[int, int, int, int]:
+    def counts(self, **options: Any) -> tuple[int, int, int, int]:
         run = self.sync(**options)
         return run.inserted, run.updated, run.deleted, run.skipped
 

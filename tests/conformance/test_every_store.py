@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from contextlib import closing
 from typing import Any
 
@@ -77,15 +78,13 @@ def test_a_source_that_was_set_back_replaces_and_deletes_nothing_until_it_is_for
     kept = ready.backup_rows()
     ready.put(*((key, 0, "old copy") for key in range(3, 15)), (21, 1, "new"))
     ready.remove(1, 2)
-    for options in {}, {"allow_mass_delete": True}:
-        with pytest.raises(SetBackWithheld, match=r"12 records .* newer .* nothing was deleted.* force=true"):
+    for options in {}, {"allow_deletes": 2}:
+        with pytest.raises(SetBackWithheld, match=r"12 records .* newer .* nothing was written.* force=true"):
             ready.sync(**options)
-    found = ready.backup_rows()
-    assert len(found) == 21
-    assert all(row in found for row in kept)
+    assert ready.backup_rows() == kept
     newest = last_run(ready)
     assert (newest["AheadCount"], newest["WithheldCount"], newest["SkippedCount"]) == (12, 2, 19)
-    assert ready.counts(force=True) == (0, 19, 2, 0)
+    assert ready.counts(force=True, allow_deletes=2) == (1, 18, 2, 0)
     assert ready.backup_rows() == ready.source_rows()
 
 
@@ -108,7 +107,7 @@ def test_force_inserts_and_deletes_as_well(ready: Backend) -> None:
 def test_a_range_that_memory_cannot_hold_is_compared_all_the_same(
     backend: Backend, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("backup_sync.core.engine.MOST_PAIRS", most)
+    monkeypatch.setattr("backup_sync.core.find.MOST_PAIRS", most)
     backend.put(*[(key, 5, f"text {key}") for key in range(1, 61)])
     backend.initialize()
     assert backend.counts() == (60, 0, 0, 0)
@@ -120,18 +119,21 @@ def test_a_range_that_memory_cannot_hold_is_compared_all_the_same(
     assert backend.backup_rows() == backend.source_rows()
     assert backend.counts() == (0, 0, 0, 60)
     backend.remove(*range(2, 32), *range(33, 40))
-    assert backend.counts(force=True, allow_mass_delete=True) == (0, 23, 37, 0)
+    assert backend.counts(force=True, allow_deletes=37) == (0, 23, 37, 0)
     assert backend.backup_rows() == backend.source_rows()
 
 
 def test_the_retry_of_a_forced_run_that_memory_cannot_hold_writes_what_was_not_written(
     ready: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    written = itertools.count(1)
+
     def stop(name: str) -> None:
-        if name == "before guard":
+        if name == "after write" and next(written) == 4:
             raise FatalError("stopped")
 
-    monkeypatch.setattr("backup_sync.core.engine.MOST_PAIRS", 5)
+    monkeypatch.setattr("backup_sync.core.apply.PENDING_KEYS", 5)
+    monkeypatch.setattr("backup_sync.core.find.MOST_PAIRS", 5)
     ready.sync()
     with faults.installed(stop), pytest.raises(FatalError):
         ready.sync("tonight", force=True)
@@ -271,7 +273,7 @@ def test_a_failed_run_is_history_too(ready: Backend) -> None:
     newest = last_run(ready)
     assert newest["Success"] is False
     assert newest["Status"] == "Failed"
-    assert "allow_mass_delete" in newest["ErrorMessage"]
+    assert "allow_deletes=15" in newest["ErrorMessage"]
     assert newest["WithheldCount"] == 15
 
 
@@ -281,7 +283,7 @@ def test_too_many_deletes_are_withheld_and_the_rest_is_applied(ready: Backend) -
     with pytest.raises(DeletesWithheld, match="withheld 15 deletes from a backup of 20 records"):
         ready.sync()
     assert len(ready.backup_rows()) == 21
-    assert ready.counts(allow_mass_delete=True) == (0, 0, 15, 6)
+    assert ready.counts(allow_deletes=15) == (0, 0, 15, 6)
     assert ready.backup_rows() == ready.source_rows()
 
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import pickle
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backup_sync.core.diff import AHEAD, CHANGED, SAME, UNFILLED, compare, diff
+from backup_sync.core.diff import AHEAD, CHANGED, MISSING, SAME, UNFILLED, compare, diff, moment
 
 keys = st.tuples(st.integers(0, 30))
 sides = st.dictionaries(keys, st.tuples(st.integers(0, 3)))
@@ -65,6 +67,63 @@ def test_a_field_to_be_filled_in_makes_a_change_but_not_of_a_copy_that_is_ahead(
     assert compare((2, 7), (1, 7), rules) == CHANGED
 
 
-def test_any_rule_is_enough_and_a_change_outweighs_being_ahead():
-    assert compare((1, "b"), (2, "a"), ("higher", "different")) == CHANGED
+def test_any_rule_is_enough_and_one_ordered_field_that_is_older_outweighs_every_change():
+    assert compare((2, "b"), (1, "a"), ("higher", "different")) == CHANGED
+    assert compare((1, "b"), (1, "a"), ("higher", "different")) == CHANGED
     assert compare((1, "a"), (2, "a"), ("higher", "different")) == AHEAD
+    assert compare((1, "b"), (2, "a"), ("higher", "different")) == AHEAD
+    assert compare(("b", 1), ("a", 2), ("different", "higher")) == AHEAD
+    assert compare((3, 1), (2, 2), ("higher", "higher")) == AHEAD
+    assert compare((None, "b"), (2, "a"), ("higher", "different")) == AHEAD
+
+
+@pytest.mark.parametrize(
+    "old, new",
+    [
+        ("31.12.2023 23:59", "01.01.2024 00:10"),
+        ("12/31/2023", "01/01/2024"),
+        ("Sun, 31 Dec 2023 23:59:00 GMT", "Mon, 01 Jan 2024 00:10:00 GMT"),
+        ("2024-1-9", "2024-1-10"),
+        ("999999999", "1000000000"),
+        ("20231231", "20240101"),
+        ("2023-W52-7", "2024-W01-1"),
+        ("2024-13-45", "2024-01-01"),
+        ("2024-01-01T25:00:00", "2024-01-01"),
+        ("2024-01-01", "yesterday"),
+        ("", "2024-01-01"),
+        (True, False),
+        ("２０２４-01-01", "2024-01-01"),
+        (b"\x01", b"\x02"),
+    ],
+)
+def test_what_differs_and_is_no_moment_of_a_known_form_is_a_change_in_both_directions(old, new):
+    assert compare((new,), (old,), ("newer",)) == CHANGED
+    assert compare((old,), (new,), ("newer",)) == CHANGED
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2024-01-01",
+        "2024-01-01T00:00",
+        "2024-01-01 00:00:00",
+        "2024-01-01T00:00:00.000Z",
+        "2024-01-01 02:00:00 +02:00",
+        "2024-01-01t00:00:00z",
+        "2024-01-01T02:00:00+0200",
+        "2024-01-01T02:00:00,0+02",
+    ],
+)
+def test_one_moment_in_its_known_forms_is_the_same(text):
+    assert moment(text) == moment("2024-01-01T00:00:00Z")
+
+
+@pytest.mark.parametrize("rule", ["higher", "newer", "different"])
+def test_null_and_a_field_that_is_not_there_are_two_stamps(rule):
+    assert compare((None,), (MISSING,), (rule,)) == CHANGED
+    assert compare((MISSING,), (None,), (rule,)) == CHANGED
+    assert compare((MISSING,), (MISSING,), (rule,)) == SAME
+
+
+def test_a_field_that_is_not_there_survives_a_file_as_what_it_is():
+    assert pickle.loads(pickle.dumps(MISSING)) is MISSING

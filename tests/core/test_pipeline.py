@@ -8,7 +8,7 @@ import pytest
 
 from backup_sync.core.errors import RetriableError
 from backup_sync.core.pipeline import both, read_ahead
-from backup_sync.core.spool import KeySpool
+from backup_sync.core.spool import KeySpool, private_file
 
 
 def test_both_run_at_the_same_time():
@@ -58,27 +58,38 @@ def test_closing_early_stops_the_reader():
     assert threading.active_count() == before
 
 
-def test_spooled_keys_come_back_as_they_were_and_in_order():
-    spool = KeySpool()
+@pytest.fixture
+def file():
+    with closing(private_file()) as found:
+        yield found
+
+
+def test_spooled_keys_come_back_as_they_were_and_in_order(file):
+    spool = KeySpool(file, "keys")
     keys = [(1, "a"), (2**62, "ü'"), (-5, b"\x00")]
     spool.extend(keys[:2])
     spool.extend([])
     spool.extend(keys[2:])
     assert len(spool) == 3
-    assert [key for batch in spool.batches(2) for key in batch] == keys
-    spool.close()
+    assert [key for batch in spool.batches(2) for key in batch] == list(spool) == keys
+    assert spool.part(1, 5) == keys[1:]
 
 
-def test_keys_for_which_there_is_no_room_on_disk_may_find_it_later():
-    spool = KeySpool()
+def test_lists_of_one_file_are_apart(file):
+    one, other = KeySpool(file, "one"), KeySpool(file, "other")
+    one.extend([(1, 2)])
+    other.extend([("a",)])
+    assert (list(one), list(other)) == ([(1, 2)], [("a",)])
+
+
+def test_keys_for_which_there_is_no_room_on_disk_may_find_it_later(file):
+    spool = KeySpool(file, "keys")
     spool.extend([("k",)])
-    with closing(spool):
-        spool._db.execute("PRAGMA max_page_count = 8")
-        with pytest.raises(RetriableError, match=r"temporary file .* \(database or disk is full\): free some space"):
-            spool.extend((f"key {number}" * 10,) for number in range(1_000))
+    file.execute("PRAGMA max_page_count = 8")
+    with pytest.raises(RetriableError, match=r"temporary file .* \(database or disk is full\): free some space"):
+        spool.extend((f"key {number}" * 10,) for number in range(1_000))
 
 
-def test_an_empty_spool_has_no_batches():
-    spool = KeySpool()
-    assert (len(spool), list(spool.batches(10))) == (0, [])
-    spool.close()
+def test_an_empty_spool_has_no_batches(file):
+    spool = KeySpool(file, "keys")
+    assert (len(spool), list(spool.batches(10)), spool.part(0, 3)) == (0, [], [])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import random
 import re
+import shutil
 import sqlite3
 import tempfile
 from collections import Counter
@@ -19,18 +20,20 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from backup_sync.core import engine, faults
-from backup_sync.core.errors import BackupSyncError, DeletesWithheld, LockHeld, SetBackWithheld
+from backup_sync.core.errors import BackupSyncError, LockHeld, PairingRefused
 from backup_sync.core.result import SyncResult, sync_id
+from backup_sync.core.withheld import Withheld, sketch
+from backup_sync.stores.documents import key_text
 from tests.conformance.backends import Backend, CosmosBackend, SqliteBackend
+from tests.reliability.model import GUARD, NOTHING_HELD, Content, Held, Plan, plan
 
 IN_MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 """What is tried here is order and not the disk, whose every fsync would be waited for."""
-GUARD = {"share": 0.2, "count": 3}
-Content = dict[int, tuple[int, str | None]]
 Counts = tuple[int, int, int]
 tally: Counter[str] = Counter()
 """What has been done so far, for those who report it."""
@@ -44,10 +47,10 @@ class Crash(BaseException):
 def small() -> Iterator[None]:
     """The product's sizes made small, so that a few dozen records pass all of its boundaries many times."""
     sizes = {
-        "backup_sync.core.engine.RANGE_RECORDS": 12,
-        "backup_sync.core.engine.MOST_PAIRS": 8,
-        "backup_sync.core.engine.PENDING_KEYS": 4,
-        "backup_sync.core.engine.DELETE_BATCH": 2,
+        "backup_sync.core.find.RANGE_RECORDS": 12,
+        "backup_sync.core.find.MOST_PAIRS": 8,
+        "backup_sync.core.apply.PENDING_KEYS": 4,
+        "backup_sync.core.apply.ASKED_KEYS": 2,
         "backup_sync.stores.sqlite.SqliteStore.piece_keys": 4,
         "backup_sync.stores.sqlite.SqliteStore.few_pieces": 16,
         "backup_sync.stores.sqlite_pairs.PACKED_KEYS": 3,
@@ -86,59 +89,11 @@ def written(before: dict[int, Any], after: dict[int, Any]) -> Counts:
 
 
 @dataclass
-class Plan:
-    """What a run should do, from what the two sides hold."""
-
-    after: Content
-    inserted: int = 0
-    updated: int = 0
-    deleted: int = 0
-    skipped: int = 0
-    ahead: int = 0
-    withheld: int = 0
-    problem: type[BackupSyncError] | None = None
-
-
-def plan(source: Content, backup: Content, *, force: bool, allow: bool, done: Set[int] = frozenset()) -> Plan:
-    """``done``: keys that were written since the run began, which its retry need not force again."""
-    made = Plan(dict(backup))
-
-    def many(found: int) -> bool:
-        return found > GUARD["count"] and found > GUARD["share"] * len(backup)
-
-    ahead = {key for key in source.keys() & backup.keys() if source[key][0] < backup[key][0] and not force}
-    made.ahead = len(ahead)
-    for key, (version, text) in source.items():
-        if key not in backup:
-            made.inserted += 1
-        elif (
-            (force and not (key in done and version == backup[key][0]))
-            or version > backup[key][0]
-            or (key in ahead and not many(len(ahead)))
-        ):
-            made.updated += 1
-        else:
-            made.skipped += 1
-            continue
-        made.after[key] = (version, text)
-    gone = backup.keys() - source.keys()
-    if many(len(ahead)):
-        made.withheld, made.problem = len(gone), SetBackWithheld
-    elif gone and not allow and (many(len(gone)) or not source):
-        made.withheld, made.problem = len(gone), DeletesWithheld
-    else:
-        made.deleted = len(gone)
-        for key in gone:
-            del made.after[key]
-    return made
-
-
-@dataclass
 class Attempts:
     """A run that was killed and may be tried again."""
 
     run_id: str
-    options: dict[str, bool]
+    options: dict[str, Any]
     written: Counts = (0, 0, 0)
     done: set[int] = field(default_factory=set)
     tried: int = 0
@@ -147,15 +102,24 @@ class Attempts:
 
 keys = st.integers(1, 60)
 some = st.sets(keys, min_size=1, max_size=20)
-BOUNDARIES = sorted(set(re.findall(r'point\("(.+?)"\)', Path(engine.__file__).read_text())))
+BOUNDARIES = sorted(
+    {
+        name
+        for path in Path(engine.__file__).parent.glob("*.py")
+        for name in re.findall(r'point\("(.+?)"\)', path.read_text())
+    }
+)
 moments = st.tuples(st.sampled_from(BOUNDARIES), st.sampled_from([0, 0, 0, 1, 1, 2, 3, 4]))
 """Which boundary, and how often it is passed before: seldom, since few runs pass one often."""
 seeds = st.integers(0, 2**16)
+allowances = st.sampled_from([None, None, None, 0, 2, 10, 60])
 
 
 class Machine(RuleBasedStateMachine):
     """SQLite. Subclasses bring another backend."""
 
+    watches_text = False
+    """Whether another text is a change as well, by the rule ``different``."""
     tells_when = True
     """Whether a record of the backup tells when it was written."""
 
@@ -165,10 +129,12 @@ class Machine(RuleBasedStateMachine):
         self.held = ExitStack()
         self.held.enter_context(small())
         self.backend = self.make()
-        self.service = self.backend.service(guard=GUARD, lock_wait_seconds=0)
+        changes = {"changed": {"Version": "higher", "Te xt": "different"}} if self.watches_text else {}
+        self.service = self.backend.service(guard=GUARD, lock_wait_seconds=0, **changes)
         self.backend.initialize(service=self.service)
         self.source: Content = {}
         self.backup: Content = {}
+        self.withheld = NOTHING_HELD
         self.numbers = itertools.count(1)
         self.runs: dict[str, Counts] = {}
         self.killed: Attempts | None = None
@@ -272,10 +238,22 @@ class Machine(RuleBasedStateMachine):
             self.runs[run.run_id] = run.written
         return problem
 
+    def _plan(self, run: Attempts) -> Plan:
+        allow = run.options.get("allow_deletes")
+        return plan(
+            self.source,
+            self.backup,
+            held=self.withheld,
+            force=run.options.get("force", False),
+            # A retry has no more than its first attempt left over.
+            allow=None if allow is None else max(0, allow - run.written[2]),
+            done=run.done,
+            watches_text=self.watches_text,
+        )
+
     def _finish(self, run: Attempts, action: Any = lambda name: None) -> None:
         """An attempt that nothing stops, and what it has to have done."""
-        force, allow = run.options.get("force", False), run.options.get("allow_mass_delete", False)
-        made = plan(self.source, self.backup, force=force, allow=allow, done=run.done)
+        made = self._plan(run)
         problem = self._attempt(run, action)
         result = run.result
         assert result is not None
@@ -286,19 +264,19 @@ class Machine(RuleBasedStateMachine):
             assert counts == (made.inserted, made.updated, made.deleted)
             return
         assert counts == run.written, "the result does not say what was written"
-        self.backup = made.after
+        self.backup, self.withheld = made.after, made.held
         if run.tried == 1:
             assert counts == (made.inserted, made.updated, made.deleted)
             assert result.skipped == made.skipped
             assert result.inserted + result.updated + result.skipped == len(self.source)
 
-    def _new(self, **options: bool) -> Attempts:
+    def _new(self, **options: Any) -> Attempts:
         tally["steps"] += 1
         return Attempts(f"run-{next(self.numbers)}", options)
 
-    @rule(force=st.sampled_from([False, False, False, True]), allow=st.booleans())
-    def run(self, force: bool, allow: bool) -> None:
-        self._finish(self._new(force=force, allow_mass_delete=allow))
+    @rule(force=st.sampled_from([False, False, False, True]), allow=allowances)
+    def run(self, force: bool, allow: int | None) -> None:
+        self._finish(self._new(force=force, allow_deletes=allow))
 
     @rule()
     def run_twice(self) -> None:
@@ -306,21 +284,51 @@ class Machine(RuleBasedStateMachine):
         self._finish(first)
         before = stamped(self.backend)
         self._finish(self._new())
-        if first.result and not first.result.success:
-            return  # what it withheld may be ordinary now: its inserts have made the backup larger
         assert stamped(self.backend) == before, "a run after a finished run wrote something"
 
-    @rule(allow=st.booleans(), force=st.booleans())
-    def dry_run(self, allow: bool, force: bool) -> None:
-        self._finish(self._new(dry_run=True, allow_mass_delete=allow, force=force))
+    @rule()
+    def allow_what_was_withheld(self) -> None:
+        """As the message of the run says that withheld it."""
+        first = self._new()
+        self._finish(first)
+        if first.result and first.result.withheld and self.source:
+            self._finish(self._new(allow_deletes=first.result.withheld))
 
-    @rule(at=moments, force=st.sampled_from([False, False, True]), allow=st.booleans(), seed=seeds)
-    def crash(self, at: tuple[str, int], force: bool, allow: bool, seed: int) -> None:
+    @rule(allow=allowances, force=st.booleans())
+    def dry_run(self, allow: int | None, force: bool) -> None:
+        self._finish(self._new(dry_run=True, allow_deletes=allow, force=force))
+
+    @rule(force=st.booleans())
+    def run_with_another_source(self, force: bool) -> None:
+        """Nothing is written: neither to the copy nor to its history."""
+        tally["other sources"] += 1
+        before, history = stamped(self.backend), self.backend.history_rows()
+        with self.elsewhere():
+            with pytest.raises(PairingRefused):
+                self.backend.initialize(service=self.service)
+            with pytest.raises(PairingRefused):
+                self.backend.sync(service=self.service, force=force)
+        assert (stamped(self.backend), self.backend.history_rows()) == (before, history)
+
+    @contextmanager
+    def elsewhere(self) -> Iterator[None]:
+        """The source's connection leads to another place with the same table in it."""
+        assert isinstance(self.backend, SqliteBackend)
+        here = self.backend.source_path
+        self.backend.source_path = here.with_name("staging.sqlite")
+        shutil.copy(here, self.backend.source_path)
+        try:
+            yield
+        finally:
+            self.backend.source_path = here
+
+    @rule(at=moments, force=st.sampled_from([False, False, True]), allow=allowances, seed=seeds)
+    def crash(self, at: tuple[str, int], force: bool, allow: int | None, seed: int) -> None:
         self.change_a_lot(seed)
-        self._crash(self._new(force=force, allow_mass_delete=allow), at)
+        self._crash(self._new(force=force, allow_deletes=allow), at)
 
-    @rule(at=moments, force=st.sampled_from([False, False, True]), allow=st.booleans(), seed=seeds)
-    def crash_and_retry(self, at: tuple[str, int], force: bool, allow: bool, seed: int) -> None:
+    @rule(at=moments, force=st.sampled_from([False, False, True]), allow=allowances, seed=seeds)
+    def crash_and_retry(self, at: tuple[str, int], force: bool, allow: int | None, seed: int) -> None:
         self.crash(at, force, allow, seed)
         if self.killed:
             self.retry()
@@ -334,17 +342,11 @@ class Machine(RuleBasedStateMachine):
                 tally[f"crash {name}"] += 1
                 raise Crash(name)
 
-        made = plan(
-            self.source,
-            self.backup,
-            force=run.options.get("force", False),
-            allow=run.options.get("allow_mass_delete", False),
-            done=run.done,
-        )
+        made = self._plan(run)
         problem = self._attempt(run, kill)
         if not isinstance(problem, Crash):  # it was through before that
             assert type(problem) is (made.problem or type(None)), problem
-            self.backup, self.killed = made.after, None
+            self.backup, self.withheld, self.killed = made.after, made.held, None
             return
         tally["crashes"] += 1
         # Each record is as it was or as it should become, and nothing else.
@@ -352,6 +354,21 @@ class Machine(RuleBasedStateMachine):
         for key in left.keys() | self.backup.keys() | made.after.keys():
             assert left.get(key) in (self.backup.get(key), made.after.get(key))
         self.backup, self.killed = left, run
+        remembered = self._remembered()
+        (self.withheld,) = {held for held in (self.withheld, made.held) if self._hashed(held) == remembered}
+
+    def _remembered(self) -> tuple[Set[str], Set[str]]:
+        source, backup = self.backend.open(self.service)
+        with closing(source), closing(backup):
+            found = Withheld.from_value(backup.states().get("withheld"))
+        return found.deletes, found.ahead
+
+    def _hashed(self, held: Held) -> tuple[Set[str], Set[str]]:
+        return sketch(map(self.key, held.deletes)), sketch(map(self.key, held.ahead))
+
+    def key(self, number: int) -> tuple[Any, ...]:
+        """A record's key as the store knows it."""
+        return (number,)
 
     @precondition(lambda self: self.killed)
     @rule()
@@ -394,7 +411,7 @@ class Machine(RuleBasedStateMachine):
     def lose_a_small_source(self) -> None:
         """So few that both limits of the guard let their deletes through: what withholds them is that nothing is left."""
         self.delete(set(sorted(self.source)[2:]))
-        self._finish(self._new(allow_mass_delete=True))
+        self._finish(self._new(allow_deletes=60))
         self.delete(set(self.source))
         self._finish(self._new())
 
@@ -413,6 +430,12 @@ class Machine(RuleBasedStateMachine):
         assert sorted(found) == sorted((run_id, *counts) for run_id, counts in self.runs.items())
 
 
+class TextMachine(Machine):
+    """With a field beside the version that makes a change whenever it differs."""
+
+    watches_text = True
+
+
 class CosmosMachine(Machine):
     """Two embedded Cosmos servers, which :attr:`ends` names; containers of its own for each example."""
 
@@ -421,3 +444,18 @@ class CosmosMachine(Machine):
 
     def make(self) -> Backend:
         return CosmosBackend("own", self.ends[0], self.ends[1])
+
+    def key(self, number: int) -> tuple[Any, ...]:
+        return f"thing-{number}", key_text([f"group-{number % 7}"])
+
+    @contextmanager
+    def elsewhere(self) -> Iterator[None]:
+        """The connections are swapped."""
+        assert isinstance(self.backend, CosmosBackend)
+        found = self.backend
+        names = found.source_database, found.backup_database
+        found.endpoints, found.source_database, found.backup_database = found.endpoints[::-1], *names[::-1]
+        try:
+            yield
+        finally:
+            found.endpoints, found.source_database, found.backup_database = found.endpoints[::-1], *names

@@ -14,7 +14,7 @@ import traceback
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import invariant, run_state_machine_as_test
 
-from tests.reliability.machine import Machine, tally
+from tests.reliability.machine import Machine, TextMachine, tally
 
 SETTINGS = settings(
     max_examples=10,
@@ -55,7 +55,8 @@ def main() -> int:
     while True:
         number = int(only) if only else random.SystemRandom().randrange(2**32)
         try:
-            machine = type("Seeded", (Timed,), {"until": float("inf") if only else until})
+            kind = TextMachine if number % 3 == 0 else Machine
+            machine = type("Seeded", (Timed, kind), {"until": float("inf") if only else until})
             run_state_machine_as_test(seed(number)(machine), settings=SETTINGS)
         except Over:
             break
@@ -66,7 +67,8 @@ def main() -> int:
         if only or time.monotonic() > until:
             break
     crashes = ", ".join(f"{name[6:]} {count}" for name, count in sorted(tally.items()) if name.startswith("crash "))
-    print(f"{tally['steps']} steps, {tally['attempts']} attempts, {tally['second writers']} second writers")
+    print(f"{tally['steps']} steps, {tally['attempts']} attempts, {tally['second writers']} second writers, ", end="")
+    print(f"{tally['other sources']} other sources")
     print(f"{tally['crashes']} crashes ({crashes})")
     print(f"{len(violations)} violations{': seeds ' + ', '.join(map(str, violations)) if violations else ''}")
     return 1 if violations else 0

@@ -13,7 +13,7 @@ from backup_sync.core import faults
 from local.cosmos import EmbeddedCosmos
 from tests.conformance.backends import SqliteBackend
 from tests.reliability import soak
-from tests.reliability.machine import BOUNDARIES, CosmosMachine, Machine, tally
+from tests.reliability.machine import BOUNDARIES, CosmosMachine, Machine, TextMachine, tally
 
 QUICK = settings(
     max_examples=40,
@@ -32,6 +32,13 @@ def test_whatever_happens_in_whatever_order_the_backup_and_its_counts_are_those_
     assert tally["steps"] > 300
     assert tally["crashes"] > 20
     assert tally["second writers"] > 5
+    assert tally["other sources"] > 5
+
+
+def test_the_same_holds_where_another_field_makes_a_change_whenever_it_differs() -> None:
+    tally.clear()
+    run_state_machine_as_test(TextMachine, settings=settings(QUICK, max_examples=15))
+    assert tally["crashes"] > 5
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +67,10 @@ def test_a_run_that_dies_at_any_boundary_is_finished_by_its_retry_and_counts_wha
     crashes = 0
     try:
         machine.insert(set(range(1, 61, 2)))
-        machine.run(force=False, allow=False)
+        machine.run(force=False, allow=None)
         for passed in range(3):
             for again in (False, True) if kind == "sqlite" else (True,):
-                machine.crash((boundary, passed), force=False, allow=True, seed=7 + passed)
+                machine.crash((boundary, passed), force=False, allow=60, seed=7 + passed)
                 machine.check()
                 if machine.killed is None:
                     continue

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from decimal import Decimal
+from enum import Enum
 from typing import Any
 
 Key = tuple[Hashable, ...]
 Stamp = tuple[Any, ...]
 
+
+class Absent(Enum):
+    """Stands for a field that a record does not have; null is a value."""
+
+    MISSING = "missing"
+
+
+MISSING = Absent.MISSING
 SAME, CHANGED, AHEAD = "same", "changed", "ahead"
 UNFILLED = "unfilled"
 """The rule of a field that the backup was given after its records (``Store.unfilled``)."""
@@ -56,31 +67,39 @@ def diff(
 
 
 def compare(source: Stamp, backup: Stamp, rules: tuple[str, ...]) -> str:
-    """``CHANGED`` if any rule says so; else ``AHEAD`` if the backup is higher or newer somewhere; else ``SAME``."""
-    verdict, unfilled = SAME, False
+    """``AHEAD`` if the backup is higher or newer in any ordered field, whatever else differs; else ``CHANGED`` if any
+    rule says so; else ``SAME``.
+
+    A copy that is ahead is the guard's affair, also where another field changed or has to be filled in: writing the
+    record sets that field back.
+    """
+    verdict = SAME
     for new, old, rule in zip(source, backup, rules, strict=True):
         if new == old:
             continue
-        if rule == "different":
-            return CHANGED
-        if rule == UNFILLED:
-            unfilled = True
+        if rule in ("different", UNFILLED):
+            verdict = CHANGED
             continue
         order = _order(new, old, moments=rule == "newer")
-        if order > 0:
-            return CHANGED
         if order < 0:
-            verdict = AHEAD
-    # A copy that is ahead is the guard's affair, also with a column that it lacks: filling it in sets the rest back.
-    return CHANGED if unfilled and verdict == SAME else verdict
+            return AHEAD
+        if order > 0:
+            verdict = CHANGED
+    return verdict
 
 
 def _order(new: Any, old: Any, *, moments: bool) -> int:
-    """1, 0 or -1. An absent value is lower than any other, so a stamp that appears for the first time is a change."""
-    if new is None or old is None:
-        return (new is not None) - (old is not None)
+    """1, 0 or -1; 1 also for what differs and has no order. Both are known to differ.
+
+    An absent value is lower than any other, so a stamp that appears for the first time is a change.
+    """
+    here, there = (value is not None and value is not MISSING for value in (new, old))
+    if not (here and there):
+        return here - there or 1
     if moments:
         new, old = moment(new), moment(old)
+    if new is None or old is None:
+        return 1  # no moment of a known form, so which of them is the newer nobody can tell
     try:
         return (new > old) - (new < old)
     except TypeError:
@@ -88,24 +107,33 @@ def _order(new: Any, old: Any, *, moments: bool) -> int:
         return 1
 
 
-def moment(value: Any) -> Any:
-    """Text in ISO 8601 as (UTC seconds, fraction digits), so that ``…00Z``, ``…00.000Z`` and offsets compare right.
+_ISO = re.compile(
+    r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d)?)(?:[.,](\d+))?)? ?(Z|[+-]\d\d(?::?\d\d)?)?", re.ASCII | re.IGNORECASE
+)
+"""Dates and times in the extended form of ISO 8601; SQL Server writes a blank before the offset."""
 
-    The fraction stays text, right-padded, because Python's datetime would cut .NET's seventh digit. What is not
-    ISO text (an epoch number, another format) is returned as it came.
+
+def moment(value: Any) -> Any:
+    """A moment as something that can be compared; None for what is no moment of a known form.
+
+    ISO 8601 text becomes (UTC seconds, fraction digits), so that ``…00Z``, ``…00.000Z`` and offsets compare right; without
+    an offset it is UTC. The fraction stays text, right-padded, because Python's datetime would cut .NET's seventh digit.
+    Numbers (seconds or ticks since some epoch) are compared as they are. Any other text has no order that is known:
+    as text, 31.12.2023 would be newer than 01.01.2024.
     """
-    if not isinstance(value, str):
+    if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
         return value
-    head, dot, tail = value.partition(".")
-    digits = ""
-    if dot:
-        digits = tail[: len(tail) - len(tail.lstrip("0123456789"))]
-        head += tail[len(digits) :]
-    head = head.replace(" +", "+").replace(" -", "-")  # SQL Server writes a blank before the offset
+    found = _ISO.fullmatch(value) if isinstance(value, str) else None
+    if not found:
+        return None
+    day, time, fraction, offset = found.groups()
+    offset = (offset or "Z").upper().replace(":", "")
+    zone = "+00:00" if offset == "Z" else f"{offset[:3]}:{offset[3:] or '00'}"
     try:
-        parsed = datetime.fromisoformat(head.replace("Z", "+00:00").replace("z", "+00:00"))
+        parsed = datetime.fromisoformat(f"{day}T{time or '00:00'}{zone}")
     except ValueError:
-        return value
-    if parsed.tzinfo is None:
-        parsed = parsed.replace(tzinfo=timezone.utc)
-    return (parsed.timestamp(), digits.rstrip("0"))
+        return None
+    return ((parsed - _EPOCH).total_seconds(), (fraction or "").rstrip("0"))
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)

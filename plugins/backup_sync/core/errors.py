@@ -3,12 +3,18 @@
     BackupSyncError
     ├── ConfigurationError   a setting, connection or grant is wrong      → fail now; a retry cannot help
     ├── FatalError           the data or the schema forbids going on      → fail now; a person must decide
+    │   ├── PairingRefused   the backup is the copy of something else
     │   ├── DeletesWithheld  so many deletes that it looks like an accident
-    │   └── SetBackWithheld  so many older records that it looks like a source that was set back
+    │   ├── SetBackWithheld  so many older records that it looks like a source that was set back
+    │   ├── UpdatesWithheld  so many updates that it looks like an accident, where a service wants to be asked
+    │   ├── TooManyRejected  so many records cannot be copied that the copy is none
+    │   └── Unaccounted      a store left out records that it was asked for
     └── RetriableError       a store is away, busy or locked; disk full   → Airflow retries with back-off
-        └── LockHeld         another run is writing to this backup
+        ├── LockHeld         another run is writing to this backup
+        └── Stopped          the task was told to end
 
-A single record that cannot be copied is no exception at all: it is counted as *rejected* and the run goes on.
+A single record that cannot be copied is no exception at all: it is counted as *rejected* and the run goes on, as long as
+these are few.
 
 Messages are one sentence that names the thing and the fix. They never hold a secret or a row's values; driver
 exceptions often do (``The duplicate key value is (…)``), so the stores translate them and drop the original.
@@ -29,12 +35,28 @@ class FatalError(BackupSyncError):
     """The stores were reached and understood, and what they hold forbids going on."""
 
 
+class PairingRefused(FatalError):
+    """The backup belongs to another source or service, or is none of ours: nothing may be written to it."""
+
+
 class DeletesWithheld(FatalError):
-    """The guard stopped the deletes of a run (inserts and updates were applied)."""
+    """The guard stopped the deletes of a run, and what else its message says."""
 
 
 class SetBackWithheld(FatalError):
     """The guard did not let older records of the source replace newer ones of the backup, nor delete any."""
+
+
+class UpdatesWithheld(FatalError):
+    """The guard stopped a run that would have changed most of the backup; nothing was written."""
+
+
+class TooManyRejected(FatalError):
+    """So many records cannot be copied that the run must not count as a success; nothing was deleted."""
+
+
+class Unaccounted(FatalError):
+    """Records that a store was asked for were neither read nor rejected, and are not gone."""
 
 
 class RetriableError(BackupSyncError):
@@ -43,3 +65,7 @@ class RetriableError(BackupSyncError):
 
 class LockHeld(RetriableError):
     """Another run holds the lock on the backup."""
+
+
+class Stopped(RetriableError):
+    """The task was told to end (marked, cleared, timed out); what had been written until then stays and is counted."""

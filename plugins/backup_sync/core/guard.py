@@ -1,54 +1,161 @@
-"""How many deletes, and how many records that are set back, are too many.
+"""How much loss is too much.
 
-A mirror that copies an accident is no backup: an emptied, half-restored or mis-filtered source looks exactly like
-a lot of deletes, and a source restored from an old copy like a lot of records with lower stamps. So both are written
-last, and only when this says that their number is ordinary.
+A mirror that copies an accident is no backup: an emptied, half-restored or mis-filtered source looks exactly like a lot
+of deletes, and a source restored from an old copy like a lot of records with lower stamps. So a run finds everything out
+first, all that the backup would lose by it is judged together, and what is withheld stays withheld (``withheld.py``).
 """
 
 from __future__ import annotations
 
-from backup_sync.core.errors import DeletesWithheld, SetBackWithheld
+import json
+from dataclasses import dataclass
+
+from backup_sync.core.errors import BackupSyncError, DeletesWithheld, SetBackWithheld, TooManyRejected, UpdatesWithheld
+
+MOST_UPDATES = 0.5
+MOST_UPDATES_FROM = 1_000
+"""A run that changes more than this share of a backup of more than so many records says so."""
+
+FOREIGN = 1 / 3
+"""Where losses are too many and more than this share of the source is new or other to the backup, it is another data set."""
 
 
-def check_deletes(
-    service: str, found: int, source_records: int, backup_records: int, *, share: float, count: int, allow: bool
-) -> None:
-    """Raise :class:`DeletesWithheld` when ``found`` deletes look like an accident.
+@dataclass(frozen=True)
+class Limits:
+    """A service's limits: too much is over ``count`` records *and* either over ``share`` (0..1) of the backup or over
+    ``ceiling`` records, so that a small table may lose a few records and a large one no more than a person would notice.
+    ``ask_updates``: withhold a run that changes most of the backup, which otherwise only says so."""
 
-    ``found``: deletes that the diff came up with. ``source_records`` and ``backup_records``: how many records each
-    side held when the run read it. ``share`` (0..1) and ``count``: the limits; only over *both* is too many, so
-    that a small table may lose a few records. An empty source never empties its backup, however small that is.
-    ``allow``: this run may delete all that it found (the ``allow_mass_delete`` parameter).
-    """
-    if allow or not found:
-        return
-    if source_records == 0:
-        reason = "the source reads as empty"
-    elif _too_many(found, backup_records, share, count):
-        reason = f"that is {_of(found, backup_records, share, count)}"
-    else:
-        return
-    raise DeletesWithheld(
-        f"{service}: withheld {found} deletes from a backup of {backup_records} records because {reason}; inserts and "
-        "updates were applied. If the records are really gone, run once with the parameter allow_mass_delete=true."
-    )
+    share: float
+    count: int
+    ceiling: int
+    ask_updates: bool = False
 
+    def exceeded(self, found: int, backup: int) -> bool:
+        return found > self.count and (found > self.share * backup or found > self.ceiling)
 
-def check_set_back(service: str, found: int, backup_records: int, *, share: float, count: int) -> None:
-    """Raise :class:`SetBackWithheld` when so many records of the backup are newer than the source's that the source
-    looks as if it had been restored from an old copy. Parameters as in :func:`check_deletes`."""
-    if _too_many(found, backup_records, share, count):
-        raise SetBackWithheld(
-            f"{service}: {found} records of the backup are newer than the source's, which is "
-            f"{_of(found, backup_records, share, count)}, as if the source had been restored from an old copy; they "
-            "were left alone and nothing was deleted. If the source is right, run once with the parameter force=true; "
-            "if the backup is, restore the source from it."
+    def words(self, found: int, backup: int) -> str:
+        return (
+            f"{found / max(backup, 1):.0%} of it (limits: {self.share:.0%} and {self.count} records, or {self.ceiling} whatever "
+            "their share)"
         )
 
 
-def _too_many(found: int, backup_records: int, share: float, count: int) -> bool:
-    return found > count and found > share * backup_records
+@dataclass(frozen=True)
+class Findings:
+    """What a comparison came up with, in records; nothing of it has been written.
+
+    ``source`` and ``backup``: how many each side holds. ``updates``: without those that are ahead. ``held`` and
+    ``held_ahead``: of the deletes and of those ahead, records that an earlier run withheld; ``since``: that run.
+    """
+
+    source: int
+    backup: int
+    inserts: int = 0
+    updates: int = 0
+    ahead: int = 0
+    deletes: int = 0
+    held: int = 0
+    held_ahead: int = 0
+    since: str = ""
 
 
-def _of(found: int, backup_records: int, share: float, count: int) -> str:
-    return f"{found / max(backup_records, 1):.0%} of it (limits: {share:.0%} and {count} records)"
+@dataclass(frozen=True)
+class Verdict:
+    """``problem``: what the run has to raise in the end; None: all may be written. ``writes``: whether the inserts and
+    updates may be written all the same."""
+
+    problem: BackupSyncError | None = None
+    writes: bool = True
+
+
+def judge(service: str, limits: Limits, found: Findings, *, allow_deletes: int | None, force: bool) -> Verdict:
+    """Whether the backup may lose what a run found.
+
+    ``allow_deletes``: so many deletes were allowed by a person, and no more; never those of an empty source. ``force``: a
+    person asked for every record to be rewritten, so that none is ahead and updates say nothing.
+    """
+    updates = 0 if force else found.updates
+    losses = found.ahead + found.deletes
+    foreign = found.inserts + updates + found.ahead > FOREIGN * found.source
+    other = foreign and limits.exceeded(losses, found.backup)
+
+    def deletes(reason: str, *, all_: bool = other) -> Verdict:
+        told = "nothing was written" if all_ else "inserts and updates were applied"
+        set_back = f" and {found.ahead} records that are newer in the backup" if found.ahead else ""
+        way = (
+            "A source that reads as empty never empties its backup: find out what happened to it"
+            if not found.source
+            else f"If the records are really gone, run once with allow_deletes={found.deletes}: {_call(service, allow_deletes=found.deletes)}"
+        )
+        return Verdict(
+            DeletesWithheld(
+                f"{service}: withheld {found.deletes} deletes{set_back} from a backup of {found.backup} records because "
+                f"{reason}; {told}. {way}"
+            ),
+            writes=not all_,
+        )
+
+    def set_back(reason: str, *, all_: bool = other) -> Verdict:
+        told = "nothing was written" if all_ else "they were left alone and nothing was deleted"
+        also = {"allow_deletes": found.deletes} if found.deletes else {}
+        return Verdict(
+            SetBackWithheld(
+                f"{service}: {found.ahead} records of the backup are newer than the source's, {reason}; {told}. If the source "
+                f"is right, run once with force=true: {_call(service, force=True, **also)}; if the backup is, restore the source "
+                "from it"
+            ),
+            writes=not all_,
+        )
+
+    if found.deletes and not found.source:
+        return deletes("the source reads as empty")
+    if found.held_ahead:
+        return set_back(f"and {found.held_ahead} of them were withheld before (since {found.since})")
+    if limits.exceeded(found.ahead, found.backup):
+        return set_back(
+            f"which is {limits.words(found.ahead, found.backup)}, as if the source had been restored from an old copy"
+        )
+    allowed = allow_deletes is not None and found.deletes <= allow_deletes
+    if allow_deletes is not None and not allowed:
+        return deletes(f"this run may delete {allow_deletes} at most")
+    if found.held and not allowed:
+        return deletes(f"{found.held} of them were withheld before (since {found.since}) and are still gone")
+    losses -= found.deletes if allowed else 0
+    if limits.exceeded(losses, found.backup):
+        together = ", together with the records that are newer in the backup" if found.ahead else ""
+        return deletes(f"that is {limits.words(losses, found.backup)}{together}")
+    if losses and losses + updates >= found.backup and losses >= updates:
+        reason = "the run would leave nothing of the backup as it is"
+        return deletes(reason, all_=True) if found.deletes else set_back(f"and {reason}", all_=True)
+    if limits.ask_updates and not force and many_updates(found):
+        return Verdict(
+            UpdatesWithheld(
+                f"{service}: {found.updates} of {found.backup} records of the backup would change at once, and guard.updates of "
+                f"the service is withhold; nothing was written. If the change is meant, run once with force=true: "
+                f"{_call(service, force=True)}"
+            ),
+            writes=False,
+        )
+    return Verdict()
+
+
+def many_updates(found: Findings) -> bool:
+    """Whether a run changes so much of the backup that a person should know (an UPDATE without WHERE, ransomware)."""
+    return found.backup > MOST_UPDATES_FROM and found.updates > MOST_UPDATES * found.backup
+
+
+def check_rejected(service: str, read: int, rejected: int, limits: Limits) -> None:
+    """Raise TooManyRejected if none of ``read`` source records could be copied, or too many could not."""
+    if rejected and (rejected >= read or limits.exceeded(rejected, read)):
+        how_many = "none" if rejected >= read else f"{rejected}"
+        raise TooManyRejected(
+            f"{service}: {how_many} of the source's {read} records {'could' if rejected >= read else 'could not'} be copied; "
+            "the log names them and says why; mend them in the source or raise 'rejects' of the service. Nothing "
+            "was deleted"
+        )
+
+
+def _call(service: str, **parameters: object) -> str:
+    """The call that makes an exception for one run, as it is typed."""
+    return f"airflow dags trigger backup_sync --conf '{json.dumps({'service': service, **parameters})}'"

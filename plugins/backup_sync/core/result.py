@@ -37,7 +37,10 @@ class SyncResult:
     ``inserted``, ``updated`` and ``deleted`` count what was really written, over all attempts of the run.
     ``skipped``: records that were left alone. ``withheld``: deletes that the guard would not let through.
     ``rejected``: source records that cannot be copied. ``ahead``: records whose backup stamp was higher than the
-    source's; they are among the updated, or among the skipped if the guard stopped them. ``request_charge`` (Cosmos request units) and ``throttled`` (429 answers) cover both stores.
+    source's; they are among the updated, or among the skipped if the guard stopped them.
+    ``request_charge`` (Cosmos request units) and ``throttled`` (429 answers) cover both stores. ``notice``: what a person
+    should look at though nothing failed. ``unpaired``: the backup is not this service's, so that nothing may be written
+    there, its history included.
     """
 
     sync_id: uuid.UUID
@@ -58,6 +61,8 @@ class SyncResult:
     dry_run: bool = False
     request_charge: float = 0.0
     throttled: int = 0
+    notice: str | None = None
+    unpaired: bool = False
 
     @property
     def total_processed(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -36,16 +37,21 @@ def on_disk() -> Iterator[None]:
 class KeySpool:
     """A list of keys of one width that costs a bounded amount of memory.
 
-    Parts of a key may be int, float, str or bytes. Raises RetriableError where its temporary file fails.
+    Parts of a key may be int, float, str or bytes. ``file``: a :func:`private_file` that several lists share, each by a
+    ``name`` of its own, and that its owner closes. Raises RetriableError where the temporary file fails.
     """
 
-    def __init__(self) -> None:
-        self._db = private_file()
+    def __init__(self, file: sqlite3.Connection, name: str) -> None:
+        self._db, self._name = file, f"spool_{name}"
         self._width = 0
         self._length = 0
 
     def __len__(self) -> int:
         return self._length
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        """The keys in the order they came."""
+        return itertools.chain.from_iterable(self.batches(1_000))
 
     def extend(self, keys: Iterable[tuple[Any, ...]]) -> None:
         rows = list(keys)
@@ -54,22 +60,21 @@ class KeySpool:
         with on_disk():
             if not self._width:
                 self._width = len(rows[0])
-                self._db.execute(f"CREATE TABLE spool ({', '.join(f'k{i}' for i in range(self._width))})")
+                self._db.execute(f"CREATE TABLE {self._name} ({', '.join(f'k{i}' for i in range(self._width))})")
             self._db.execute("BEGIN")
-            self._db.executemany(f"INSERT INTO spool VALUES ({', '.join('?' * self._width)})", rows)
+            self._db.executemany(f"INSERT INTO {self._name} VALUES ({', '.join('?' * self._width)})", rows)
             self._db.execute("COMMIT")
         self._length += len(rows)
 
     def batches(self, size: int) -> Iterator[list[tuple[Any, ...]]]:
         """The keys in the order they came, ``size`` at a time."""
-        if self._width:
-            with on_disk():
-                cursor = self._db.execute("SELECT * FROM spool ORDER BY rowid")
-                rows = cursor.fetchmany(size)
-            while rows:
-                yield rows
-                with on_disk():
-                    rows = cursor.fetchmany(size)
+        for start in range(0, self._length, size):
+            yield self.part(start, size)
 
-    def close(self) -> None:
-        self._db.close()
+    def part(self, start: int, count: int) -> list[tuple[Any, ...]]:
+        """Up to ``count`` keys from the one at position ``start`` on."""
+        if not self._width:
+            return []
+        with on_disk():
+            sql = f"SELECT * FROM {self._name} WHERE rowid > ? AND rowid <= ? ORDER BY rowid"
+            return self._db.execute(sql, [start, start + count]).fetchall()

@@ -44,11 +44,13 @@ def render_summary(
 
 
 def result_line(result: dict[str, Any]) -> str:
-    """One service's line: its counts, and the reason if it failed."""
+    """One service's line: its counts, the reason if it failed, and what a person should look at."""
     counts = ["Inserted", "Updated", "Deleted", "Skipped"]
     # The unusual ones are named only when there are any, so that they are noticed.
     counts += [name for name in ("Withheld", "Rejected", "Ahead") if result[f"{name}Count"]]
     text = ", ".join(f"{name}: {result[f'{name}Count']}" for name in counts)
+    if result.get("Notice"):
+        text += f". Note: {result['Notice']}"
     if result["Status"] == COMPLETED:
         return f"✓ {result['ServiceName']} sync completed. {text}"
     return f"✗ {result['ServiceName']} sync failed: {result['ErrorMessage']} {text}"

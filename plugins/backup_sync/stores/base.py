@@ -14,9 +14,13 @@ from typing import Any, Protocol
 
 from backup_sync.core.diff import Key, Stamp
 from backup_sync.core.result import SyncResult
+from backup_sync.service import Service
 
 Record = Any
 """A row as a tuple of wire values in catalog order, or a document as a dict. Opaque to the engine."""
+
+Identity = Mapping[str, "str | None"]
+"""What a server itself says of where something is, most telling first; None: it does not tell."""
 
 Digest = tuple[Any, ...]
 """(count, hash …) of all (key, stamp) pairs of a range, computed by the database. The count comes first."""
@@ -61,6 +65,22 @@ class Store(Protocol):
 
     kind: str
     """``mssql``, ``sqlite`` or ``azure_cosmos``; both ends of a service have the same."""
+    service: Service
+    where: str
+    """How messages call this end: the connection id."""
+
+    # what it is
+    def identity(self) -> Identity:
+        """What the server says of where this is. Asked for once, and then remembered until :meth:`create`."""
+
+    def same(self, one: Identity, other: Identity) -> bool:
+        """Whether two identities of this kind of store are of one database or container."""
+
+    def is_at(self, other: Any) -> bool:
+        """Whether this and ``other``, a store of the same kind, are one place right now, however they are addressed."""
+
+    def is_ours(self) -> bool:
+        """Whether what is there holds nothing, or was made by this package for this service (its history says so)."""
 
     def describe(self) -> Any:
         """What the store says of itself: the table's columns and key, or the container's partition key.
@@ -68,11 +88,16 @@ class Store(Protocol):
         Raises ConfigurationError if the table, container or a configured field does not exist or cannot be a key.
         """
 
+    def check_fields(self, *, matched: bool) -> None:
+        """Raise ConfigurationError if the store holds records and none has a field that the service names.
+
+        ``matched``: records matched the service's ``where`` before, so that it is right though none does now.
+        """
+
     def create(self, shape: Any, *, dry_run: bool = False) -> list[str]:
         """Make whatever is missing for a backup of ``shape``; returns what was made, in words. Idempotent.
 
         A table that is there follows the source's columns where that is safe. Raises FatalError where it is not.
-        Without a shape only what holds the history is made: database, schema, history.
         """
 
     def exists(self) -> bool:
@@ -118,11 +143,14 @@ class Store(Protocol):
     dense: float
     """Share of a range's records (0..1) from which on reading the range is cheaper than asking for keys."""
 
-    def records(self, within: Any) -> Iterator[list[Record]]:
-        """Batches of whole records of a range; None: of all."""
+    def records(self, within: Any, *, compared: bool = False) -> Iterator[list[Record]]:
+        """Batches of whole records of a range; None: of all.
+
+        ``compared``: the range's pairs were read before, so that what cannot be copied was met and counted then.
+        """
 
     def records_of(self, keys: Sequence[Key]) -> Iterator[list[Record]]:
-        """Batches of those records with these keys that (still) exist."""
+        """Batches of those records with these keys that (still) exist. The engine checks that all of them come."""
 
     def key_of(self, record: Record) -> Key: ...
 
@@ -152,6 +180,18 @@ class Store(Protocol):
 
     def lock(self, run: SyncResult, wait_seconds: float) -> AbstractContextManager[None]:
         """Hold the backup for this run. Raises LockHeld, saying who has it, when the wait is over."""
+
+    def check_lock(self) -> None:
+        """Raise RetriableError if the lock may have been lost, so that another run may be writing."""
+
+    def states(self) -> Mapping[str, Any]:
+        """What is remembered of this copy beside its history: JSON values by name."""
+
+    def keep_state(self, name: str, value: Mapping[str, Any] | None, *, new: bool = False) -> bool:
+        """Remember a state (None: forget it). With ``new`` only if there is none of that name yet.
+
+        Returns whether it was written.
+        """
 
     def begin(self, run: SyncResult) -> bool:
         """Open the run's history record, or carry on from the one that an earlier attempt left (:meth:`resume`)."""

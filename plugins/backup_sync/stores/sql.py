@@ -139,7 +139,10 @@ class SqlStore(SqlSchema, ABC):
         """Whether these columns are unique: by an index of the catalog, or else by looking."""
 
     @abstractmethod
-    def create(self, shape: TableShape | None, *, dry_run: bool = False) -> list[str]: ...
+    def empty(self) -> bool: ...
+
+    @abstractmethod
+    def create(self, shape: TableShape, *, dry_run: bool = False) -> list[str]: ...
 
     @abstractmethod
     def write_inserts(self, rows: Sequence[Record]) -> Applied: ...
@@ -199,8 +202,18 @@ class SqlStore(SqlSchema, ABC):
                 f"it has {', '.join(column.name for column in shape.columns)}"
             ) from None
 
+    def check_fields(self, *, matched: bool) -> None:
+        pass  # a table has its columns whatever it holds, and describe() looks for them
+
     def exists(self) -> bool:
         return self.own_shape() is not None
+
+    def is_ours(self) -> bool:
+        own = self.own_shape()
+        if own is None:
+            return True
+        self.check_is_backup(own)
+        return self.empty() or self.has_history()
 
     def open(self, shape: TableShape) -> None:
         own = self.own_shape()
@@ -270,7 +283,7 @@ class SqlStore(SqlSchema, ABC):
         width = len(self._key)
         return pair[:width], pair[width:]
 
-    def records(self, within: KeyRange | None) -> Iterator[list[Record]]:
+    def records(self, within: KeyRange | None, *, compared: bool = False) -> Iterator[list[Record]]:
         return self.read(within or EVERYTHING)
 
     def records_of(self, keys: Sequence[Key]) -> Iterator[list[Record]]:
@@ -297,6 +310,9 @@ class SqlStore(SqlSchema, ABC):
         return applied
 
     # bookkeeping
+
+    def check_lock(self) -> None:
+        pass  # the lock belongs to the session, or the process, that writes: it cannot be lost without it
 
     @property
     def rejected(self) -> int:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timezone
 from typing import Any
 from uuid import UUID
 
+from backup_sync.core.errors import RetriableError
 from backup_sync.core.result import COMPLETED, FAILED, IN_PROGRESS, SyncResult, iso, utc_now
 from backup_sync.service import Service
 from backup_sync.stores.base import Applied
 from backup_sync.stores.history import parse_moment, resume
+from backup_sync.stores.sql_state import SqlState
 
 # name, kind (each dialect knows the type), nullable. The first seven are a contract with those who query the table.
 HISTORY_COLUMNS: tuple[tuple[str, str, bool], ...] = (
@@ -32,6 +34,7 @@ HISTORY_COLUMNS: tuple[tuple[str, str, bool], ...] = (
     ("Attempt", "count", False),
     ("RunId", "text", False),
     ("ServiceName", "text", False),
+    ("Notice", "text", True),
 )
 
 
@@ -54,6 +57,7 @@ def to_row(run: SyncResult) -> list[Any]:
         run.attempt,
         run.run_id,
         run.service_name,
+        run.notice,
     ]
 
 
@@ -73,10 +77,11 @@ def _moment(value: datetime | None) -> str | None:
     return None if value is None else value.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%f")
 
 
-class SqlHistory:
+class SqlHistory(SqlState):
     """The history half of a SQL store; the other half provides the few words in which the dialects differ."""
 
     service: Service
+    where: str
     history_name: str
     run: SyncResult | None = None
 
@@ -106,6 +111,16 @@ class SqlHistory:
         ]
         columns[0] += " PRIMARY KEY"
         return f"CREATE TABLE {self.history_name} ({', '.join(columns)})"
+
+    def missing_history_columns(self, there: Iterable[str]) -> list[tuple[str, str]]:
+        """(name, kind) of the columns that a history made by an earlier version lacks; they can all be NULL."""
+        known = {name.casefold() for name in there}
+        return [(name, kind) for name, kind, null in HISTORY_COLUMNS if null and name.casefold() not in known]
+
+    def has_history(self) -> bool:
+        """Whether there is a record of a run of this service."""
+        sql = f"SELECT SyncId FROM {self.history_name} WHERE ServiceName = {self.slot('text')}"
+        return next(iter(self.rows_if_there(self.history_name, sql, [self.service.name])), None) is not None
 
     def begin(self, run: SyncResult) -> bool:
         with self.transaction():
@@ -137,14 +152,24 @@ class SqlHistory:
             self.run_sql(f"INSERT INTO {self.history_name} ({', '.join(names)}) VALUES ({', '.join(slots)})", row)
 
     def count_in_history(self, applied: Applied) -> None:
-        """Add what was just written to the run's counts; belongs into the transaction that wrote it."""
+        """Add what was just written to the run's counts; belongs into the transaction that wrote it.
+
+        Raises RetriableError, so that the transaction is taken back, where the record says that this attempt is over: an
+        old attempt that is still alive while its retry goes on, or after its end was recorded, writes nothing.
+        """
         assert self.run is not None
         count = self.slot("count")
-        self.run_sql(
+        found = self.run_sql(
             f"UPDATE {self.history_name} SET InsertedCount = InsertedCount + {count}, UpdatedCount = UpdatedCount + {count}, "
-            f"DeletedCount = DeletedCount + {count} WHERE SyncId = {self.slot('uuid')}",
-            [applied.inserted, applied.updated, applied.deleted, str(self.run.sync_id)],
+            f"DeletedCount = DeletedCount + {count} WHERE SyncId = {self.slot('uuid')} AND Attempt = {count} "
+            "AND CompletedAt IS NULL",
+            [applied.inserted, applied.updated, applied.deleted, str(self.run.sync_id), self.run.attempt],
         )
+        if not found:
+            raise RetriableError(
+                f"{self.where}: this attempt of run {self.run.run_id} is over for the backup's history (it was recorded as ended, "
+                "or another attempt has begun), so it writes nothing more"
+            )
 
     def history(self, limit: int = 20) -> list[dict[str, Any]]:
         top, end = self.newest_first(limit)

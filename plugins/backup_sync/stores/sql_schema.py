@@ -13,7 +13,7 @@ import logging
 from abc import abstractmethod
 from collections.abc import Sequence
 
-from backup_sync.core.errors import BackupSyncError, FatalError
+from backup_sync.core.errors import BackupSyncError, FatalError, PairingRefused
 from backup_sync.stores.schema import SYNCED_AT, Difference, TableShape, Types, difference
 from backup_sync.stores.sql_history import SqlHistory
 
@@ -59,9 +59,9 @@ class SqlSchema(SqlHistory):
         return difference(shape, own, self.types_)
 
     def check_is_backup(self, own: TableShape) -> None:
-        """Raise FatalError for a table that is no copy of ours: the operational one itself, most likely."""
+        """Raise PairingRefused for a table that is no copy of ours: the operational one itself, most likely."""
         if not _is_copy(own):
-            raise FatalError(
+            raise PairingRefused(
                 f"{self.where}: the table {self.service.table} there is not a copy made by backup_sync (it has no column "
                 f"{SYNCED_AT}); does the connection point at an operational database? If not, rename that table away"
             )

@@ -7,6 +7,7 @@ sqlite_pairs.py (keys and stamps) and in sqlite_catalog.py.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import urllib.parse
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -21,11 +22,12 @@ from backup_sync.core.errors import ConfigurationError
 from backup_sync.core.result import SyncResult, iso, utc_now
 from backup_sync.service import Service
 from backup_sync.stores import heavy as heavy_rows
-from backup_sync.stores.base import Applied, Cut, Record
+from backup_sync.stores.base import Applied, Cut, Identity, Record
 from backup_sync.stores.file_lock import file_lock
 from backup_sync.stores.ranges import EvenCut, KeyRange
 from backup_sync.stores.schema import SYNCED_AT
 from backup_sync.stores.sql import FETCH_ROWS, SqlStore
+from backup_sync.stores.sql_state import STATE
 from backup_sync.stores.sqlite_catalog import quote
 from backup_sync.stores.sqlite_errors import translate
 from backup_sync.stores.sqlite_ranges import SqliteRanges
@@ -43,6 +45,32 @@ class SqliteStore(SqliteRanges):
         self.name = quote(self.table)
         self.history_name = quote(self.history_table)
         self.unfilled_name = quote(self.unfilled_table)
+        self.state_name = quote(STATE)
+        self._identity: dict[str, str | None] | None = None
+
+    # what it is
+
+    def identity(self) -> dict[str, str | None]:
+        if self._identity is None:
+            self._identity = {"file": os.path.realpath(self.path)} if self._there() else {}
+        return self._identity
+
+    @staticmethod
+    def same(one: Identity, other: Identity) -> bool:
+        return one.get("file") == other.get("file")
+
+    def is_at(self, other: SqliteStore) -> bool:
+        """By the file itself: links of both kinds lead to one."""
+        return self._there() and other._there() and os.path.samefile(self.path, other.path)
+
+    @property
+    def state_key(self) -> str:
+        return self.table
+
+    def rows_if_there(self, table: str, sql: str, params: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        there = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ? COLLATE NOCASE"
+        if next(self.query(there, [table[1:-1].replace('""', '"')]), None) is not None:
+            yield from self.query(sql, params)
 
     # connection
 

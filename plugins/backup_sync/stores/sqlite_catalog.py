@@ -7,6 +7,7 @@ from abc import abstractmethod
 
 from backup_sync.stores.schema import SYNCED_AT, Column, Difference, TableShape, Types
 from backup_sync.stores.sql import SqlStore
+from backup_sync.stores.sql_state import STATE
 
 SQLITE_TYPES = {"uuid": "TEXT", "text": "TEXT", "count": "INTEGER", "flag": "INTEGER", "moment": "TEXT"}
 
@@ -41,6 +42,7 @@ class SqliteCatalog(SqlStore):
     """Everything but the reading and writing of rows; the store provides the connection."""
 
     name: str
+    _identity: dict[str, str | None] | None
     types_ = Types(same=_same, widens=_never)
     history_types = SQLITE_TYPES
 
@@ -77,21 +79,19 @@ class SqliteCatalog(SqlStore):
         sql = f"SELECT 1 FROM {self.name} GROUP BY {columns} HAVING COUNT(*) > 1 LIMIT 1"
         return next(self.query(sql), None) is None
 
-    def create(self, shape: TableShape | None, *, dry_run: bool = False) -> list[str]:
+    def create(self, shape: TableShape, *, dry_run: bool = False) -> list[str]:
         if not dry_run:
             self._open("create")
+            self._identity = None
         elif not self._there():
-            return [f"table {self.history_table}", *([f"table {self.table}"] if shape else [])]
+            return [f"table {name}" for name in (self.table, self.history_table, STATE)]
         made, evolved = [], list[str]()
         own = self.own_shape()
-        if shape is None:
-            pass
-        elif own is None:
+        if own is None:
             made.append((f"table {self.table}", self.create_table_sql(self.name, shape)))
         else:
             evolved = self.evolve(shape, own, dry_run=dry_run)
-        if not list(self.query("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", [self.history_table])):
-            made.append((f"table {self.history_table}", self.create_history_sql(SQLITE_TYPES)))
+        made += self._beside()
         if made and not dry_run:
             self.run_sql("PRAGMA journal_mode = WAL")  # so that the copy can be queried while a run writes to it
             with self.transaction():
@@ -100,6 +100,22 @@ class SqliteCatalog(SqlStore):
                     self.run_sql(statement.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS", 1))
             self._own = None
         return evolved + [what for what, _ in made]
+
+    def _beside(self) -> list[tuple[str, str]]:
+        """(what it is, its statement) of what is missing of the history and the states."""
+        made = []
+        there = [row[1] for row in self.query(f"PRAGMA table_info({self.history_name})")]
+        if not there:
+            made.append((f"table {self.history_table}", self.create_history_sql(SQLITE_TYPES)))
+        else:
+            for name, kind in self.missing_history_columns(there):
+                column = f"{quote(name)} {SQLITE_TYPES[kind]}"
+                made.append(
+                    (f"column {name} of {self.history_table}", f"ALTER TABLE {self.history_name} ADD COLUMN {column}")
+                )
+        if not list(self.query(f"PRAGMA table_info({self.state_name})")):
+            made.append((f"table {STATE}", self.create_state_sql("TEXT COLLATE NOCASE", "TEXT")))
+        return made
 
     def create_table_sql(self, name: str, shape: TableShape) -> str:
         columns = [
