@@ -73,6 +73,12 @@ SELECT TOP (5) [SyncId], [SyncedAt], [InsertedCount], [UpdatedCount], [DeletedCo
 -- customers: bounds, 0 bound
 SELECT MIN([Id]), MAX([Id]) FROM [app].[Customers] WHERE 1 = 1;
 
+-- customers: identity, 0 bound
+SELECT CONVERT(NVARCHAR(128), SERVERPROPERTY('ServerName')), DB_NAME(), d.availability, d.broker, d.created FROM (SELECT NULL AS group_database_id, NULL AS service_broker_guid, NULL AS create_date) missing OUTER APPLY (SELECT CONVERT(NVARCHAR(40), group_database_id) AS availability, CONVERT(NVARCHAR(40), service_broker_guid) AS broker, CONVERT(NVARCHAR(40), create_date, 126) AS created FROM sys.databases WHERE name = DB_NAME()) d;
+
+-- customers: identity at least, 0 bound
+SELECT CONVERT(NVARCHAR(128), SERVERPROPERTY('ServerName')), DB_NAME(), NULL, NULL, NULL;
+
 -- customers: compare unfilled, 2 bound
 SELECT piece, COUNT_BIG(*), SUM(mix * mix % 2147483629), SUM(mix) FROM (SELECT (CONVERT(BIGINT, [Id]) - (1)) / 128 AS piece, (N + CONVERT(BIGINT, [Id]) % 2147483647 * N % 2147483647 + CONVERT(BIGINT, [Version]) % 2147483647 * N % 2147483647 + COALESCE(CONVERT(BIGINT, CONVERT(BINARY(8), HASHBYTES('MD5', [Photo]))) % 2147483647 * N, N) % 2147483647 + COALESCE(CONVERT(BIGINT, CONVERT(BINARY(8), HASHBYTES('MD5', CONVERT(NVARCHAR(MAX), CONVERT(VARCHAR(45), [Balance]))))) % 2147483647 * N, N) % 2147483647) % 2147483647 AS mix FROM [app].[Customers] WHERE 1 = 1 AND (([Id] > %s)) AND (([Id] <= %s))) d GROUP BY piece;
 

@@ -21,6 +21,7 @@ from backup_sync.stores import mssql_types as types
 from backup_sync.stores.base import Applied
 from backup_sync.stores.mssql import MssqlStore
 from backup_sync.stores.mssql_bulk import BulkRows
+from backup_sync.stores.mssql_catalog import IDENTITY, IDENTITY_AT_LEAST
 from backup_sync.stores.mssql_errors import translate
 from backup_sync.stores.mssql_pairs import NULL, SEPARATOR, PackedPairs
 from backup_sync.stores.mssql_statements import MSSQL_TYPES, quote
@@ -119,6 +120,8 @@ def statements() -> dict[str, tuple[str, Any]]:
         if even is not None:
             gaps = even.select([0, 2])
             calls["bounds"] = lambda store=store: store.bounds(KeyRange())
+            calls["identity"] = lambda store=store: store.run_sql(IDENTITY)
+            calls["identity at least"] = lambda store=store: store.run_sql(IDENTITY_AT_LEAST)
 
             def filling(store: Any = store, within: Any = within, even: Any = even) -> None:
                 store.watch(["Photo", "Balance"])
@@ -265,3 +268,94 @@ def test_an_error_number_says_what_should_happen_next_and_never_quotes_a_row(num
     assert type(found) is kind
     assert "customer_backup" in str(found)
     assert "secret" not in str(found)
+
+
+# Which database this is
+
+HERE = {
+    "server": "SQL01\\SALES",
+    "database": "Shop",
+    "group": None,
+    "broker": "6f9619ff-8b86-d011-b42d-00c04fc964ff",
+    "created": "2024-01-01T08:00:00.123",
+}
+UNTOLD = {"server": "SQL01\\SALES", "database": "Shop", "group": None, "broker": None, "created": None}
+GROUP = {"group": "0e1b3a56-5f0f-4a0b-8f0c-3c6d9a1b2c3d"}
+OTHER_BROKER = {"broker": "11111111-8b86-d011-b42d-00c04fc964ff"}
+OTHER_DAY = {"created": "2025-06-01T08:00:00.000"}
+
+
+@pytest.mark.parametrize(
+    "one, other, same",
+    [
+        pytest.param(HERE, HERE, True, id="itself"),
+        pytest.param(HERE, HERE | {"server": "sql01\\sales", "database": "SHOP"}, True, id="spelled otherwise"),
+        pytest.param(HERE, HERE | {"database": "Shop2"}, False, id="another database of the server"),
+        pytest.param(HERE, HERE | {"server": "SQL02"} | OTHER_DAY, False, id="a copy restored on another server"),
+        pytest.param(HERE, HERE | OTHER_BROKER | OTHER_DAY, False, id="made anew under the old name"),
+        pytest.param(HERE, HERE | OTHER_DAY, True, id="restored in its own place"),
+        pytest.param(HERE, HERE | {"server": "SQL09"}, True, id="a server that was given another name"),
+        pytest.param(
+            HERE | GROUP, HERE | GROUP | {"server": "SQL02"} | OTHER_DAY, True, id="a failover within a group"
+        ),
+        pytest.param(HERE | GROUP, HERE | GROUP | {"database": "Shop2"}, False, id="a group is no excuse for a name"),
+        pytest.param(HERE | GROUP, HERE, True, id="taken out of its group"),
+        pytest.param(UNTOLD, UNTOLD, True, id="a server that tells only names"),
+        pytest.param(UNTOLD, UNTOLD | {"server": "SQL02"}, False, id="another server that tells only names"),
+        pytest.param(UNTOLD, HERE, True, id="what one does not tell is no difference"),
+        pytest.param(UNTOLD | {"created": "1"}, UNTOLD | {"created": "2"}, False, id="made on another day"),
+        pytest.param({}, {}, False, id="two that do not exist"),
+        pytest.param({}, HERE, False, id="one that does not exist"),
+    ],
+)
+def test_a_database_is_told_from_another_by_what_the_server_says(one, other, same):
+    assert MssqlStore.same(one, other) is same
+    assert MssqlStore.same(other, one) is same
+
+
+class Answering(MssqlStore):
+    """Answers the catalog's batch with what it is given; an exception stands for a server that refuses the statement."""
+
+    def __init__(self, *told: Any, exists: bool = True) -> None:
+        entry = {"source": "s", "backup": "b", "table": "app.Things", "changed": {"Version": "higher"}}
+        super().__init__(parse_service("thing", entry, where="test"), lambda _: None, "b", "Shop")
+        self.told, self.there, self.asked = list(told), exists, 0
+
+    def results(self, sql: str, params: Any = ()) -> list[list[tuple[Any, ...]]]:
+        self.asked += 1
+        told = self.told.pop(0)
+        if isinstance(told, Exception):
+            raise told
+        column = ("Version", "money", "NO", None, None, None, None, None)
+        return [[column], [], [told]]
+
+    def _database_exists(self) -> bool:
+        return self.there
+
+
+def test_who_the_database_is_comes_with_the_catalog():
+    store = Answering(tuple(HERE.values()))
+    store.own_shape()
+    assert store.identity() == HERE
+    assert store.asked == 1
+    other = Answering(tuple(HERE.values()))
+    assert other.is_at(store)
+    assert other.asked == 1
+
+
+def test_a_broker_of_zeros_is_none():
+    values = HERE | {"broker": "00000000-0000-0000-0000-000000000000"}
+    assert Answering(tuple(values.values())).identity()["broker"] is None
+
+
+def test_a_server_that_keeps_its_databases_to_itself_still_tells_the_table():
+    store = Answering(ConfigurationError("denied"), tuple(UNTOLD.values()))
+    assert store.own_shape().columns[0].name == "Version"
+    assert store.identity() == UNTOLD
+
+
+def test_a_database_that_is_not_there_has_no_identity_until_it_is_made():
+    store = Answering(tuple(HERE.values()), exists=False)
+    assert store.identity() == {}
+    store.there = True
+    assert store.identity() == HERE

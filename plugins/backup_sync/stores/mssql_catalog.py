@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -32,6 +32,22 @@ CATALOG = (
 )
 """A table's columns, and its primary key: one batch, since it is read at the start of every run by both sides."""
 
+IDENTITY_COLUMNS = ("server", "database", "group", "broker", "created")
+IDENTITY = (
+    "SELECT CONVERT(NVARCHAR(128), SERVERPROPERTY('ServerName')), DB_NAME(), d.availability, d.broker, d.created "
+    "FROM (SELECT NULL AS group_database_id, NULL AS service_broker_guid, NULL AS create_date) missing "
+    "OUTER APPLY (SELECT CONVERT(NVARCHAR(40), group_database_id) AS availability, "
+    "CONVERT(NVARCHAR(40), service_broker_guid) AS broker, CONVERT(NVARCHAR(40), create_date, 126) AS created "
+    "FROM sys.databases WHERE name = DB_NAME()) d"
+)
+"""Who the database is by the server's own word, sent in one batch with CATALOG. A login may always see the row of the
+database that it is in (found by name: Azure SQL Database may number it otherwise there). A column that a server's
+sys.databases lacks is found in ``missing``, and so NULL.
+https://learn.microsoft.com/sql/relational-databases/system-catalog-views/sys-databases-transact-sql"""
+
+IDENTITY_AT_LEAST = "SELECT CONVERT(NVARCHAR(128), SERVERPROPERTY('ServerName')), DB_NAME(), NULL, NULL, NULL"
+NO_BROKER = "00000000-0000-0000-0000-000000000000"
+
 OBSTACLES = (
     "SELECT name FROM sys.triggers WHERE parent_id = OBJECT_ID(%s) AND is_disabled = 0; "
     "SELECT name FROM sys.foreign_keys WHERE OBJECT_ID(%s) IN (parent_object_id, referenced_object_id) AND is_disabled = 0"
@@ -42,6 +58,7 @@ class MssqlCatalog(MssqlStatements):
     """Everything but the reading and writing of rows; the store provides the connection."""
 
     database: str
+    _identity: dict[str, str | None] | None = None
 
     @property
     @abstractmethod
@@ -60,7 +77,7 @@ class MssqlCatalog(MssqlStatements):
     def scalar(self, sql: str, params: Sequence[Any] = ()) -> Any: ...
 
     def catalog(self) -> TableShape | None:
-        found, key = self.results(CATALOG, (self.schema, self.table) * 2)
+        found, key = self._read_catalog()
         columns = []
         for values in found:
             row = dict(zip(CATALOG_COLUMNS, values, strict=True))
@@ -74,6 +91,61 @@ class MssqlCatalog(MssqlStatements):
                 )
             )
         return TableShape(tuple(columns), tuple(row[0] for row in key)) if columns else None
+
+    def _read_catalog(self) -> list[list[tuple[Any, ...]]]:
+        """The rows of CATALOG's two statements; who the database is comes with them and is kept."""
+        params = (self.schema, self.table) * 2
+        try:
+            found, key, known = self.results(f"{CATALOG}; {IDENTITY}", params)
+        except ConfigurationError:
+            # A server that keeps sys.databases from its logins: the table is what matters.
+            found, key, known = self.results(f"{CATALOG}; {IDENTITY_AT_LEAST}", params)
+        self._identity = dict(zip(IDENTITY_COLUMNS, known[0], strict=True))
+        if self._identity["broker"] == NO_BROKER:
+            self._identity["broker"] = None
+        return [found, key]
+
+    # which database this is
+
+    def identity(self) -> dict[str, str | None]:
+        """Who the database is by the server's own word; empty where it does not exist.
+
+        ``server`` (the instance), ``database`` (its name), ``group`` (its id within an availability group), ``broker``
+        (its Service Broker id), ``created`` (its creation on this instance, in the instance's own time): each None
+        where the server does not tell. Asked for once; raises what opening the connection and reading raise.
+        """
+        if self._identity is None:
+            if not self._database_exists():
+                return {}
+            self._read_catalog()
+        return dict(self._identity or {})
+
+    @staticmethod
+    def same(one: Mapping[str, str | None], other: Mapping[str, str | None]) -> bool:
+        """Whether two identities are of one database, however its server is addressed and whoever serves it just now.
+
+        The broker id travels with a database: a restored copy has it, and so has each replica of an availability
+        group. The moment of creation belongs to the instance that holds it. So a failover within a group leads to the
+        same database (the group's id for it says so), and a copy that was restored on another server is another one.
+        Two copies on one server differ by name.
+        """
+
+        def known(name: str) -> bool:
+            return bool(one.get(name) and other.get(name))
+
+        def equal(name: str) -> bool:
+            return known(name) and str(one[name]).casefold() == str(other[name]).casefold()
+
+        if not equal("database"):
+            return False
+        if equal("group"):
+            return True
+        travels = equal("broker") if known("broker") else equal("created") if known("created") else True
+        return travels and (equal("server") or equal("created"))
+
+    def is_at(self, other: MssqlCatalog) -> bool:
+        """Whether both stores lead to one database."""
+        return self.same(self.identity(), other.identity())
 
     def _refuse_unknown(self, row: dict[str, Any]) -> None:
         name = str(row["DATA_TYPE"]).lower()
