@@ -104,7 +104,7 @@ def test_a_statement_that_is_blocked_for_longer_than_its_time_out_is_retried(
 @pytest.mark.parametrize(
     "number, sentence",
     [
-        (1222, "waited too long for a lock"),
+        (1222, "waited too long for a lock: another session holds one on the table, or on what belongs to it"),
         (9002, "has a full transaction log"),
         (1105, "has no room left in the database's files"),
         (40501, "is too busy"),
