@@ -9,6 +9,8 @@ from typing import Any
 
 import pymssql
 import pytest
+from airflow.sdk.exceptions import AirflowNotFoundException, AirflowSecretsBackendAccessDenied
+from airflow.secrets import BaseSecretsBackend
 
 from backup_sync.core.errors import ConfigurationError, RetriableError
 from backup_sync.hooks import open_store, open_stores
@@ -88,6 +90,60 @@ def test_a_connection_that_cannot_be_read_is_named_and_not_quoted(monkeypatch):
         open_store(service(), "src")
     assert "src" in str(caught.value)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "setting", ["AIRFLOW__SECRETS__BACKEND", "AIRFLOW__WORKERS__SECRETS_BACKEND"], ids=["all", "workers"]
+)
+def test_a_connection_that_a_secrets_backend_may_hold_is_waited_for_and_both_causes_are_named(monkeypatch, setting):
+    """Airflow tries the next place when a backend fails, and then says that the connection is not defined."""
+    monkeypatch.setenv(setting, f"{__name__}.BackendThatIsAway")
+    with pytest.raises(RetriableError) as caught:
+        open_store(service(), "src")
+    assert "connection src of service thing is not defined, or the secrets backend did not answer" in str(caught.value)
+    assert "AIRFLOW_CONN_SRC" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+class BackendThatIsAway(BaseSecretsBackend):
+    def get_conn_value(self, conn_id: str, team_name: str | None = None) -> str | None:
+        raise ConnectionError("https://hunter2@vault.example.com is away")
+
+
+@pytest.mark.parametrize(
+    "error, kind",
+    [
+        (ConnectionError("hunter2"), RetriableError),
+        (TimeoutError("hunter2"), RetriableError),
+        (RuntimeError("hunter2"), RetriableError),
+        (KeyError("hunter2"), RetriableError),
+        (AirflowNotFoundException("hunter2"), ConfigurationError),
+        (AirflowSecretsBackendAccessDenied("hunter2"), ConfigurationError),
+        (PermissionError("hunter2"), RetriableError),
+        (ValueError("hunter2"), ConfigurationError),
+    ],
+)
+def test_whatever_keeps_airflow_from_giving_a_connection_is_one_sentence_that_quotes_nothing(monkeypatch, error, kind):
+    def refuse(conn_id: str) -> None:
+        raise error
+
+    monkeypatch.setattr("backup_sync.hooks.BaseHook.get_connection", refuse)
+    with pytest.raises(kind) as caught:
+        open_store(service(), "src")
+    assert type(caught.value) is kind
+    assert str(caught.value).startswith("connection src ")
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+def test_a_sql_servers_connection_is_asked_of_airflow_when_the_store_is_made_and_not_again(monkeypatch):
+    """The session connects in a thread of its own, which must not wait for Airflow while the task goes on."""
+    connect(monkeypatch, "src", sql_server())
+    with closing(open_store(service(), "src")) as store:
+        monkeypatch.setattr("backup_sync.hooks.BaseHook.get_connection", lambda conn_id: pytest.fail("asked again"))
+        monkeypatch.setattr("pymssql.connect", lambda **_: (_ for _ in ()).throw(pymssql.OperationalError(18456, b"")))
+        with pytest.raises(ConfigurationError, match="refused the login"):
+            store.describe()
 
 
 def test_a_missing_source_file_is_an_error_and_is_not_created(monkeypatch, tmp_path: Path):
@@ -171,8 +227,9 @@ def test_a_sql_server_that_accepts_and_never_answers_is_given_up_when_the_extra_
 @pytest.mark.parametrize(
     "extra, expected",
     [
-        ({}, {"login_timeout": 15, "tds_version": "7.4"}),
+        ({}, {"login_timeout": 15, "timeout": 3_600, "tds_version": "7.4"}),
         ({"encryption": "require", "timeout": 9}, {"encryption": "require", "timeout": 9, "login_timeout": 15}),
+        ({"timeout": 0}, {"timeout": 0, "login_timeout": 15}),
         ({"login_timeout": 40, "tds_version": "7.3"}, {"login_timeout": 40, "tds_version": "7.3"}),
     ],
 )

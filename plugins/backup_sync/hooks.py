@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
-from airflow.sdk.exceptions import AirflowException
+from airflow.sdk.configuration import conf
+from airflow.sdk.exceptions import AirflowException, AirflowSecretsBackendAccessDenied
 
-from backup_sync.core.errors import ConfigurationError
+from backup_sync.core.errors import ConfigurationError, RetriableError
 from backup_sync.service import Service
 
 if TYPE_CHECKING:
@@ -29,10 +30,13 @@ COSMOS_OPTIONS = (
 """Settings of the SDK's client that may stand in the extra of an ``azure_cosmos`` connection."""
 
 
-MSSQL_DEFAULTS = {"login_timeout": 15, "tds_version": "7.4"}
-"""What the extra of an ``mssql`` connection may change. The driver's own are a minute, and to try one protocol after
-the other, each for that long and five seconds more: a server that accepts and never answers held a task for two minutes.
-SQL Server speaks TDS 7.4 since 2012."""
+MSSQL_DEFAULTS = {"login_timeout": 15, "timeout": 3_600, "tds_version": "7.4"}
+"""What the extra of an ``mssql`` connection may change; both times are whole seconds.
+
+The driver's own are a minute for the login, to wait for ever for an answer, and to try one protocol after the other,
+each for the time of a login and five seconds more: a server that accepts and never answers held a task for two minutes.
+``timeout`` is how long the server may be silent; a digest of a large table is one long silence. (The driver keeps it
+once for the whole process: the connection opened last decides.) SQL Server speaks TDS 7.4 since 2012."""
 
 
 def open_stores(service: Service) -> tuple[Store, Store]:
@@ -80,16 +84,46 @@ def open_store(service: Service, conn_id: str) -> Store:
 
 
 def _connection(service: Service, conn_id: str) -> Connection:
+    """The connection as Airflow has it.
+
+    Raises ConfigurationError where it is not defined, cannot be read or may not be used, and RetriableError where it
+    may be that whoever keeps it is away. No exception's text is passed on: it may quote the connection, and with it the
+    password.
+    """
     try:
         return BaseHook.get_connection(conn_id)
     except AirflowException:
+        # Airflow says the same of a connection that nobody defined and of a secrets backend that failed: it tries the
+        # next place, and there is no connection (airflow.sdk.execution_time.context._get_connection).
+        variable = f"AIRFLOW_CONN_{conn_id.upper()}"
+        if _secrets_backend():
+            raise RetriableError(
+                f"connection {conn_id} of service {service.name} is not defined, or the secrets backend did not answer; "
+                f"create it there, in Airflow (Admin → Connections) or as {variable}, or wait until the backend is back"
+            ) from None
         raise ConfigurationError(
             f"connection {conn_id} of service {service.name} does not exist; create it in Airflow (Admin → Connections) "
-            f"or set AIRFLOW_CONN_{conn_id.upper()}"
+            f"or set {variable}"
+        ) from None
+    except AirflowSecretsBackendAccessDenied:
+        raise ConfigurationError(
+            f"connection {conn_id} of service {service.name} may not be used by this task; let its team use it in Airflow"
         ) from None
     except ValueError:
-        # The text of the exception may quote the connection, and with it the password.
         raise ConfigurationError(f"connection {conn_id} cannot be read; check AIRFLOW_CONN_{conn_id.upper()}") from None
+    except Exception as error:
+        raise RetriableError(
+            f"connection {conn_id} of service {service.name} cannot be had at the moment ({type(error).__name__}): the "
+            "secrets backend or Airflow's API server did not answer; the task's log in Airflow may say more"
+        ) from None
+
+
+def _secrets_backend() -> bool:
+    """Whether connections may come from somewhere else than Airflow itself and the environment."""
+    return any(
+        conf.get(section, name, fallback=None)
+        for section, name in (("workers", "secrets_backend"), ("secrets", "backend"))
+    )
 
 
 def _mssql(service: Service, conn_id: str, connection: Connection) -> Store:
@@ -108,10 +142,11 @@ def _mssql(service: Service, conn_id: str, connection: Connection) -> Store:
         ):  # the driver takes any other value and does not heed it
             raise ConfigurationError(f"connection {conn_id}: '{name}' in its extra has to be a whole number of seconds")
 
+    connection.extra = json.dumps(MSSQL_DEFAULTS | connection.extra_dejson)
+
     def connect(database: str | None) -> Any:
-        hook = MsSqlHook(mssql_conn_id=conn_id, schema=database)
-        hook.connection.extra = json.dumps(MSSQL_DEFAULTS | hook.connection.extra_dejson)
-        return hook.get_conn()
+        # The connection is handed over: it is asked of Airflow in the task's own thread, and not in the session's.
+        return MsSqlHook(mssql_conn_id=conn_id, schema=database, connection=connection).get_conn()
 
     return MssqlStore(service, connect, conn_id, connection.schema)
 
