@@ -127,7 +127,7 @@ def test_hierarchical_partition_keys_are_kept(own: CosmosBackend) -> None:
 def test_a_container_is_compared_in_pieces_of_the_hash_space(
     own: CosmosBackend, limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("backup_sync.core.engine.RANGE_RECORDS", limit)
+    monkeypatch.setattr("backup_sync.core.find.RANGE_RECORDS", limit)
     put(own, *(document(id=str(n), group=f"g{n}") for n in range(300)))
     own.initialize()
     own.sync()
@@ -141,7 +141,7 @@ def test_cuts_made_for_another_hash_find_every_document_once(
     own: CosmosBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The server at hand has hash version 2 only; where the cuts lie decides how even the pieces are, and nothing else.
-    monkeypatch.setattr("backup_sync.core.engine.RANGE_RECORDS", 20)
+    monkeypatch.setattr("backup_sync.core.find.RANGE_RECORDS", 20)
     monkeypatch.setattr("backup_sync.stores.cosmos.FeedCut", lambda ranges, pieces, _: FeedCut(ranges, pieces, 1))
     put(own, *(document(id=str(n), group=f"g{n}") for n in range(200)))
     own.initialize()

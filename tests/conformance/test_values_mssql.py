@@ -133,7 +133,7 @@ def test_a_key_that_is_told_in_another_way_is_an_update_and_deletes_nothing(
 def test_extreme_keys_bound_ranges_and_lose_no_change(
     mssql: MssqlBackend, type_: str, keys: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("backup_sync.core.engine.RANGE_RECORDS", 1)
+    monkeypatch.setattr("backup_sync.core.find.RANGE_RECORDS", 1)
     remake(mssql, f"K {type_} NOT NULL, N SMALLINT NOT NULL, Version INT NOT NULL, PRIMARY KEY (K, N)")
     rows = ", ".join(f"({key}, {n}, 1)" for key in keys for n in (-32768, 5))
     mssql.run_source(f"INSERT INTO {mssql.table} VALUES {rows}")

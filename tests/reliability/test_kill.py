@@ -47,6 +47,7 @@ def test_a_retry_after_a_kill_counts_nothing_twice(tmp_path: Path) -> None:
         backend = SqliteBackend.__new__(SqliteBackend)
         backend.source_path, backend.backup_path = folder / "source.sqlite", folder / "backup.sqlite"
         backend.settings = template.settings
+        backend.initialize(accept_source=True)  # both were moved
         order = {"kind": "sqlite", "run_id": "tonight", "source": str(backend.source_path)}
         order |= {"backup": str(backend.backup_path), "service": entry(backend.settings)}
         return backend, order

@@ -13,12 +13,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from backup_sync.core import guard, pairing, withheld
+from backup_sync.core import find, guard, pairing, withheld
 from backup_sync.core.apply import Applier
 from backup_sync.core.diff import UNFILLED, Key
 from backup_sync.core.errors import ConfigurationError, Stopped
 from backup_sync.core.faults import point
-from backup_sync.core.find import RANGE_RECORDS, Finder, Plan
+from backup_sync.core.find import Finder, Plan
 from backup_sync.core.pipeline import both
 from backup_sync.core.progress import Progress
 from backup_sync.core.result import IN_PROGRESS, SyncResult, iso, utc_now
@@ -127,7 +127,7 @@ def sync(
     with ExitStack() as held:
 
         def cut() -> Cut:
-            return source.cut(None, RANGE_RECORDS)
+            return source.cut(None, find.RANGE_RECORDS)
 
         def hold() -> tuple[bool, Sequence[str], bool, Withheld]:
             states = _states(backup)
@@ -338,6 +338,6 @@ def _ranges(cut: Cut, records: int) -> Iterator[Any]:
     long as the load takes.
     """
     pieces = len(cut)
-    step = max(1, pieces * RANGE_RECORDS // max(records, 1))
+    step = max(1, pieces * find.RANGE_RECORDS // max(records, 1))
     for start in range(0, pieces, step):
         yield cut.select(range(start, min(start + step, pieces)))

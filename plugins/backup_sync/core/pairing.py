@@ -49,7 +49,8 @@ def check(source: Store, backup: Store, states: Mapping[str, Any], *, accept: bo
             "over all the same, run backup_initialize once with accept_source=true"
         )
     found = _differences(recorded, source, backup)
-    if found and not (accept and recorded.get("acceptedBy") != run_id):
+    spent = bool(run_id) and recorded.get("acceptedBy") == run_id
+    if found and (spent or not accept):
         again = " (this run has accepted another one before; start a new run to accept this one)" if accept else ""
         raise PairingRefused(
             f"{backup.where}: the backup at {_place(backup.identity())} is not the one of this source and service: "

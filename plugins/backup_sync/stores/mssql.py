@@ -33,6 +33,7 @@ from backup_sync.stores.mssql_statements import quote
 from backup_sync.stores.ranges import EvenCut, KeyRange
 from backup_sync.stores.schema import SYNCED_AT, TableShape
 from backup_sync.stores.sql import EVERYTHING, FETCH_ROWS
+from backup_sync.stores.sql_state import STATE
 
 BULK_ROWS = 4_000
 BULK_ROWS_AGAIN = 500
@@ -54,6 +55,7 @@ class MssqlStore(MssqlCatalog):
         self.name = f"{quote(self.schema)}.{quote(self.table)}"
         self.history_name = f"{quote(self.schema)}.{quote(self.history_table)}"
         self.unfilled_name = f"{quote(self.schema)}.{quote(self.unfilled_table)}"
+        self.state_name = f"{quote(self.schema)}.{quote(STATE)}"
 
     # connection
 

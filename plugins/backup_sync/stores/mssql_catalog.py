@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -11,6 +11,7 @@ from backup_sync.core.errors import BackupSyncError, ConfigurationError, Retriab
 from backup_sync.stores import mssql_types as types
 from backup_sync.stores.mssql_statements import MSSQL_TYPES, MssqlStatements, escaped, quote
 from backup_sync.stores.schema import Column, Difference, TableShape
+from backup_sync.stores.sql_state import STATE
 
 CATALOG_COLUMNS = (
     "COLUMN_NAME",
@@ -172,32 +173,58 @@ class MssqlCatalog(MssqlStatements):
         columns = ", ".join(quote(name) for name in key)
         return self.scalar(f"SELECT TOP (1) 1 FROM {self.name} GROUP BY {columns} HAVING COUNT(*) > 1") is None
 
-    def create(self, shape: TableShape | None, *, dry_run: bool = False) -> list[str]:
+    @property
+    def state_key(self) -> str:
+        return str(self.service.table)
+
+    def rows_if_there(self, table: str, sql: str, params: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        # What stands behind ELSE is bound to its table only when it runs.
+        return self.query(f"IF OBJECT_ID(N'{escaped(table)}') IS NULL SELECT N'' WHERE 1 = 0 ELSE {sql}", params)
+
+    def create(self, shape: TableShape, *, dry_run: bool = False) -> list[str]:
+        tables = [self.service.table, f"{self.schema}.{self.history_table}", f"{self.schema}.{STATE}"]
         made = []
         if not self._database_exists():
             made.append(f"database {self.database}")
             if dry_run:
-                made += [f"schema {self.schema}", f"table {self.schema}.{self.history_table}"]
-                return [*made, f"table {self.service.table}"] if shape else made
+                return [*made, f"schema {self.schema}", *(f"table {name}" for name in tables)]
             self._create_database()
+            self._identity = None
         if self.scalar("SELECT SCHEMA_ID(%s)", (self.schema,)) is None:
             made.append(f"schema {self.schema}")
             if not dry_run:
                 # CREATE SCHEMA has to be alone in its batch.
                 self._make(f"CREATE SCHEMA {quote(self.schema)}", f"SCHEMA_ID(N'{escaped(self.schema)}')")
-        if shape is None:
-            pass
-        elif (own := self.own_shape()) is not None:
+        wanted = []
+        if (own := self.own_shape()) is not None:
             made += self.evolve(shape, own, dry_run=dry_run)
         else:
-            made.append(f"table {self.service.table}")
+            wanted.append((self.name, self.create_table_sql(shape)))
+        wanted.append((self.history_name, self.create_history_sql(MSSQL_TYPES)))
+        wanted.append((self.state_name, self.create_state_sql("NVARCHAR(300)", "NVARCHAR(100)", "NVARCHAR(MAX)")))
+        words = dict(zip((self.name, self.history_name, self.state_name), tables, strict=True))
+        for name, statement in wanted:
+            if self.scalar("SELECT OBJECT_ID(%s)", (name,)) is None:
+                made.append(f"table {words[name]}")
+                if not dry_run:
+                    self._make(statement, f"OBJECT_ID(N'{escaped(name)}')")
+            elif name == self.history_name:
+                made += self._upgrade_history(dry_run=dry_run)
+        if own is None and not dry_run:
+            self._own = None
+        return made
+
+    def _upgrade_history(self, *, dry_run: bool) -> list[str]:
+        """Add the columns that a history made by an earlier version lacks; returns which, in words."""
+        there = self.query("SELECT name FROM sys.columns WHERE object_id = OBJECT_ID(%s)", (self.history_name,))
+        made = []
+        for name, kind in self.missing_history_columns([row[0] for row in there]):
+            made.append(f"column {name} of {self.schema}.{self.history_table}")
             if not dry_run:
-                self._make(self.create_table_sql(shape), f"OBJECT_ID(N'{escaped(self.name)}')")
-                self._own = None
-        if self.scalar("SELECT OBJECT_ID(%s)", (self.history_name,)) is None:
-            made.append(f"table {self.schema}.{self.history_table}")
-            if not dry_run:
-                self._make(self.create_history_sql(MSSQL_TYPES), f"OBJECT_ID(N'{escaped(self.history_name)}')")
+                self._make(
+                    f"ALTER TABLE {self.history_name} ADD {quote(name)} {MSSQL_TYPES[kind]} NULL",
+                    f"COL_LENGTH(N'{escaped(self.history_name)}', N'{escaped(name)}')",
+                )
         return made
 
     def _database_exists(self) -> bool:

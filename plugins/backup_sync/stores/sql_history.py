@@ -120,7 +120,7 @@ class SqlHistory(SqlState):
     def has_history(self) -> bool:
         """Whether there is a record of a run of this service."""
         sql = f"SELECT SyncId FROM {self.history_name} WHERE ServiceName = {self.slot('text')}"
-        return next(iter(self.rows_if_there(self.history_name, sql, [self.service.name])), None) is not None
+        return next(self.rows_if_there(self.history_name, sql, [self.service.name]), None) is not None
 
     def begin(self, run: SyncResult) -> bool:
         with self.transaction():

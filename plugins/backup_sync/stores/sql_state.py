@@ -37,11 +37,11 @@ class SqlState:
     @abstractmethod
     def run_sql(self, sql: str, params: Sequence[Any] = ()) -> int: ...
 
-    def create_state_sql(self, name_type: str, text_type: str) -> str:
-        """``name_type``: a text that can be a key and is compared as the engine compares the names of tables."""
+    def create_state_sql(self, table_type: str, name_type: str, value_type: str) -> str:
+        """``table_type``: a text that can be a key and is compared as the engine compares the names of tables."""
         return (
-            f"CREATE TABLE {self.state_name} (TableName {name_type} NOT NULL, Name {name_type} NOT NULL, "
-            f"Value {text_type} NOT NULL, PRIMARY KEY (TableName, Name))"
+            f"CREATE TABLE {self.state_name} (TableName {table_type} NOT NULL, Name {name_type} NOT NULL, "
+            f"Value {value_type} NOT NULL, PRIMARY KEY (TableName, Name))"
         )
 
     def states(self) -> dict[str, Any]:

@@ -114,7 +114,7 @@ class SqliteCatalog(SqlStore):
                     (f"column {name} of {self.history_table}", f"ALTER TABLE {self.history_name} ADD COLUMN {column}")
                 )
         if not list(self.query(f"PRAGMA table_info({self.state_name})")):
-            made.append((f"table {STATE}", self.create_state_sql("TEXT COLLATE NOCASE", "TEXT")))
+            made.append((f"table {STATE}", self.create_state_sql("TEXT COLLATE NOCASE", "TEXT", "TEXT")))
         return made
 
     def create_table_sql(self, name: str, shape: TableShape) -> str:
