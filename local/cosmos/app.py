@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from . import auth, charges
 from .answer import Answer, Call
@@ -86,15 +87,37 @@ def _limited(call: Call) -> bool:
     return call.segments[4:5] == ["docs"]
 
 
-def build(service: Service, key: str, faults: Faults, connections: Connections) -> Starlette:
+class Dated:
+    """Puts the time of the answer into each answer: clients may go by the server's clock instead of their own.
+
+    uvicorn has a Date header too, but none before the first tick of its loop, and after that one up to a second old.
+    """
+
+    def __init__(self, app: ASGIApp):
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+
+        async def dated(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", []), (b"date", formatdate(usegmt=True).encode())]
+            await send(message)
+
+        await self._app(scope, receive, dated)
+
+
+def build(service: Service, key: str, faults: Faults, connections: Connections) -> ASGIApp:
     """The application: control routes for this machine, and the protocol for all else."""
     control = Control(service, faults)
     front = Front(service, key, faults, connections)
-    return Starlette(
-        routes=[
-            Route("/_control/{name}", control.handle, methods=["GET", "POST"]),
-            Route("/{path:path}", front.handle, methods=_METHODS),
-        ]
+    return Dated(
+        Starlette(
+            routes=[
+                Route("/_control/{name}", control.handle, methods=["GET", "POST"]),
+                Route("/{path:path}", front.handle, methods=_METHODS),
+            ]
+        )
     )
 
 

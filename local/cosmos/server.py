@@ -52,6 +52,8 @@ def run(data: Path, host: str, port: int, partitions: int, key: str, throughput:
         log_level="error",
         access_log=False,
         server_header=False,
+        # The application gives each answer its date.
+        date_header=False,
         # A client that finds a connection closed while it sends must not take this for a failed write.
         timeout_keep_alive=600,
         timeout_graceful_shutdown=2,

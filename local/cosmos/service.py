@@ -75,8 +75,8 @@ class Service:
         place = [{"name": "Local", "databaseAccountEndpoint": call.origin}]
         account = {
             "_self": "",
-            "id": "local",
-            "_rid": "local",
+            "id": self.store.account,
+            "_rid": self.store.account,
             "media": "//media/",
             "addresses": "//addresses/",
             "_dbs": "//dbs/",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -33,6 +34,7 @@ CREATE INDEX IF NOT EXISTS resource_ts ON resource (owner, ts);
 CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 INSERT OR IGNORE INTO counter VALUES ('lsn', 0), ('range', 0), ('layout', 1);
 CREATE TABLE IF NOT EXISTS physical (id TEXT PRIMARY KEY, minimum TEXT, maximum TEXT, parents TEXT);
+CREATE TABLE IF NOT EXISTS identity (account TEXT NOT NULL);
 """
 _COLUMNS = "seq, owner, epk, pk, id, rid, etag, ts, lsn, body"
 
@@ -76,6 +78,7 @@ class Store:
         run("PRAGMA cache_size=-131072")
         run("PRAGMA mmap_size=1073741824")
         self.connection.executescript(_SCHEMA)
+        self.account = self._identity()
         self.physical = self._load_physical() or self._save_physical(ranges.even(partitions), partitions)
 
     def close(self) -> None:
@@ -116,7 +119,7 @@ class Store:
         """A new resource; `parts` are the texts of the client's properties."""
         with self.transaction():
             lsn = self._next("lsn")
-            rid = _rid(place.owner_rid, lsn, place.kind)
+            rid = self._rid(place, lsn)
             resource = self._with_system_properties(place, lsn, id_, rid, lsn, parts)
             try:
                 self.connection.execute(f"INSERT INTO resource ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?)", resource)
@@ -167,7 +170,7 @@ class Store:
         self, place: Place, seq: int, id_: str | None, rid: str, lsn: int, parts: dict[str, str]
     ) -> Resource:
         now = int(time.time())
-        etag = f'"{lsn:08x}-0000-0000-0000-{now:012x}"'
+        etag = f'"{lsn:08x}-{self.account[-8:-4]}-{self.account[-4:]}-0000-{now:012x}"'
         own = f"{place.owner_self}{place.kind}/{rid}/"
         system = {"_rid": dumps(rid), "_self": dumps(own), "_etag": dumps(etag)}
         if place.kind == "dbs":
@@ -180,6 +183,28 @@ class Store:
         system["_ts"] = str(now)
         body = join({**{name: text for name, text in parts.items() if name not in system}, **system})
         return Resource(seq, place.owner, place.epk, place.pk, id_, rid, etag, now, lsn, body)
+
+    def _identity(self) -> str:
+        # Made at random once and kept in the file: two accounts can be told apart by their own word.
+        with self.transaction():
+            found = self.connection.execute("SELECT account FROM identity").fetchone()
+            if found is None:
+                found = (f"local-{secrets.token_hex(8)}",)
+                self.connection.execute("INSERT INTO identity VALUES (?)", found)
+        return str(found[0])
+
+    def _rid(self, place: Place, lsn: int) -> str:
+        # As in the service: 4 bytes for a database, 4 more for a container, 8 more for a document. Databases and
+        # containers draw theirs at random, so that one made anew, or on another server, is never taken for the old.
+        prefix = base64.b64decode(place.owner_rid.replace("-", "/"))
+        if place.kind == "docs":
+            return _rid_text(prefix + lsn.to_bytes(8, "big"))
+        while True:
+            rid = _rid_text(prefix + secrets.token_bytes(4))
+            if not self.connection.execute(
+                "SELECT 1 FROM resource WHERE owner = ? AND rid = ?", (place.owner, rid)
+            ).fetchone():
+                return rid
 
     def _counter(self, name: str) -> int:
         return int(self.connection.execute("SELECT value FROM counter WHERE name = ?", (name,)).fetchone()[0])
@@ -202,7 +227,5 @@ class Store:
         return current
 
 
-def _rid(owner_rid: str, number: int, kind: str) -> str:
-    prefix = base64.b64decode(owner_rid.replace("-", "/"))
-    width = 8 if kind == "docs" else 4
-    return base64.b64encode(prefix + number.to_bytes(width, "big")).decode().replace("/", "-")
+def _rid_text(octets: bytes) -> str:
+    return base64.b64encode(octets).decode().replace("/", "-")
