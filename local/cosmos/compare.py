@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 from .errors import bad_request
 from .jsontext import dumps
-from .syntax import Call, Construct, Literal, Path, unsupported
+from .syntax import Call, Construct, Literal, Path
+from .words import unsupported
 
 _NUMBER = "('integer','real')"
 _BOOLEAN = "('true','false')"
@@ -187,6 +188,8 @@ class Conditions:
             return self.array_contains(arguments[0], arguments[1])
         if name in AGGREGATES:
             raise unsupported(f"{name} in a condition")
+        if not name[0].isalpha():
+            raise unsupported(f"the operator {name}")
         raise unsupported(f"the function {name} with {len(arguments)} arguments")
 
     def part_of(self, name: str, arguments: tuple[Any, ...]) -> str:

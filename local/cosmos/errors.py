@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 _CODES = {
     400: "BadRequest",
@@ -31,10 +32,12 @@ class CosmosError(Exception):
         self.message = message
         self.sub_status = sub_status
         self.retry_after_ms = retry_after_ms
+        # What stands in the error document instead of the message, where the service has a form of its own.
+        self.detail: dict[str, Any] | None = None
 
     def body(self, activity_id: str) -> str:
         """The error document, in the shape in which the service sends it."""
-        detail = json.dumps({"Errors": [self.message]}, ensure_ascii=False)
+        detail = json.dumps(self.detail or {"Errors": [self.message]}, ensure_ascii=False, separators=(",", ":"))
         code = _CODES.get(self.status, str(self.status))
         text = f"Message: {detail}\r\nActivityId: {activity_id}"
         return json.dumps({"code": code, "message": text}, ensure_ascii=False)

@@ -15,7 +15,8 @@ from .compare import AGGREGATES, Conditions, canonical, is_constant
 from .compare import constant as constant_of
 from .jsontext import dumps
 from .storage import Store
-from .syntax import Call, Construct, Literal, Path, Select, parse, unsupported
+from .syntax import Call, Construct, Literal, Path, Select, parse
+from .words import unsupported
 
 Row = tuple[Any, ...]
 Render = Callable[[Row], str | None]

@@ -1,17 +1,28 @@
 """Cosmos SQL text → syntax tree.
 
-A parser of its own, because the dialect is not SQL where it matters here: `c["a"]["b"]`, `SELECT VALUE {...}`,
-undefined, and property names that are SQL keywords.
+A parser of its own, because the dialect is not SQL where it matters here: `c["a"]["b"]`, `SELECT VALUE {...}`, and
+undefined. What the service refuses is refused in its words, and what it knows and this server does not by another
+sentence.
 """
 
 from __future__ import annotations
 
-import json
-import re
 from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import CosmosError, bad_request
+from .words import (
+    FUNCTIONS,
+    Token,
+    is_keyword,
+    number,
+    string,
+    syntax_error,
+    tokens,
+    unknown_function,
+    unresolved,
+    unsupported,
+)
 
 
 @dataclass(frozen=True)
@@ -64,18 +75,9 @@ class Select:
 
 UNDEFINED = Literal(...)
 
-_TOKEN = re.compile(
-    r"""\s+|--[^\n]*|/\*.*?\*/
-    |(?P<number>(?:0[xX][0-9a-fA-F]+)|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)
-    |(?P<name>[A-Za-z_][A-Za-z0-9_]*)
-    |(?P<parameter>@[A-Za-z_0-9]+)
-    |(?P<string>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')
-    |(?P<sign><>|!=|<=|>=|\?\?|\|\||<<|>>>?|[-=<>(){}\[\],.*:?+/%&|^~])""",
-    re.VERBOSE | re.DOTALL,
-)
-_CLAUSES = frozenset({"FROM", "WHERE", "ORDER", "GROUP", "OFFSET", "LIMIT", "TOP", "AS", "JOIN", "IN", "HAVING"})
 _COMPARE = {"=", "!=", "<>", "<", "<=", ">", ">="}
-_ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+_ARITHMETIC = {"+", "-", "*", "/", "%", "||", "&", "|", "^", "<<", ">>", ">>>"}
+_CONSTANTS = {"true": Literal(True), "false": Literal(False), "null": Literal(None), "undefined": UNDEFINED}
 
 
 def parse(text: str, parameters: dict[str, Any]) -> Select:
@@ -83,27 +85,15 @@ def parse(text: str, parameters: dict[str, Any]) -> Select:
     return _Parser(text, parameters).select()
 
 
-def unsupported(construct: str) -> CosmosError:
-    """400 for a construct that Cosmos knows and this server does not."""
-    return bad_request(f"This development server does not support {construct} in a query.")
-
-
 class _Parser:
     def __init__(self, text: str, parameters: dict[str, Any]):
-        self.tokens: list[tuple[str, str, int]] = []
+        self.tokens = tokens(text)
         self.at = 0
         self.text = text
         self.alias = ""
         self.parameters = parameters
-        position = 0
-        while position < len(text):
-            match = _TOKEN.match(text, position)
-            if not match:
-                raise bad_request(f"Syntax error, incorrect syntax near {text[position : position + 20]!r}.")
-            if match.lastgroup:
-                self.tokens.append((match.lastgroup, match.group(), position))
-            position = match.end()
-        self.tokens.append(("end", "", len(text)))
+        # Told only once the whole query is known to be well-formed, as the service does.
+        self.problems: list[CosmosError] = []
 
     def select(self) -> Select:
         query = Select()
@@ -149,15 +139,17 @@ class _Parser:
             query.offset = self.count("OFFSET")
             self.need("LIMIT")
             query.limit = self.count("LIMIT")
-        if self.tokens[self.at][0] != "end":
+        if self.tokens[self.at].kind != "end":
             raise self.error()
+        if self.problems:
+            raise self.problems[0]
         return query
 
     def from_clause(self, query: Select) -> None:
         query.alias = self.name()
         if self.peek(".") or self.peek("["):
             raise unsupported("FROM over a property")
-        if self.take("AS") or (self.tokens[self.at][0] == "name" and self.tokens[self.at][1].upper() not in _CLAUSES):
+        if self.take("AS") or self.at_name():
             query.alias = self.name()
         if self.peek("IN") or self.peek(","):
             raise unsupported("FROM ... IN (iteration over an array)")
@@ -176,8 +168,7 @@ class _Parser:
             if query.value:
                 query.columns.append(("", expression))
                 return
-            named = self.take("AS")
-            if named or (self.tokens[self.at][0] == "name" and not self.peek("FROM")):
+            if self.take("AS") or self.at_name():
                 name = self.name()
             elif isinstance(expression, Path):
                 name = str(expression.steps[-1]) if expression.steps else query.alias
@@ -188,7 +179,14 @@ class _Parser:
                 return
 
     def expression(self) -> Any:
-        return self.chain("OR", lambda: self.chain("AND", self.negation))
+        found = self.chain("OR", lambda: self.chain("AND", self.negation))
+        if self.take("?"):
+            chosen = self.expression()
+            self.need(":")
+            return Call("?", (found, chosen, self.expression()))
+        if self.take("??"):
+            return Call("??", (found, self.expression()))
+        return found
 
     def chain(self, word: str, part: Any) -> Any:
         parts = [part()]
@@ -202,45 +200,53 @@ class _Parser:
         return self.comparison()
 
     def comparison(self) -> Any:
-        left = self.operand()
-        sign = self.tokens[self.at][1]
-        if self.tokens[self.at][0] == "sign" and sign in _COMPARE:
+        left = self.arithmetic()
+        sign = self.tokens[self.at].text
+        if self.tokens[self.at].kind == "sign" and sign in _COMPARE:
             self.at += 1
-            return Call("!=" if sign == "<>" else sign, (left, self.operand()))
+            return Call("!=" if sign == "<>" else sign, (left, self.arithmetic()))
         inverted = self.take("NOT")
         if self.take("IN"):
             self.need("(")
             found = Call("IN", (left, *self.listed(")")))
         elif self.take("BETWEEN"):
-            low = self.operand()
+            low = self.arithmetic()
             self.need("AND")
-            found = Call("AND", (Call(">=", (left, low)), Call("<=", (left, self.operand()))))
+            found = Call("AND", (Call(">=", (left, low)), Call("<=", (left, self.arithmetic()))))
         elif self.peek("LIKE"):
             raise unsupported("LIKE")
         elif inverted:
             raise self.error()
         else:
-            if self.tokens[self.at][0] == "sign" and sign in {"+", "-", "*", "/", "%", "?", "??", "||", "&", "|", "^"}:
-                raise unsupported(f"the operator {sign}")
             return left
         return Call("NOT", (found,)) if inverted else found
 
+    def arithmetic(self) -> Any:
+        # Read to the end although none of it can be run: what is wrong with its names is told first.
+        # So c.customer-id is the difference of c.customer and of a name `id` that nobody knows.
+        found = self.operand()
+        while self.tokens[self.at].kind == "sign" and (sign := self.tokens[self.at].text) in _ARITHMETIC:
+            self.at += 1
+            found = Call(sign, (found, self.operand()))
+        return found
+
     def operand(self) -> Any:
-        kind, text, _ = self.tokens[self.at]
+        token = self.tokens[self.at]
+        kind, text, _ = token
         self.at += 1
         if kind == "number":
-            return Literal(int(text, 16) if text[:2] in ("0x", "0X") else _number(text))
+            return Literal(number(text))
         if kind == "string":
-            return Literal(_string(text))
+            return Literal(string(token))
         if kind == "parameter":
             if text not in self.parameters:
                 raise bad_request(f"The query names the parameter {text}, which was not given.")
             return Literal(self.parameters[text])
-        if text == "-":
+        if text in {"-", "+", "~"}:
             inner = self.operand()
-            if isinstance(inner, Literal) and isinstance(inner.value, int | float):
+            if text == "-" and isinstance(inner, Literal) and type(inner.value) in (int, float):
                 return Literal(-inner.value)
-            raise unsupported("the unary minus of an expression")
+            return Call(text, (inner,))
         if text == "(":
             if self.peek("SELECT"):
                 raise unsupported("a subquery")
@@ -252,25 +258,23 @@ class _Parser:
         if text == "[":
             return Construct(None, tuple(self.listed("]")))
         if kind == "name":
-            return self.named(text)
+            return self.named(token)
         self.at -= 1
         raise self.error()
 
-    def named(self, text: str) -> Any:
-        upper = text.upper()
-        if self.take("("):
-            if self.peek("SELECT"):
-                raise unsupported(f"{upper}(subquery)")
-            if self.take("*"):
-                self.need(")")
-                return Call(upper, (Literal(1),))
-            return Call(upper, tuple(self.listed(")")))
-        if upper in {"TRUE", "FALSE", "NULL", "UNDEFINED"} and text != self.alias:
-            return {"TRUE": Literal(True), "FALSE": Literal(False), "NULL": Literal(None)}.get(upper, UNDEFINED)
-        if upper in {"EXISTS", "ARRAY"}:
-            raise unsupported(upper)
-        if text != self.alias and text.lower() != "root":
-            raise bad_request(f"Identifier {text!r} could not be resolved.")
+    def named(self, token: Token) -> Any:
+        text, upper = token.text, token.text.upper()
+        if text in _CONSTANTS:
+            return _CONSTANTS[text]
+        if text == "udf":
+            raise unsupported("a user-defined function")
+        if self.peek("(") and (not is_keyword(text) or upper in {"LEFT", "RIGHT", "EXISTS", "ARRAY"}):
+            return self.call(token)
+        if is_keyword(text):
+            self.at -= 1
+            raise self.error()
+        if text != self.alias:
+            self.problems.append(unresolved(token))
         steps: list[str | int] = []
         while True:
             if self.take("."):
@@ -278,13 +282,30 @@ class _Parser:
                     raise unsupported(f"{text}.*")
                 steps.append(self.name())
             elif self.take("["):
-                index = self.operand()
+                index = self.expression()
                 self.need("]")
-                if not isinstance(index, Literal) or type(index.value) not in (str, int):
-                    raise unsupported("a computed property name")
-                steps.append(index.value)
+                if isinstance(index, Literal) and type(index.value) in (str, int):
+                    steps.append(index.value)
+                else:
+                    self.problems.append(unsupported("a computed property name"))
             else:
                 return Path(tuple(steps))
+
+    def call(self, token: Token) -> Call:
+        upper = token.text.upper()
+        self.need("(")
+        if self.peek("SELECT"):
+            raise unsupported(f"{upper}(subquery)")
+        if upper in {"EXISTS", "ARRAY"}:
+            raise self.error()
+        arguments = (Literal(1),) if upper == "COUNT" and self.take("*") else ()
+        if arguments:
+            self.need(")")
+        else:
+            arguments = tuple(self.listed(")"))
+        if upper not in FUNCTIONS:
+            self.problems.append(unknown_function(token))
+        return Call(upper, arguments)
 
     def object(self) -> Construct:
         names: list[str] = []
@@ -292,9 +313,11 @@ class _Parser:
         while not self.take("}"):
             if names:
                 self.need(",")
-            kind, text, _ = self.tokens[self.at]
-            self.at += 1
-            names.append(_string(text) if kind == "string" else text)
+            if self.tokens[self.at].kind == "string":
+                names.append(string(self.tokens[self.at]))
+                self.at += 1
+            else:
+                names.append(self.name())
             self.need(":")
             values.append(self.expression())
         return Construct(tuple(names), tuple(values))
@@ -315,22 +338,25 @@ class _Parser:
 
     def skip_to_from(self) -> None:
         depth = 0
-        while self.tokens[self.at][0] != "end" and (depth or not self.peek("FROM")):
-            sign = self.tokens[self.at][1] if self.tokens[self.at][0] == "sign" else ""
+        while self.tokens[self.at].kind != "end" and (depth or not self.peek("FROM")):
+            sign = self.tokens[self.at].text if self.tokens[self.at].kind == "sign" else ""
             depth += (sign in {"(", "[", "{"} and sign != "") - (sign in {")", "]", "}"} and sign != "")
             self.at += 1
-        if self.tokens[self.at][0] == "end":
+        if self.tokens[self.at].kind == "end":
             raise unsupported("SELECT without FROM")
 
     def source(self, begin: int) -> str:
-        return self.text[self.tokens[begin][2] : self.tokens[self.at][2]].rstrip()
+        return self.text[self.tokens[begin].at : self.tokens[self.at].at].rstrip()
+
+    def at_name(self) -> bool:
+        token = self.tokens[self.at]
+        return token.kind == "name" and not is_keyword(token.text)
 
     def name(self) -> str:
-        kind, text, _ = self.tokens[self.at]
-        if kind != "name":
+        if not self.at_name():
             raise self.error()
         self.at += 1
-        return text
+        return self.tokens[self.at - 1].text
 
     def peek(self, word: str) -> bool:
         kind, text, _ = self.tokens[self.at]
@@ -346,22 +372,4 @@ class _Parser:
             raise self.error()
 
     def error(self) -> CosmosError:
-        return bad_request(f"Syntax error, incorrect syntax near {self.tokens[self.at][1] or 'the end'!r}.")
-
-
-def _number(text: str) -> int | float:
-    return int(text) if text.isdigit() else float(text)
-
-
-def _string(token: str) -> str:
-    inner = token[1:-1]
-    if "\\" not in inner:
-        return inner
-
-    def unescape(match: re.Match[str]) -> str:
-        code = match.group(1)
-        return chr(int(code[1:], 16)) if len(code) == 5 else _ESCAPES.get(code, code)
-
-    text = re.sub(r"\\(u[0-9a-fA-F]{4}|.)", unescape, inner, flags=re.DOTALL)
-    # Two escapes may be the halves of one character.
-    return str(json.loads(json.dumps(text)))
+        return syntax_error(self.tokens[self.at])

@@ -148,9 +148,9 @@ def test_projections_of_each_form_have_the_shape_asked_for(mixed: ContainerProxy
     assert whole[0]["_ts"] > 0
 
 
-def test_property_names_may_be_keywords_and_need_no_ascii(container: ContainerProxy) -> None:
+def test_property_names_in_brackets_may_be_keywords_and_need_no_ascii(container: ContainerProxy) -> None:
     container.create_item({"id": "1", "pk": "a", "order": 1, "value": 2, "größe": 3, "a b": 4, "from": {"select": 5}})
-    text = 'SELECT c.order, c.value, c["größe"] AS g, c["a b"] AS ab, c["from"].select AS s FROM c'
+    text = 'SELECT c["order"], c["value"], c["größe"] AS g, c["a b"] AS ab, c["from"]["select"] AS s FROM c'
     assert list(container.query_items(text, partition_key="a")) == [
         {"order": 1, "value": 2, "g": 3, "ab": 4, "s": 5}
     ]  # fmt: skip
