@@ -8,6 +8,7 @@ from typing import Any
 from .errors import bad_request, conflict, not_found
 from .jsontext import dumps, loads, members
 from .partition import PartitionKey
+from .rules import UNIQUE_KEYS_ARE_FIXED, UniqueKeys, check_default_ttl
 from .storage import ACCOUNT, Place, Resource, Store
 
 _DEFAULTS: dict[str, Any] = {
@@ -34,6 +35,8 @@ class Container:
     path: str
     self_link: str
     key: PartitionKey
+    unique: UniqueKeys
+    default_ttl: int | None
 
     @property
     def seq(self) -> int:
@@ -73,8 +76,14 @@ class Containers:
             if found is None:
                 raise not_found(f"Owner resource does not exist: container {name!r} of database {database!r}.")
             link = f"{_self(owner)}colls/{found.rid}/"
+            properties = loads(found.body)
             known = Container(
-                found, f"dbs/{database}/colls/{name}", link, PartitionKey(loads(found.body)["partitionKey"])
+                found,
+                f"dbs/{database}/colls/{name}",
+                link,
+                PartitionKey(properties["partitionKey"]),
+                UniqueKeys(properties.get("uniqueKeyPolicy")),
+                properties.get("defaultTtl"),
             )
             self._known[(database, name)] = known
         return known
@@ -110,6 +119,11 @@ class Containers:
         given = _properties(body)
         if loads(given["partitionKey"]) != loads(members(old.resource.body)["partitionKey"].text):
             raise bad_request("The partition key of a container cannot be changed.")
+        # The SDK cannot send the unique keys along, so that leaving them out does not ask for a change.
+        if "uniqueKeyPolicy" in given and UniqueKeys(loads(given["uniqueKeyPolicy"])).policy != old.unique.policy:
+            raise bad_request(UNIQUE_KEYS_ARE_FIXED)
+        if old.unique:
+            given["uniqueKeyPolicy"] = dumps({"uniqueKeys": old.unique.policy})
         owner = self.database(database)
         changed = self._store.update(old.resource, Place(owner.seq, owner.rid, _self(owner), "colls"), name, given)
         self._known.clear()
@@ -147,6 +161,9 @@ def _properties(body: str) -> dict[str, str]:
     parts = {name: member.text for name, member in members(body).items()}
     definition = loads(parts.get("partitionKey", "null"))
     PartitionKey(definition)
+    UniqueKeys(loads(parts.get("uniqueKeyPolicy", "null")))
+    if check_default_ttl(loads(parts.get("defaultTtl", "null"))) is None:
+        parts.pop("defaultTtl", None)
     parts["partitionKey"] = dumps({"kind": "Hash", "version": 2, **definition})
     for name, value in _DEFAULTS.items():
         parts.setdefault(name, dumps(value))

@@ -10,6 +10,7 @@ from .containers import Container, resource_id
 from .errors import CosmosError, bad_request, not_found, precondition_failed
 from .jsontext import MAX_DEPTH, SYSTEM_PROPERTIES, Member, members, plain, too_deep
 from .partition import UNDEFINED, canonical
+from .rules import check_ttl
 from .storage import Resource, Store
 
 _MAX_BYTES = 2 * 1024 * 1024
@@ -98,7 +99,9 @@ def put_raw(store: Store, container: Container, body: str) -> Resource:
 def _inserted(store: Store, container: Container, parts: dict[str, Member], components: list[Any]) -> Outcome:
     epk = container.key.effective(components)
     place = container.place(epk, canonical(components))
-    made = store.insert(place, resource_id(parts), _texts(parts))
+    with store.transaction():
+        made = store.insert(place, resource_id(parts), _texts(parts))
+        _hold_unique(store, container, made, parts)
     return Outcome(201, made, charges.write(len(made.body)), epk, made.etag)
 
 
@@ -106,8 +109,15 @@ def _written(
     store: Store, container: Container, old: Resource, parts: dict[str, Member], conditions: Conditions
 ) -> Outcome:
     conditions.check(old)
-    changed = store.update(old, container.place(old.epk, old.pk), resource_id(parts), _texts(parts))
+    with store.transaction():
+        changed = store.update(old, container.place(old.epk, old.pk), resource_id(parts), _texts(parts))
+        _hold_unique(store, container, changed, parts)
     return Outcome(200, changed, charges.write(len(changed.body), replaces=True), old.epk, changed.etag)
+
+
+def _hold_unique(store: Store, container: Container, written: Resource, parts: dict[str, Member]) -> None:
+    if container.unique:
+        store.hold(written, container.unique.values({name: member.value for name, member in parts.items()}))
 
 
 def _found(store: Store, container: Container, components: list[Any], name: str) -> Resource:
@@ -132,7 +142,10 @@ def _accepted(container: Container, key: str | None, body: str) -> tuple[dict[st
         raise bad_request(f"The document is nested deeper than {MAX_DEPTH} levels.")
     parts = members(text)
     resource_id(parts)
-    components = container.key.extract({name: member.value for name, member in parts.items()})
+    document = {name: member.value for name, member in parts.items()}
+    if container.default_ttl is not None:
+        check_ttl(document)
+    components = container.key.extract(document)
     given = container.key.parse(key) if key is not None else None
     if given is not None and canonical(given) != canonical(components):
         raise bad_request("PartitionKey extracted from document doesn't match the one specified in the header.", 1001)

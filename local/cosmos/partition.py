@@ -37,11 +37,11 @@ class PartitionKey:
             raise bad_request(f"A {self.kind} partition key cannot have {len(paths)} paths.")
         if definition.get("version", 2) != 2:
             raise bad_request("Only partition key version 2 is supported by this server.")
-        self.paths = [_segments(path) for path in paths]
+        self.paths = [segments(path, "Partition key") for path in paths]
 
     def extract(self, document: dict[str, Any]) -> list[Any]:
         """The partition key components of a document."""
-        return [_at(document, path) for path in self.paths]
+        return [_component(document, path) for path in self.paths]
 
     def parse(self, header: str) -> list[Any] | None:
         """The components that the partition key header names; None for the empty list (nothing said)."""
@@ -90,18 +90,19 @@ def _float(number: float) -> float:
         raise bad_request("A partition key number is too large for a double.") from None
 
 
-def _segments(path: Any) -> list[str]:
+def segments(path: Any, kind: str) -> list[str]:
+    """The names in a path such as /a/"b c"; `kind` says in an error what the path is for."""
     if not isinstance(path, str) or not path.startswith("/") or path == "/":
-        raise bad_request(f"Partition key path {path!r} must begin with '/' and name a property.")
+        raise bad_request(f"{kind} path {path!r} must begin with '/' and name a property.")
     found, rest = [], path
     while rest:
         quote = rest[1:2]
         if rest[0] != "/" or rest == "/":
-            raise bad_request(f"Partition key path {path!r} is not valid.")
+            raise bad_request(f"{kind} path {path!r} is not valid.")
         if quote in ('"', "'"):
             end = rest.find(quote, 2)
             if end < 0:
-                raise bad_request(f"Partition key path {path!r} has an unclosed quote.")
+                raise bad_request(f"{kind} path {path!r} has an unclosed quote.")
             found.append(rest[2:end])
             rest = rest[end + 1 :]
         else:
@@ -111,12 +112,18 @@ def _segments(path: Any) -> list[str]:
     return found
 
 
-def _at(document: Any, path: list[str]) -> Any:
+def at(document: Any, path: list[str]) -> Any:
+    """What stands at a path in a document; ... if there is nothing."""
     for name in path:
         if not isinstance(document, dict) or name not in document:
-            return UNDEFINED
+            return ...
         document = document[name]
-    return UNDEFINED if isinstance(document, (dict, list)) else document
+    return document
+
+
+def _component(document: Any, path: list[str]) -> Any:
+    found = at(document, path)
+    return UNDEFINED if found is ... or isinstance(found, (dict, list)) else found
 
 
 def _encode(part: Any) -> bytes:

@@ -120,6 +120,7 @@ class Service:
         _only(call, "GET")
         found = self.containers.container(database, name)
         answer = _resource(200, found.resource)
+        self._expire(found)
         if call.flag("x-ms-documentdb-populatequotainfo"):
             answer.headers["x-ms-resource-usage"] = f"documentsCount={self.store.count(found.seq)};"
         return answer
@@ -127,10 +128,15 @@ class Service:
     def _container(self, call: Call) -> Container:
         found = self.containers.container(call.segments[1], call.segments[3])
         intended = call.header("x-ms-cosmos-intended-collection-rid")
+        self._expire(found)
         if intended and intended != found.rid:
             # The container was made anew since the client read its properties; on 1024 the SDK reads them again.
             raise bad_request("Collection rid does not match the rid that the request intends.", 1024)
         return found
+
+    def _expire(self, container: Container) -> None:
+        if container.default_ttl is not None:
+            self.store.expire(container.seq, container.default_ttl)
 
     def _ranges(self, call: Call, container: Container) -> Answer:
         etag = f'"{self.store.layout()}"'

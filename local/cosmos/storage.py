@@ -34,6 +34,12 @@ CREATE INDEX IF NOT EXISTS resource_ts ON resource (owner, ts);
 CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 INSERT OR IGNORE INTO counter VALUES ('lsn', 0), ('range', 0), ('layout', 1);
 CREATE TABLE IF NOT EXISTS physical (id TEXT PRIMARY KEY, minimum TEXT, maximum TEXT, parents TEXT);
+CREATE TABLE IF NOT EXISTS unique_value (
+    owner INTEGER NOT NULL, pk TEXT NOT NULL, number INTEGER NOT NULL, value TEXT NOT NULL, seq INTEGER NOT NULL,
+    PRIMARY KEY (owner, pk, number, value)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS unique_value_of ON unique_value (seq);
+CREATE TRIGGER IF NOT EXISTS unique_value_gone AFTER DELETE ON resource
+BEGIN DELETE FROM unique_value WHERE seq = old.seq; END;
 CREATE TABLE IF NOT EXISTS identity (account TEXT NOT NULL);
 """
 _COLUMNS = "seq, owner, epk, pk, id, rid, etag, ts, lsn, body"
@@ -79,6 +85,7 @@ class Store:
         run("PRAGMA mmap_size=1073741824")
         self.connection.executescript(_SCHEMA)
         self.account = self._identity()
+        self._expired: dict[int, tuple[int, int]] = {}
         self.physical = self._load_physical() or self._save_physical(ranges.even(partitions), partitions)
 
     def close(self) -> None:
@@ -140,6 +147,31 @@ class Store:
             except sqlite3.IntegrityError:
                 raise conflict() from None
         return resource
+
+    def hold(self, resource: Resource, values: list[str]) -> None:
+        """Note the values of a document's unique keys in place of its earlier ones; 409 if another has one of them."""
+        with self.transaction():
+            self.connection.execute("DELETE FROM unique_value WHERE seq = ?", (resource.seq,))
+            rows = [(resource.owner, resource.pk, n, value, resource.seq) for n, value in enumerate(values)]
+            try:
+                self.connection.executemany("INSERT INTO unique_value VALUES (?,?,?,?,?)", rows)
+            except sqlite3.IntegrityError:
+                raise conflict("Unique index constraint violation.") from None
+
+    def expire(self, owner: int, default: int) -> None:
+        """Remove the documents whose time is over; `default` is the life span, in seconds, of those without one."""
+        now = int(time.time())
+        # Stamps are whole seconds: nothing can expire twice within one.
+        if self._expired.get(owner) == (now, default):
+            return
+        own = "CASE json_type(body, '$.ttl') WHEN 'integer' THEN body ->> '$.ttl' WHEN 'real' THEN body ->> '$.ttl' END"
+        with self.transaction():
+            self.connection.execute(
+                f"DELETE FROM resource WHERE owner = :owner AND COALESCE({own}, :default) > 0 "
+                f"AND ts + COALESCE({own}, :default) <= :now",
+                {"owner": owner, "default": default, "now": now},
+            )
+        self._expired[owner] = (now, default)
 
     def delete(self, resource: Resource) -> None:
         """A resource removed, with all that belongs to it."""
