@@ -164,7 +164,7 @@ def _properties(body: str) -> dict[str, str]:
     UniqueKeys(loads(parts.get("uniqueKeyPolicy", "null")))
     if check_default_ttl(loads(parts.get("defaultTtl", "null"))) is None:
         parts.pop("defaultTtl", None)
-    parts["partitionKey"] = dumps({"kind": "Hash", "version": 2, **definition})
+    parts["partitionKey"] = dumps({"kind": "Hash", **definition})
     for name, value in _DEFAULTS.items():
         parts.setdefault(name, dumps(value))
     return parts

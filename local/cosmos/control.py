@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from . import documents
-from .errors import CosmosError
+from .errors import CosmosError, bad_request
 from .faults import Faults, Rule
 from .jsontext import loads, members
 from .service import Service
@@ -61,7 +61,14 @@ class Control:
         self._faults.reset()
 
     def _split(self, body: str) -> list[str]:
-        return [one.id for one in self._service.store.split()]
+        store, within = self._service.store, json.loads(body).get("within")
+        if within is None:
+            return [one.id for one in store.split()]
+        database, name, value = within
+        key = self._service.containers.container(database, name).key
+        if key.kind != "MultiHash":
+            raise bad_request("Only a container with a hierarchical key can be split within a key.")
+        return [one.id for one in store.split_within(key.effective([value]))]
 
     def _put_raw(self, body: str) -> dict[str, Any]:
         parts = members(body)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 
@@ -20,6 +21,7 @@ from .storage import Store
 
 KEY = "x-ms-documentdb-partitionkey"
 RANGE = "x-ms-documentdb-partitionkeyrangeid"
+_BOUND = re.compile("(?:[0-9A-F]{2})*")
 _ALL = compiled("SELECT * FROM c", {})
 
 
@@ -58,7 +60,7 @@ def query(store: Store, container: Container, call: Call) -> Answer:
                 "x-ms-documentdb-query-enablecrosspartition to true, specify x-ms-documentdb-partitionkey, or revise "
                 "your query to avoid this exception."
             )
-        if not wanted.streams and len(store.physical) > 1:
+        if not wanted.streams and len(store.ranges_of(container.key)) > 1:
             # The client then asks for the plan and puts the partitions' answers together.
             raise bad_request("The provided cross partition query can not be directly served by the gateway.", 1004)
     scope = scope_of(store, container, call)
@@ -98,11 +100,11 @@ def scope_of(store: Store, container: Container, call: Call) -> Scope:
     """The documents that the request's headers point at."""
     part, pk = EVERYTHING, None
     if (range_id := call.header(RANGE)) is not None:
-        physical = find(store.physical, range_id)
+        physical = find(store.ranges_of(container.key), range_id)
         part = Slice(physical.minimum, physical.maximum)
     start, end = call.header("x-ms-start-epk"), call.header("x-ms-end-epk")
     if start is not None or end is not None:
-        part = part.meet(Slice((start or EVERYTHING.start).upper(), (end or EVERYTHING.end).upper()))
+        part = part.meet(Slice(_bound(start, EVERYTHING.start), _bound(end, EVERYTHING.end)))
     key = call.header(KEY)
     components = container.key.parse(key) if key is not None else None
     if components is not None:
@@ -112,6 +114,14 @@ def scope_of(store: Store, container: Container, call: Call) -> Scope:
         part = part.meet(Slice(epk, epk + (" " if whole else "FF")))
         pk = canonical(components) if whole else None
     return Scope(container.seq, part, pk)
+
+
+def _bound(header: str | None, otherwise: str) -> str:
+    # Bounds are of any length: those of a hierarchical key may name several levels.
+    bound = (header or otherwise).upper()
+    if not _BOUND.fullmatch(bound):
+        raise bad_request(f"The effective partition key {header!r} is not made of bytes in hexadecimal digits.")
+    return bound
 
 
 def _paged(container: Container, page: Page, bodies: int) -> Answer:

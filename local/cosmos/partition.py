@@ -1,26 +1,16 @@
-"""Partition key values and the hash that places them (effective partition key, hash version 2)."""
+"""Partition key values, and where in the hash space they place a document (the effective partition key)."""
 
 from __future__ import annotations
 
 import json
-import struct
 from typing import Any
 
 from .errors import bad_request
+from .hashes import UNDEFINED, double, place_v1, place_v2
 
 MINIMUM, MAXIMUM = "", "FF"
-_MASK = (1 << 64) - 1
-_C1, _C2 = 0x87C37B91114253D5, 0x4CF5AD432745937F
-
-
-class Undefined:
-    """The partition key value of a document that has no such property."""
-
-    def __repr__(self) -> str:
-        return "UNDEFINED"
-
-
-UNDEFINED = Undefined()
+# https://learn.microsoft.com/azure/cosmos-db/concepts-limits
+_MAX_STRING_BYTES = 2048
 
 
 class PartitionKey:
@@ -35,8 +25,12 @@ class PartitionKey:
             raise bad_request(f"Partition key kind {self.kind!r} is not supported: use Hash or MultiHash.")
         if len(paths) > (1 if self.kind == "Hash" else 3):
             raise bad_request(f"A {self.kind} partition key cannot have {len(paths)} paths.")
-        if definition.get("version", 2) != 2:
-            raise bad_request("Only partition key version 2 is supported by this server.")
+        # As in the service, one that does not tell its version has the first.
+        self.version = definition.get("version", 1)
+        if self.version not in (1, 2) or isinstance(self.version, bool):
+            raise bad_request(f"Partition key version {self.version!r} is not valid: use 1 or 2.")
+        if self.kind == "MultiHash" and self.version != 2:
+            raise bad_request("A MultiHash partition key needs version 2.")
         self.paths = [segments(path, "Partition key") for path in paths]
 
     def extract(self, document: dict[str, Any]) -> list[Any]:
@@ -62,8 +56,8 @@ class PartitionKey:
         if not components:
             return MINIMUM
         if self.kind == "MultiHash":
-            return "".join(_hash(_encode(part)) for part in components)
-        return _hash(b"".join(_encode(part) for part in components))
+            return "".join(place_v2(part) for part in components)
+        return place_v1(components[0]) if self.version == 1 else place_v2(components[0])
 
     def covers(self, components: list[Any]) -> bool:
         """Whether all levels of the key are given."""
@@ -79,15 +73,8 @@ def _canonical(part: Any) -> Any:
     if part is UNDEFINED:
         return {}
     if isinstance(part, int) and not isinstance(part, bool):
-        return _float(part)
+        return double(part)
     return part
-
-
-def _float(number: float) -> float:
-    try:
-        return float(number)
-    except OverflowError:
-        raise bad_request("A partition key number is too large for a double.") from None
 
 
 def segments(path: Any, kind: str) -> list[str]:
@@ -124,57 +111,3 @@ def at(document: Any, path: list[str]) -> Any:
 def _component(document: Any, path: list[str]) -> Any:
     found = at(document, path)
     return UNDEFINED if found is ... or isinstance(found, (dict, list)) else found
-
-
-def _encode(part: Any) -> bytes:
-    if part is UNDEFINED:
-        return b"\x00"
-    if part is None:
-        return b"\x01"
-    if part is False:
-        return b"\x02"
-    if part is True:
-        return b"\x03"
-    if isinstance(part, str):
-        try:
-            return b"\x08" + part.encode("utf-8") + b"\xff"
-        except UnicodeEncodeError:
-            raise bad_request("A partition key string holds an unpaired surrogate.") from None
-    return b"\x05" + struct.pack("<d", _float(part))
-
-
-def _hash(data: bytes) -> str:
-    low, high = _murmur3_128(data)
-    # The two top bits are cleared because no key may sort at or beyond the maximum, "FF".
-    return f"{((high << 64) | low) & ((1 << 126) - 1):032X}"
-
-
-def _murmur3_128(data: bytes) -> tuple[int, int]:
-    h1 = h2 = 0
-    whole = len(data) // 16 * 16
-    for at in range(0, whole, 16):
-        k1, k2 = struct.unpack_from("<QQ", data, at)
-        h1 ^= _rotate(k1 * _C1 & _MASK, 31) * _C2 & _MASK
-        h1 = ((_rotate(h1, 27) + h2) * 5 + 0x52DCE729) & _MASK
-        h2 ^= _rotate(k2 * _C2 & _MASK, 33) * _C1 & _MASK
-        h2 = ((_rotate(h2, 31) + h1) * 5 + 0x38495AB5) & _MASK
-    k1, k2 = struct.unpack("<QQ", data[whole:].ljust(16, b"\x00"))
-    h2 ^= _rotate(k2 * _C2 & _MASK, 33) * _C1 & _MASK
-    h1 ^= _rotate(k1 * _C1 & _MASK, 31) * _C2 & _MASK
-    h1 ^= len(data)
-    h2 ^= len(data)
-    h1 = (h1 + h2) & _MASK
-    h2 = (h2 + h1) & _MASK
-    h1, h2 = _mix(h1), _mix(h2)
-    h1 = (h1 + h2) & _MASK
-    return h1, (h2 + h1) & _MASK
-
-
-def _rotate(value: int, bits: int) -> int:
-    return (value << bits | value >> (64 - bits)) & _MASK
-
-
-def _mix(value: int) -> int:
-    value = (value ^ value >> 33) * 0xFF51AFD7ED558CCD & _MASK
-    value = (value ^ value >> 33) * 0xC4CEB9FE1A85EC53 & _MASK
-    return value ^ value >> 33

@@ -159,9 +159,13 @@ class EmbeddedCosmos:
         """Start counting anew."""
         self._control("reset_stats")
 
-    def split(self) -> list[str]:
-        """Split each physical range in two; requests for the old ones get 410. The new ids."""
-        ids: list[str] = self._control("split")
+    def split(self, within: tuple[str, str, Any] | None = None) -> list[str]:
+        """Split each physical range in two; requests for the old ones get 410. The new ids.
+
+        ``within``: database, container and a first-level value of its hierarchical key. Then only the range with that
+        value's documents is split, between two of its second-level values: its bound has 64 digits.
+        """
+        ids: list[str] = self._control("split", within=within)
         return ids
 
     def put_raw(self, database: str, container: str, document: dict[str, Any] | str) -> dict[str, Any]:

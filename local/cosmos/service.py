@@ -149,6 +149,7 @@ class Service:
             "status": "online",
             "_ts": container.resource.ts,
         }
+        physical = self.store.ranges_of(container.key)
         texts = [
             json.dumps(
                 {
@@ -158,10 +159,10 @@ class Service:
                     "maxExclusive": one.maximum,
                     "parents": list(one.parents),
                     "_self": f"{container.self_link}pkranges/{one.id}/",
-                    "throughputFraction": 1 / len(self.store.physical),
+                    "throughputFraction": 1 / len(physical),
                 }
             )
-            for one in self.store.physical
+            for one in physical
         ]
         headers = {"etag": etag, "x-ms-item-count": str(len(texts))}
         return Answer(200, feed(container.rid, "PartitionKeyRanges", texts), headers)
@@ -193,7 +194,8 @@ class Service:
         if RANGE not in answer.headers:
             # An answer that names no range, or an unknown one, makes the SDK read the ranges anew each time.
             wanted = call.header(RANGE)
-            served = self.store.physical if wanted is None else [find(self.store.physical, wanted)]
+            physical = self.store.ranges_of(container.key)
+            served = physical if wanted is None else [find(physical, wanted)]
             lsn = self.store.lsn()
             answer.headers[RANGE] = served[0].id
             answer.headers["x-ms-session-token"] = ",".join(f"{one.id}:-1#{lsn}" for one in served)
@@ -213,25 +215,25 @@ class Service:
         if call.flag("x-ms-cosmos-is-batch-request"):
             status, text, charge, reads = batch.execute(self.store, container, key, body)
             components = container.key.parse(key or "[]") or []
-            headers = self._placed(container.key.effective(components))
+            headers = self._placed(container, container.key.effective(components))
             return Answer(status, text, headers, charge, reads)
         if call.flag("x-ms-documentdb-is-upsert"):
-            return self._done(call, documents.upsert(self.store, container, key, body, _conditions(call)))
-        return self._done(call, documents.create(self.store, container, key, body))
+            return self._done(call, container, documents.upsert(self.store, container, key, body, _conditions(call)))
+        return self._done(call, container, documents.create(self.store, container, key, body))
 
     def _document(self, call: Call, container: Container) -> Answer:
         key, name, conditions = call.header(KEY), call.segments[5], _conditions(call)
         if call.method == "GET":
-            return self._done(call, documents.read(self.store, container, key, name, conditions.none_match))
+            return self._done(call, container, documents.read(self.store, container, key, name, conditions.none_match))
         if call.method == "DELETE":
-            return self._done(call, documents.delete(self.store, container, key, name, conditions))
+            return self._done(call, container, documents.delete(self.store, container, key, name, conditions))
         if call.method == "PATCH":
-            return self._done(call, patch(self.store, container, key, name, decode(call.body), conditions))
+            return self._done(call, container, patch(self.store, container, key, name, decode(call.body), conditions))
         _only(call, "PUT")
-        return self._done(call, documents.replace(self.store, container, key, name, decode(call.body), conditions))
+        return self._done(call, container, documents.replace(self.store, container, key, name, decode(call.body), conditions))
 
-    def _done(self, call: Call, outcome: Outcome) -> Answer:
-        headers = self._placed(outcome.epk)
+    def _done(self, call: Call, container: Container, outcome: Outcome) -> Answer:
+        headers = self._placed(container, outcome.epk)
         if outcome.etag:
             headers["etag"] = outcome.etag
         read = call.method == "GET"
@@ -239,8 +241,8 @@ class Service:
         body = outcome.resource.body if outcome.resource is not None and not silent else ""
         return Answer(outcome.status, body, headers, outcome.charge, int(read and bool(body)))
 
-    def _placed(self, epk: str) -> dict[str, str]:
-        physical, lsn = holding(self.store.physical, epk).id, self.store.lsn()
+    def _placed(self, container: Container, epk: str) -> dict[str, str]:
+        physical, lsn = holding(self.store.ranges_of(container.key), epk).id, self.store.lsn()
         return {RANGE: physical, "x-ms-session-token": f"{physical}:-1#{lsn}", "lsn": str(lsn)}
 
 

@@ -19,6 +19,7 @@ from typing import NamedTuple
 from . import ranges
 from .errors import conflict
 from .jsontext import dumps, join
+from .partition import PartitionKey
 from .ranges import PhysicalRange
 
 ACCOUNT = 0
@@ -85,6 +86,7 @@ class Store:
         run("PRAGMA mmap_size=1073741824")
         self.connection.executescript(_SCHEMA)
         self.account = self._identity()
+        self._seen: dict[tuple[str, int], list[PhysicalRange]] = {}
         self._expired: dict[int, tuple[int, int]] = {}
         self.physical = self._load_physical() or self._save_physical(ranges.even(partitions), partitions)
 
@@ -186,9 +188,18 @@ class Store:
 
     def split(self) -> list[PhysicalRange]:
         """Every physical range replaced by two."""
-        halves = ranges.split(self.physical, self._counter("range"))
-        self.physical = self._save_physical(halves, self._counter("range") + len(halves))
-        return halves
+        return self._divide(ranges.split(self.physical, self._counter("range")))
+
+    def split_within(self, epk: str) -> list[PhysicalRange]:
+        """The physical range of a first-level key replaced by two that share the key; the new ones."""
+        return self._divide(ranges.split_within(self.physical, epk, self._counter("range")))
+
+    def ranges_of(self, key: PartitionKey) -> list[PhysicalRange]:
+        """The physical ranges as a container of that partition key has them."""
+        kind = (key.kind, key.version)
+        if kind not in self._seen:
+            self._seen[kind] = ranges.seen_by(self.physical, key)
+        return self._seen[kind]
 
     def layout(self) -> int:
         """A number that changes when the physical ranges change."""
@@ -244,6 +255,12 @@ class Store:
     def _next(self, name: str) -> int:
         row = self.connection.execute("UPDATE counter SET value = value + 1 WHERE name = ? RETURNING value", (name,))
         return int(row.fetchone()[0])
+
+    def _divide(self, divided: list[PhysicalRange]) -> list[PhysicalRange]:
+        made = [one for one in divided if one not in self.physical]
+        self.physical = self._save_physical(divided, self._counter("range") + len(made))
+        self._seen.clear()
+        return made
 
     def _load_physical(self) -> list[PhysicalRange]:
         rows = self.connection.execute("SELECT id, minimum, maximum, parents FROM physical ORDER BY minimum")
