@@ -330,7 +330,7 @@ def test_customer_logs_in_to_its_own_sql_server(
     assert isinstance(store, MssqlStore)
     assert store.database == database
     with pytest.raises(Reached):
-        _ = store.connection
+        _ = store.session
     assert (asked["server"], int(asked["port"])) == (server, _inside(server))
     assert (asked["user"], asked["database"]) == ("sa", database)
     assert asked["password"] == services[server]["environment"]["MSSQL_SA_PASSWORD"]

@@ -187,11 +187,10 @@ def test_nothing_is_told_when_the_backup_refuses_a_row(mssql: Any, monkeypatch: 
     assert "constraint" in scene.run()
     for number in (2627, 2628, 8152, 245, 1205, 9002, 99999):
 
-        def refuse(store: MssqlStore, *_: Any, number: int = number) -> int:
-            with store._translated():
-                raise pymssql.IntegrityError(number, f"The duplicate key value is ({ROW}).".encode())
+        def refuse(number: int = number) -> int:
+            raise pymssql.IntegrityError(number, f"The duplicate key value is ({ROW}).".encode())
 
-        monkeypatch.setattr(MssqlStore, "_update", refuse)
+        monkeypatch.setattr(MssqlStore, "_update", lambda store, _, refuse=refuse: store.session.call(refuse))
         assert f"error {number}" in scene.run()
 
 

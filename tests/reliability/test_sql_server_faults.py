@@ -115,9 +115,11 @@ def test_a_server_in_trouble_in_the_middle_of_a_batch_undoes_it_and_the_retry_wr
 ) -> None:
     """The inserts of the batch were made when its updates meet the error. (The server at hand has other numbers.)"""
 
+    def refuse() -> int:
+        raise pymssql.OperationalError(number, b"row 'old' is in the wayDB-Lib error message 20018, severity 17:\n")
+
     def update(store: MssqlStore, _: Any) -> int:
-        with store._translated():
-            raise pymssql.OperationalError(number, b"row 'old' is in the wayDB-Lib error message 20018, severity 17:\n")
+        return store.session.call(refuse)
 
     before = mssql.backup_rows()
     with monkeypatch.context() as broken:

@@ -83,9 +83,7 @@ class Misread(MssqlStore):
         yield self.rows
 
     def _open(self, database: str | None) -> Any:
-        cursor = MagicMock()
-        cursor.__enter__.return_value.fetchall.return_value = self.again
-        return MagicMock(cursor=lambda: cursor)
+        return MagicMock(results=lambda *_: [self.again])
 
 
 COLUMNS = (Column("Version", "int"), Column("T", "nvarchar(9)"))

@@ -1,31 +1,63 @@
-"""Two small ways of keeping both databases busy: ask two at once, and read ahead of the writer."""
+"""Two small ways of keeping both databases busy: ask two at once, and read ahead of the writer.
+
+What a caller may rely on:
+
+* As long as nothing is raised, whatever was begun in another thread has ended when the call returns.
+* Whoever raises or closes waits a few seconds for the other thread, and no longer. A store may hang in a driver, and an
+  error or a time-out is to end the run all the same. What is left behind is a daemon, for which not even the end of the
+  process waits. Whatever it uses is to be closed by the caller and has to bear that: a store that is closed refuses to go
+  on, so the thread ends when the call that it hangs in returns.
+"""
 
 from __future__ import annotations
 
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 A = TypeVar("A")
 B = TypeVar("B")
 _END = object()
 
+GRACE_SECONDS = 2.0
+"""How long a thread that is not wanted any more is waited for."""
+
 
 def both(first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
-    """Run ``second`` in a thread of its own beside ``first``; return both results, or raise what either raised."""
-    with ThreadPoolExecutor(1) as pool:
-        other = pool.submit(second)
+    """Run ``second`` in a thread of its own beside ``first``; return both results, or raise what either raised.
+
+    If both raise, it is what ``first`` did.
+    """
+    # No pool of concurrent.futures: the end of the process waits for its threads, whatever they hang in.
+    outcome: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            outcome.put((second(), None))
+        except BaseException as error:
+            outcome.put((None, error))
+
+    thread = threading.Thread(target=run, name="backup_sync-beside", daemon=True)
+    thread.start()
+    try:
         result = first()
-        return result, other.result()
+        other, error = outcome.get()
+    finally:
+        thread.join(GRACE_SECONDS)
+    if error is None:
+        return result, other
+    try:
+        raise error
+    finally:
+        del error  # it holds this frame, which would hold it
 
 
 def read_ahead(items: Iterator[A], depth: int = 1) -> Generator[A, None, None]:
     """Yield what ``items`` yields, fetched by a thread that is up to ``depth`` items ahead.
 
     Closing the generator early (or an error in its consumer) stops the thread before this returns, so that nobody
-    else uses the store behind ``items`` while it still reads.
+    else uses the store behind ``items`` while it still reads; unless it hangs in there.
     """
     ready: queue.Queue[tuple[object, BaseException | None]] = queue.Queue(depth)
     stop = threading.Event()
@@ -60,4 +92,4 @@ def read_ahead(items: Iterator[A], depth: int = 1) -> Generator[A, None, None]:
             yield item  # type: ignore[misc]
     finally:
         stop.set()
-        thread.join()
+        thread.join(GRACE_SECONDS)

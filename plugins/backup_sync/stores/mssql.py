@@ -26,9 +26,9 @@ from backup_sync.stores import mssql_types as types
 from backup_sync.stores.base import Applied, Record, batches
 from backup_sync.stores.mssql_bulk import BulkRows
 from backup_sync.stores.mssql_catalog import MssqlCatalog
-from backup_sync.stores.mssql_errors import number_of, translate
 from backup_sync.stores.mssql_pairs import PackedPairs
 from backup_sync.stores.mssql_rows import ROWS_AT_ONCE, WireRows
+from backup_sync.stores.mssql_session import MssqlSession
 from backup_sync.stores.mssql_statements import quote
 from backup_sync.stores.ranges import EvenCut, KeyRange
 from backup_sync.stores.schema import SYNCED_AT, TableShape
@@ -51,7 +51,8 @@ class MssqlStore(MssqlCatalog):
         super().__init__(service, connect, where)
         self.database = database
         self._places: list[int] = []  # known from the first bulk copy on
-        self._second: Any = None  # a connection for what is asked while the first one's rows are read
+        self._second: MssqlSession | None = None  # for what is asked while the first one's rows are read
+        self._closed = False
         self.name = f"{quote(self.schema)}.{quote(self.table)}"
         self.history_name = f"{quote(self.schema)}.{quote(self.history_table)}"
         self.unfilled_name = f"{quote(self.schema)}.{quote(self.unfilled_table)}"
@@ -60,69 +61,40 @@ class MssqlStore(MssqlCatalog):
     # connection
 
     @property
-    def connection(self) -> Any:
+    def session(self) -> MssqlSession:
+        if self._closed:
+            # A thread that was left behind may come back from its statement and want to go on.
+            raise RetriableError(f"{self.where}: the run has ended, and with it the connection")
         if self._connection is None:
             self._connection = self._open(None)
         return self._connection
 
-    def _open(self, database: str | None) -> Any:
-        with self._translated():
-            try:
-                connection = self._connect(database)
-            except TypeError as error:
-                # pymssql takes every entry of the connection's extra as an argument; the text names the one.
-                raise ConfigurationError(
-                    f"{self.where}: the connection's extra does not fit pymssql: {error}"
-                ) from None
-            except (ValueError, AttributeError) as error:
-                raise ConfigurationError(
-                    f"{self.where}: an entry of the connection's extra has a value that pymssql does not take "
-                    f"({type(error).__name__}); docs/connections.md says which there are"
-                ) from None
-            connection.autocommit(True)  # transactions are written out where they are meant
-            with connection.cursor() as cursor:
-                # Counts are what the driver is asked for, whatever the server's default is.
-                cursor.execute("SET NOCOUNT OFF")
-            return connection
+    def _open(self, database: str | None) -> MssqlSession:
+        return MssqlSession(self.where, partial(self._connected, database))
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _connected(self, database: str | None) -> Any:
         try:
-            yield
-        except BackupSyncError:
-            raise
-        except Exception as error:
-            number = number_of(error)
-            if number is None:
-                raise
-            raise translate(self.where, number, error) from None
+            return self._connect(database)
+        except TypeError as error:
+            # pymssql takes every entry of the connection's extra as an argument; the text names the one.
+            raise ConfigurationError(f"{self.where}: the connection's extra does not fit pymssql: {error}") from None
+        except (ValueError, AttributeError) as error:
+            raise ConfigurationError(
+                f"{self.where}: an entry of the connection's extra has a value that pymssql does not take "
+                f"({type(error).__name__}); docs/connections.md says which there are"
+            ) from None
 
     def pages(
         self, sql: str, params: Sequence[Any] = (), size: int = FETCH_ROWS, *, heavy: bool = False
     ) -> Iterator[list[tuple[Any, ...]]]:
-        with self._translated():
-            cursor = self.connection.cursor()
-            try:
-                cursor.execute(sql, tuple(params) or None)
-                yield from (
-                    heavy_rows.pages(cursor.fetchmany, size) if heavy else iter(partial(cursor.fetchmany, size), [])
-                )
-            finally:
-                cursor.close()
+        yield from self.session.pages(sql, params, size, heavy=heavy)
 
     def run_sql(self, sql: str, params: Sequence[Any] = ()) -> int:
-        with self._translated(), self.connection.cursor() as cursor:
-            cursor.execute(sql, tuple(params) or None)
-            return int(cursor.rowcount)
+        return self.session.run(sql, params)
 
     def results(self, sql: str, params: Sequence[Any] = ()) -> list[list[tuple[Any, ...]]]:
         """The rows of each statement of a batch of SELECTs."""
-        with self._translated(), self.connection.cursor() as cursor:
-            cursor.execute(sql, tuple(params) or None)
-            found = [cursor.fetchall()]
-            while cursor.nextset():
-                found.append(cursor.fetchall())
-            return found
+        return self.session.results(sql, params)
 
     def scalar(self, sql: str, params: Sequence[Any] = ()) -> Any:
         rows = list(self.query(sql, params))
@@ -137,7 +109,7 @@ class MssqlStore(MssqlCatalog):
             try:
                 self.run_sql("IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION")
             except BackupSyncError:
-                self.close()  # the connection is gone, and the server rolls back by itself
+                self._drop()  # the connection is gone, and the server rolls back by itself
             raise
         self.run_sql("COMMIT TRANSACTION")
 
@@ -148,10 +120,18 @@ class MssqlStore(MssqlCatalog):
         self._rows = WireRows(shape)
 
     def close(self) -> None:
+        """For good: whoever still wants to use the store is told that the run has ended."""
+        self._closed = True
+        self._drop()
         super().close()
-        if self._second is not None:
-            self._second.close()
-            self._second = None
+
+    def _drop(self) -> None:
+        """Close the connections. The next statement opens one anew, except where a run was interrupted: that is to end."""
+        sessions = [session for session in (self._connection, self._second) if session is not None]
+        for session in sessions:
+            session.close()
+        if not any(session.interrupted for session in sessions):
+            self._connection = self._second = None
 
     # reading
 
@@ -260,12 +240,10 @@ class MssqlStore(MssqlCatalog):
         # On a connection of its own: the other one may be in the middle of its rows.
         if self._second is None:
             self._second = self._open(None)
-        with self._translated(), self._second.cursor() as cursor:
-            for chunk in batches(keys, JSON_ROWS):
-                cursor.execute(sql, (self._post(chunk),))
-                for row in cursor.fetchall():
-                    record = tuple(map(types.from_exact, row, (column.type for column in columns)))
-                    exact[self.key_of(record)] = record
+        for chunk in batches(keys, JSON_ROWS):
+            for row in self._second.results(sql, (self._post(chunk),))[0]:
+                record = tuple(map(types.from_exact, row, (column.type for column in columns)))
+                exact[self.key_of(record)] = record
         self._check_found(set(keys).difference(exact))
         # One that is gone by now is left out, as any that is deleted while a run reads.
         again: dict[int, Record | None] = {n: exact.get(self.key_of(found[n])) for n in doubtful}
@@ -322,14 +300,7 @@ class MssqlStore(MssqlCatalog):
         assert self.shape is not None
         now = _text(utc_now())
         positions = self._positions()
-        with self._translated():
-            self.connection.bulk_copy(
-                self.name,
-                ((*row, now) for row in rows),
-                column_ids=positions,
-                batch_size=len(rows) + 1,
-                tablock=False,
-            )
+        self.session.bulk_copy(self.name, ((*row, now) for row in rows), positions, len(rows) + 1)
 
     def _positions(self) -> list[int]:
         """Where each column stands in the backup's own table: a bulk copy goes by position."""
@@ -377,7 +348,7 @@ class MssqlStore(MssqlCatalog):
             try:
                 self.run_sql("EXEC sp_releaseapplock @Resource = %s, @LockOwner = 'Session'", (resource,))
             except BackupSyncError:
-                self.close()  # closing the session releases the lock as well
+                self._drop()  # closing the session releases the lock as well
 
 
 def _text(moment: datetime) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import closing
 from typing import Any
 
 from backup_sync.core.errors import BackupSyncError, ConfigurationError, RetriableError
 from backup_sync.stores import mssql_types as types
+from backup_sync.stores.mssql_session import MssqlSession
 from backup_sync.stores.mssql_statements import MSSQL_TYPES, MssqlStatements, escaped, quote
 from backup_sync.stores.schema import Column, Difference, TableShape
 from backup_sync.stores.sql_state import STATE
@@ -63,13 +64,10 @@ class MssqlCatalog(MssqlStatements):
 
     @property
     @abstractmethod
-    def connection(self) -> Any: ...
+    def session(self) -> MssqlSession: ...
 
     @abstractmethod
-    def _open(self, database: str | None) -> Any: ...
-
-    @abstractmethod
-    def _translated(self) -> AbstractContextManager[None]: ...
+    def _open(self, database: str | None) -> MssqlSession: ...
 
     @abstractmethod
     def results(self, sql: str, params: Sequence[Any] = ()) -> list[list[tuple[Any, ...]]]: ...
@@ -229,7 +227,7 @@ class MssqlCatalog(MssqlStatements):
 
     def _database_exists(self) -> bool:
         try:
-            _ = self.connection
+            _ = self.session
             return True
         except (ConfigurationError, RetriableError) as error:
             refused = error
@@ -239,15 +237,11 @@ class MssqlCatalog(MssqlStatements):
                 admin = self._open("master")
             except BackupSyncError:
                 raise refused from None
-        try:
-            cursor = admin.cursor()
-            with self._translated():
-                cursor.execute("SELECT DB_ID(%s)", (self.database,))
-                if cursor.fetchone()[0] is not None:
-                    raise refused
-            return False
-        finally:
-            admin.close()
+        with closing(admin):
+            ((found,),) = admin.results("SELECT DB_ID(%s)", (self.database,))[0]
+        if found is not None:
+            raise refused
+        return False
 
     def _make(self, statement: str, found: str) -> None:
         """Create something. Chains run side by side, so another one may have made it first: then all is well."""
@@ -258,15 +252,12 @@ class MssqlCatalog(MssqlStatements):
                 raise
 
     def _create_database(self) -> None:
-        admin = self._open("master")
-        try:
-            with self._translated():
-                admin.cursor().execute(f"CREATE DATABASE {quote(self.database)}")
-        except BackupSyncError:
-            if not self._database_exists():
-                raise
-        finally:
-            admin.close()
+        with closing(self._open("master")) as admin:
+            try:
+                admin.run(f"CREATE DATABASE {quote(self.database)}")
+            except BackupSyncError:
+                if not self._database_exists():
+                    raise
 
     def describe(self) -> TableShape:
         shape = super().describe()

@@ -1,0 +1,393 @@
+"""What a session promises: one thread does everything, whoever waits can be told to end, and nothing hangs behind it."""
+
+from __future__ import annotations
+
+import gc
+import signal
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pymssql
+import pytest
+
+from backup_sync.core.engine import Options, sync
+from backup_sync.core.errors import ConfigurationError, RetriableError
+from backup_sync.core.result import SyncResult, sync_id
+from backup_sync.service import parse_service
+from backup_sync.stores.mssql import MssqlStore
+from backup_sync.stores.mssql_session import LOCK_MILLISECONDS, MssqlSession
+
+COLUMNS = [(name, "int", "NO", None, 10, 0, None, None) for name in ("Id", "Version")]
+
+
+class Driver:
+    """A server of one table without rows, behind a driver that notes which thread used it and what it was told.
+
+    ``blocks``: statements that hold this text wait until ``release`` is set, as a call into C does: deaf to everything.
+    """
+
+    def __init__(self, blocks: str = "\0") -> None:
+        self.blocks = blocks
+        self.refuses = "refused"
+        self.release = threading.Event()
+        self.reached = threading.Event()
+        self.sent: list[str] = []
+        self.threads: set[str] = set()
+        self.running = 0
+        self.closed: list[int] = []
+        """For each connection that was closed, how many calls were running then."""
+
+    def connect(self, _: str | None = None) -> Connection:
+        self.use("CONNECT")
+        return Connection(self)
+
+    def use(self, what: str) -> None:
+        self.threads.add(threading.current_thread().name)
+        self.sent.append(what)
+        self.running += 1
+        try:
+            if self.blocks in what:
+                self.reached.set()
+                assert self.release.wait(60)
+        finally:
+            self.running -= 1
+
+
+class Connection:
+    def __init__(self, driver: Driver) -> None:
+        self.driver = driver
+
+    def autocommit(self, _: bool) -> None:
+        self.driver.use("AUTOCOMMIT")
+
+    def cursor(self) -> Cursor:
+        return Cursor(self.driver)
+
+    def close(self) -> None:
+        self.driver.use("CLOSE")
+        self.driver.closed.append(self.driver.running)
+
+
+class Cursor:
+    rowcount = 7
+
+    def __init__(self, driver: Driver) -> None:
+        self.driver = driver
+        self.sets: list[list[Any]] = []
+
+    def execute(self, sql: str, params: Any = None) -> None:
+        self.driver.use(sql)
+        if "refused" in sql or self.driver.refuses in sql:
+            raise pymssql.OperationalError(1205, b"row (hunter2)")
+        if "mistaken" in sql:
+            raise KeyError("hunter2")
+        if "INFORMATION_SCHEMA" in sql:
+            self.sets = [COLUMNS, [("Id",)], [("S", "D", None, None, None)]]
+        elif "MIN(" in sql:
+            self.sets = [[(1, 100)]]
+        elif "getapplock" in sql:
+            self.sets = [[(0,)]]
+        elif "hundred" in sql:
+            self.sets = [[(number,) for number in range(100)]]
+        else:
+            self.sets = [[]]
+
+    def fetchmany(self, size: int) -> list[Any]:
+        self.driver.use("FETCH")
+        rows, self.sets[0] = self.sets[0][:size], self.sets[0][size:]
+        return rows
+
+    def fetchall(self) -> list[Any]:
+        self.driver.use("FETCH")
+        return self.sets[0]
+
+    def nextset(self) -> bool:
+        self.sets.pop(0)
+        return bool(self.sets)
+
+
+class TimeIsUp(BaseException):
+    """What Airflow's own handler raises is no Exception either."""
+
+
+@contextmanager
+def alarm(seconds: float) -> Iterator[None]:
+    def ring(*_: Any) -> None:
+        raise TimeIsUp
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def stops_in_time(work: Callable[[], Any], limit: float = 0.3, within: float = 3.0) -> None:
+    begun = time.monotonic()
+    with alarm(limit), pytest.raises(TimeIsUp):
+        work()
+    assert limit <= time.monotonic() - begun < limit + within
+
+
+def session(driver: Driver) -> MssqlSession:
+    return MssqlSession("backup", driver.connect)
+
+
+def eventually(true: Callable[[], bool]) -> None:
+    for _ in range(500):
+        if true():
+            return
+        time.sleep(0.01)
+    pytest.fail("it never became true")
+
+
+def test_the_driver_is_only_ever_used_by_the_sessions_own_thread():
+    driver = Driver()
+    one = session(driver)
+    assert list(one.pages("hundred", (), 40)) == [
+        [(number,) for number in range(start, min(start + 40, 100))] for start in (0, 40, 80)
+    ]
+    assert one.run("UPDATE") == 7
+    assert one.results("INFORMATION_SCHEMA") == [COLUMNS, [("Id",)], [("S", "D", None, None, None)]]
+    one.close()
+    assert driver.threads == {"backup_sync-sql-backup"}
+    assert driver.closed == [0]
+
+
+def test_a_session_bounds_the_wait_for_locks_and_is_the_one_to_wait_in_a_deadlock():
+    driver = Driver()
+    session(driver).close()
+    assert driver.sent[:3] == [
+        "CONNECT",
+        "AUTOCOMMIT",
+        f"SET NOCOUNT OFF; SET LOCK_TIMEOUT {LOCK_MILLISECONDS}; SET DEADLOCK_PRIORITY LOW",
+    ]
+    assert LOCK_MILLISECONDS > 0  # 0 would not wait at all, and -1 for ever
+
+
+def test_errors_are_those_of_the_tree_and_others_are_as_they_were():
+    one = session(Driver())
+    with pytest.raises(RetriableError) as caught:
+        one.run("refused", ["hunter2"])
+    assert str(caught.value) == "backup: SQL Server was chosen as deadlock victim (error 1205)"
+    assert caught.value.__context__ is None  # whose frames would hold what was sent
+    with pytest.raises(KeyError):
+        one.run("mistaken")
+    assert one.run("UPDATE") == 7
+    one.close()
+
+
+def test_a_session_that_cannot_be_opened_leaves_no_thread_behind():
+    def refuse() -> None:
+        raise ConfigurationError("backup: no such thing")
+
+    before = threading.active_count()
+    with pytest.raises(ConfigurationError, match="no such thing"):
+        MssqlSession("backup", refuse)
+    eventually(lambda: threading.active_count() == before)
+
+
+def test_a_session_that_is_closed_or_forgotten_leaves_no_thread_behind():
+    before = threading.active_count()
+    session(Driver()).close()
+    session(Driver())
+    gc.collect()
+    eventually(lambda: threading.active_count() == before)
+
+
+def test_a_page_is_held_by_nobody_but_the_one_who_asked_for_it():
+    class Page(list[Any]):
+        pass
+
+    class Pages:
+        def __init__(self) -> None:
+            self.left = 3
+
+        def cursor(self) -> Any:
+            return self
+
+        def autocommit(self, _: bool) -> None: ...
+        def execute(self, *_: Any) -> None: ...
+        def close(self) -> None: ...
+
+        rowcount = 0
+
+        def fetchmany(self, _: int) -> Page:
+            assert [page() for page in gone] == [None] * len(gone)
+            self.left -= 1
+            return Page([(1,)] if self.left >= 0 else [])
+
+    gone: list[weakref.ref[Any]] = []
+    one = MssqlSession("backup", Pages)
+    count = 0
+    for page in one.pages("SELECT", (), 10):
+        gone.append(weakref.ref(page))
+        count += 1
+        del page
+    assert count == 3
+    one.close()
+
+
+@pytest.mark.parametrize("blocks", ["CONNECT", "SET NOCOUNT", "SELECT", "FETCH"])
+def test_whoever_waits_for_the_server_can_be_told_to_end(blocks):
+    driver = Driver(blocks)
+    stops_in_time(lambda: list(session(driver).pages("SELECT 1", (), 10)), within=1.0)
+    driver.release.set()
+
+
+def test_an_interrupted_session_is_given_up_and_closed_by_its_own_thread_when_the_call_returns():
+    driver = Driver("blocked")
+    one = session(driver)
+    stops_in_time(lambda: one.run("blocked"), within=1.0)
+    begun = time.monotonic()
+    one.close()
+    with pytest.raises(RetriableError, match="backup: the connection was closed"):
+        one.run("ROLLBACK")
+    with pytest.raises(RetriableError, match="backup: the connection was closed"):
+        list(one.pages("SELECT 1", (), 10))
+    assert time.monotonic() - begun < 0.5
+    assert driver.closed == []
+    driver.release.set()
+    eventually(lambda: driver.closed == [0])
+    assert driver.sent[-2:] == ["blocked", "CLOSE"]
+    assert driver.threads == {"backup_sync-sql-backup"}
+
+
+def test_closing_does_not_wait_for_a_call_that_another_thread_asked_for():
+    driver = Driver("blocked")
+    one = session(driver)
+    other = threading.Thread(target=one.run, args=("blocked",), daemon=True)
+    other.start()
+    assert driver.reached.wait(5)
+    begun = time.monotonic()
+    one.close()
+    assert time.monotonic() - begun < 0.5
+    assert driver.closed == []
+    driver.release.set()
+    other.join(5)
+    eventually(lambda: driver.closed == [0])
+
+
+def test_who_cleans_up_behind_a_thread_that_hangs_does_not_hang_in_the_same_call():
+    driver = Driver("blocked")
+    one = session(driver)
+    other = threading.Thread(target=one.run, args=("blocked",), daemon=True)
+    other.start()
+    assert driver.reached.wait(5)
+    begun = time.monotonic()
+    with pytest.raises(RetriableError, match="backup: the connection was closed"):
+        one.run("EXEC sp_releaseapplock")
+    one.close()
+    assert time.monotonic() - begun < 0.5
+    driver.release.set()
+    other.join(5)
+    eventually(lambda: driver.closed == [0])
+    assert driver.sent[-2:] == ["blocked", "CLOSE"]
+
+
+# A store and a run
+
+
+def store(driver: Driver, where: str) -> MssqlStore:
+    entry = {"source": "s", "backup": "b", "table": "app.Things", "changed": {"Version": "higher"}}
+    return MssqlStore(parse_service("thing", entry, where="test"), driver.connect, where, "Db")
+
+
+def test_an_interrupted_store_sends_nothing_more_neither_a_rollback_nor_on_another_connection():
+    driver = Driver("blocked")
+    one = store(driver, "backup")
+
+    def work() -> None:
+        with one.transaction():
+            one.run_sql("blocked")
+
+    stops_in_time(work, within=1.0)
+    with pytest.raises(RetriableError):
+        one.run_sql("EXEC sp_releaseapplock")
+    driver.release.set()
+    eventually(lambda: driver.closed == [0])
+    assert driver.sent.count("CONNECT") == 1
+    assert driver.sent[-3:] == ["BEGIN TRANSACTION", "blocked", "CLOSE"]
+    one.close()
+
+
+def test_a_store_that_lost_its_connection_opens_another_one_as_long_as_it_is_not_closed():
+    driver = Driver()
+    one = store(driver, "backup")
+
+    def fails() -> None:
+        with one.transaction():
+            driver.refuses = "ROLLBACK"
+            one.run_sql("refused")
+
+    with pytest.raises(RetriableError, match="deadlock victim"):
+        fails()
+    assert one.run_sql("UPDATE") == 7
+    assert driver.sent.count("CONNECT") == 2
+    one.close()
+    with pytest.raises(RetriableError, match="backup: the run has ended"):
+        one.run_sql("UPDATE")
+    assert driver.sent.count("CONNECT") == 2
+
+
+@pytest.mark.parametrize("end", ["source", "backup"])
+@pytest.mark.parametrize("blocks", ["CONNECT", "INFORMATION_SCHEMA", "MIN(", "COUNT_BIG", "FETCH", "getapplock"])
+def test_a_run_whose_statement_is_blocked_ends_when_it_is_told_to(end, blocks):
+    """Whichever end hangs, and in whichever thread: the time-out's and a few seconds."""
+    if (end, blocks) in {("backup", "MIN("), ("source", "getapplock")}:
+        pytest.skip("this end is not asked for that")
+    driver = Driver(blocks)
+    ends = {name: store(driver if name == end else Driver(), name) for name in ("source", "backup")}
+    # Not empty, so that both are digested.
+    for one in ends.values():
+        one.empty = lambda: False  # type: ignore[method-assign]
+        one.unfilled = list  # type: ignore[method-assign]
+        one.begin = lambda run: False  # type: ignore[method-assign]
+    run = SyncResult(sync_id("d", "r", "thing"), "thing", run_id="r")
+
+    def work() -> None:
+        try:
+            sync(ends["source"].service, ends["source"], ends["backup"], run, Options())
+        finally:
+            for one in ends.values():
+                one.close()
+
+    stops_in_time(work)
+    assert driver.reached.is_set()
+    driver.release.set()
+    eventually(lambda: driver.running == 0)
+
+
+def test_the_end_of_the_process_waits_for_no_statement(tmp_path: Path):
+    script = tmp_path / "ends.py"
+    script.write_text(
+        "import signal, sys, time\n"
+        "from backup_sync.core.pipeline import both\n"
+        "from tests.stores.test_mssql_session import Driver, TimeIsUp, alarm, session\n"
+        "one, other = session(Driver('blocked')), session(Driver('blocked'))\n"
+        "try:\n"
+        "    with alarm(0.3):\n"
+        "        both(lambda: one.run('blocked'), lambda: other.run('blocked'))\n"
+        "except TimeIsUp:\n"
+        "    print('told to end')\n"
+    )
+    folder = Path(__file__).resolve().parents[2]
+    begun = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        env={"PYTHONPATH": f"{folder / 'plugins'}:{folder}", "PATH": ""},
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "told to end\n", "")
+    assert time.monotonic() - begun < 40  # the drivers would hang for 60
