@@ -9,7 +9,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from azure.cosmos import CosmosClient, PartitionKey
+from azure.cosmos import PartitionKey
 
 from backup_sync.core.errors import ConfigurationError, FatalError, RetriableError
 from backup_sync.stores import heavy
@@ -412,14 +412,3 @@ def test_a_wrong_key_is_a_configuration_error_that_does_not_show_it(pair: list[E
         found.initialize()
     assert wrong not in str(caught.value)
     found.close()
-
-
-def test_a_lease_that_expired_is_taken_over(own: CosmosBackend) -> None:
-    put(own, document(id="1", group="a"))
-    own.initialize()
-    with CosmosClient(*own.endpoints[1]) as client:
-        container = client.get_database_client(own.backup_database).get_container_client(own.history)
-        lease = {"id": "lease", "serviceName": "lease:thing", "holder": "killed", "since": "2024-01-01T00:00:00Z"}
-        container.upsert_item({**lease, "until": "2024-01-01T00:01:00Z", "token": "x"})
-        assert own.counts() == (1, 0, 0, 0)
-        assert [item["id"] for item in container.read_all_items() if item["id"] == "lease"] == []

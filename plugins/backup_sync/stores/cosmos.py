@@ -8,7 +8,18 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Generator, Hashable, Iterator, Sequence, Set
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Generator,
+    Hashable,
+    Iterator,
+    Mapping,
+    Sequence,
+    Set,
+)
 from contextlib import AbstractContextManager, closing
 from datetime import datetime
 from typing import Any
@@ -22,6 +33,7 @@ from backup_sync.stores.base import Applied, Record, Usage, batches
 from backup_sync.stores.cosmos_account import Account, Connection, all_of
 from backup_sync.stores.cosmos_catalog import ContainerShape, Found, database_exists, find, make
 from backup_sync.stores.cosmos_history import CosmosHistory
+from backup_sync.stores.cosmos_lease import Lease
 from backup_sync.stores.cosmos_queries import pages
 from backup_sync.stores.cosmos_writes import delete_all, upsert_all
 from backup_sync.stores.documents import (
@@ -312,8 +324,7 @@ class CosmosStore:
         self.run.inserted += applied.inserted
         self.run.updated += applied.updated
         self.run.deleted += applied.deleted
-        self.history_container.save(self.run)
-        self.history_container.check_lease()
+        self.history_container.count(self.run)
 
     # history and lock
 
@@ -339,7 +350,14 @@ class CosmosStore:
         return self.history_container.newest(limit)
 
     def lock(self, run: SyncResult, wait_seconds: float) -> AbstractContextManager[None]:
-        return self.history_container.lease(run, wait_seconds)
+        return Lease(self.connection, self.history_name, self.account.container, self.service.name).hold(
+            run, wait_seconds
+        )
+
+    def check_lock(self) -> None:
+        """Raise RetriableError if the lock that this store holds may have been lost; without one it does nothing."""
+        if self._connection is not None and self._connection.guard is not None:
+            self._connection.guard()
 
     # bookkeeping
 

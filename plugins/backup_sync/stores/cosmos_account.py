@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import logging
 import math
 import random
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from aiohttp import ClientConnectorCertificateError
@@ -29,6 +32,8 @@ from backup_sync.stores.base import Usage
 
 T = TypeVar("T")
 
+log = logging.getLogger(__name__)
+
 # At INFO, which is where Airflow puts its tasks, the SDK logs each request with its headers, and the partition key's
 # value is one of them.
 for _noisy in ("azure.cosmos", "azure.core.pipeline.policies.http_logging_policy"):
@@ -40,6 +45,12 @@ PASSING = {408, 410, 429, 449, 500, 502, 503, 504}
 
 CUT = (ServiceRequestError, ServiceResponseError, IncompleteReadError, OSError, asyncio.TimeoutError)
 """The connection was not made, or ended before the whole answer had come."""
+
+CLOSE_SECONDS = 5.0
+"""How long closing waits for what is still under way."""
+
+_writing: ContextVar[bool] = ContextVar("writing", default=False)
+"""Whether the request that the SDK is making is one to write."""
 
 
 @dataclass(frozen=True)
@@ -125,19 +136,34 @@ class Connection:
 
     ``where`` is what messages call it: the connection id. ``retry_seconds``: how long one request is tried again
     before the run gives up, the SDK's own waiting for throttled ones included.
+
+    ``guard`` is called before each try of a request to write, the SDK's own tries included, and raises if it must not be
+    made: a run that was suspended while a request waited for its next try does not make it.
     """
 
     def __init__(self, account: Account, where: str, concurrency: int, retry_seconds: float) -> None:
         self.account, self.where, self.retry_seconds = account, where, retry_seconds
         self.charge = 0.0
         self.throttles = 0
+        self.guard: Callable[[], None] | None = None
+        self.answered: str | None = None
+        """The header ``Date`` of the last answer: the server's clock."""
+        self._account_id: str | None = None
         self._loop = asyncio.new_event_loop()
         self._client: CosmosClient | None = None
         self.pace = Pace(concurrency)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine to its end. Raises errors of the BackupSyncError tree, and CosmosError for a status."""
-        return self._loop.run_until_complete(work)
+        """Run a coroutine to its end. Raises errors of the BackupSyncError tree, and CosmosError for a status.
+
+        Where a signal's handler raises in the middle of it, it is given up: it must not go on when the loop runs again.
+        """
+        task = self._loop.create_task(work)
+        try:
+            return self._loop.run_until_complete(task)
+        finally:
+            if not task.done():
+                self._end([task], cancel=True)
 
     def client(self) -> CosmosClient:
         if self._client is None:
@@ -147,6 +173,7 @@ class Connection:
                 self._client = CosmosClient(
                     self.account.endpoint,
                     credential=self.account.key,
+                    raw_request_hook=self._allow,
                     raw_response_hook=self._meter,
                     # Where no proxy is set, looking for one (and for ~/.netrc, in a thread) is a fifth of a request's cost.
                     transport=AioHttpTransport(use_env_settings=bool(getproxies())),
@@ -174,9 +201,30 @@ class Connection:
     def usage(self) -> Usage:
         return Usage(self.charge, self.throttles)
 
+    def account_id(self) -> str | None:
+        """What the account calls itself: ``id`` of the answer to GET /, which the SDK asks for before all else.
+
+        An endpoint's name is no identity: one server has many. None: it does not tell.
+        """
+        if self._account_id is None:
+            self.run(self.call(self.client()._get_database_account))
+        return self._account_id or None
+
+    def _allow(self, request: Any) -> None:
+        """Sees every request just before it is sent, also those that the SDK repeats by itself."""
+        if _writing.get() and request.http_request.method != "GET":
+            self._check()
+
+    def _check(self) -> None:
+        if self.guard is not None:
+            self.guard()
+
     def _meter(self, response: Any) -> None:
-        """Sees every answer, also those 429s that the SDK waits out by itself: charge, throttling, pace."""
+        """Sees every answer, also those 429s that the SDK waits out by itself: charge, throttling, pace, clock."""
         answer = response.http_response
+        self.answered = answer.headers.get("Date")
+        if not self._account_id and answer.status_code == 200:
+            self._account_id = _account_id(response.http_request, answer)
         self.charge += float(answer.headers.get("x-ms-request-charge") or 0)
         if answer.status_code == 429:
             self.throttles += 1
@@ -184,12 +232,14 @@ class Connection:
         else:
             self.pace.good()
 
-    async def call(self, request: Callable[[], Awaitable[T]]) -> T:
-        """One paced request, tried again while trying again can help.
+    async def call(self, request: Callable[[], Awaitable[T]], *, write: bool = False) -> T:
+        """One paced request, tried again while trying again can help. ``write``: the guard is asked before each try.
 
-        Only for requests that may be repeated: reads, upserts, deletes. Raises CosmosError for a status that is
-        an answer (404, 409, 412, 413, 400), and the tree's errors for all others.
+        Only for requests that may be repeated: reads, upserts, deletes, and those whose caller looks what became of them
+        when their answer was lost. Raises CosmosError for a status that is an answer (404, 409, 412, 413, 400), what the
+        guard raises, and the tree's errors for all others.
         """
+        _writing.set(write)  # of this task; what the SDK does for it inherits it
         deadline = math.inf
         wait = 0.1
         while True:
@@ -197,6 +247,8 @@ class Connection:
                 async with self.pace:
                     # Standing in line is no fault of the service, so the clock starts with the first try.
                     deadline = min(deadline, time.monotonic() + self.retry_seconds)
+                    if write:
+                        self._check()
                     return await request()
             except (CosmosHttpResponseError, CosmosBatchOperationError) as error:
                 status = int(error.status_code or 0)
@@ -252,10 +304,36 @@ class Connection:
         return None
 
     def close(self) -> None:
+        """Give up what is still under way, and the connections. Waits CLOSE_SECONDS for that at most, three times."""
         if self._loop.is_closed():
             return
-        if self._client is not None:
-            self._loop.run_until_complete(self._client.close())
-            self._client = None
-        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-        self._loop.close()
+        client, self._client = self._client, None
+        try:
+            self._end([self._loop.create_task(client.close())] if client is not None else [])
+            self._end(asyncio.all_tasks(self._loop), cancel=True)
+            self._end([self._loop.create_task(self._loop.shutdown_asyncgens())])
+        finally:
+            self._loop.close()
+
+    def _end(self, tasks: Collection[asyncio.Future[Any]], *, cancel: bool = False) -> None:
+        if not tasks:
+            return
+        for task in tasks:
+            if cancel:
+                task.cancel()
+        done, late = self._loop.run_until_complete(asyncio.wait(tasks, timeout=CLOSE_SECONDS))
+        failed = [one for one in done if not one.cancelled() and one.exception() is not None]
+        if late or failed:
+            log.warning("%s: the connection to Cosmos DB could not be closed in an orderly way", self.where)
+
+
+def _account_id(request: Any, answer: Any) -> str | None:
+    """``id`` of the answer to GET / (https://learn.microsoft.com/rest/api/cosmos-db/get-database-account); else None."""
+    if request.method != "GET" or urlsplit(request.url).path.strip("/"):
+        return None
+    try:
+        found = json.loads(answer.text())
+    except ValueError:
+        return None
+    said = found.get("id") if isinstance(found, dict) else None
+    return said if isinstance(said, str) else None

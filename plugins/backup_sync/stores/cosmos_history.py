@@ -1,31 +1,26 @@
-"""The container ``sync-history``: one document for each (service, run), and the lease that keeps runs apart.
+"""The container ``sync-history``: one document for each (service, run).
 
-The lease is a document in a partition of its own (``lease:<service>``) and is removed when the run ends, so that
-queries by service see runs only. It expires by itself, so a killed run holds up the next one for no longer than
-LEASE_SECONDS; a thread renews it while the run lives.
+The partition key is the service's name. The lease that keeps runs apart and the state of a copy lie in partitions of
+their own (``lease:…``, ``state:…``), so that queries by service see runs only.
 """
 
 from __future__ import annotations
 
-import logging
-import threading
-import time
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import datetime, timedelta
+from collections.abc import Mapping
 from typing import Any
 
 from azure.core import MatchConditions
 
-from backup_sync.core.errors import BackupSyncError, FatalError, LockHeld, RetriableError
+from backup_sync.core.errors import BackupSyncError, FatalError, RetriableError
 from backup_sync.core.result import COMPLETED, FAILED, IN_PROGRESS, SyncResult, iso, utc_now
 from backup_sync.stores.cosmos_account import Connection, CosmosError
 from backup_sync.stores.history import resume
 
-log = logging.getLogger(__name__)
-
 LEASE_SECONDS = 60.0
+"""How long a lease holds unless it is renewed; read anew for each lease."""
+
+BEGIN_TRIES = 3
+"""How often a run looks for its record and takes it over before it says that somebody else keeps writing it."""
 
 # Field of SyncResult.to_dict → property. The first eight after the id are a contract with those who query them.
 PROPERTIES = {
@@ -51,188 +46,153 @@ PROPERTIES = {
 
 
 class CosmosHistory:
+    """The runs of a service. ``container``: the history's."""
+
     def __init__(self, connection: Connection, service: str, container: str) -> None:
         self._connection, self._service, self._container = connection, service, container
-        self._token = uuid.uuid4().hex
-        self._keeper: _Keeper | None = None
-
-    # runs
+        self._etag = ""
 
     def save(self, run: SyncResult) -> None:
-        data = run.to_dict() | {"SyncedAt": iso(run.completed_at or utc_now()), "Success": run.success}
-        document = {name: data[field] for field, name in PROPERTIES.items()}
-        container = self._connection.container(self._container)
-        self._do(lambda: container.upsert_item(document, no_response=True))
+        """Write the run's record over whatever is there. An attempt that is still counting in it stops at its next count."""
+        container, document = self._connection.container(self._container), _document(run)
+        self._etag = self._write(lambda: container.upsert_item(document, no_response=True))
 
     def begin(self, run: SyncResult) -> bool:
-        """Take over the counts of an earlier attempt, and make this attempt visible."""
-        resumed = self.resume(run)
-        self.save(run)
-        return resumed
+        """Take over the counts of an earlier attempt, and make this attempt visible.
+
+        From here on the record is this attempt's: it is written only while it is as this attempt left it. Raises
+        RetriableError if somebody else goes on writing it.
+        """
+        container = self._connection.container(self._container)
+        for _ in range(BEGIN_TRIES):
+            found = self._record(run)
+            resumed = resume(run, _from_document(found) if found else None)
+            document = _document(run)
+            if found is None:
+                written = self._own(
+                    document, lambda document=document: container.create_item(document, no_response=True)
+                )
+            else:
+                written = self._own(
+                    document,
+                    lambda document=document, etag=found["_etag"]: replace_if(
+                        container, document, etag, no_response=True
+                    ),
+                )
+            if written:
+                return resumed
+        raise self._taken(run)
+
+    def count(self, run: SyncResult) -> None:
+        """Write what this attempt counted until now.
+
+        Raises RetriableError if the record is no longer as this attempt left it: another one has begun, or the run was
+        recorded as ended.
+        """
+        container, document, etag = self._connection.container(self._container), _document(run), self._etag
+        if not self._own(document, lambda: replace_if(container, document, etag, no_response=True)):
+            raise self._taken(run)
 
     def resume(self, run: SyncResult) -> bool:
-        found = self._query("c.id = @id", self._service, {"@id": str(run.sync_id)})
-        return resume(run, _from_document(found[0]) if found else None)
+        found = self._record(run)
+        return resume(run, _from_document(found) if found else None)
 
     def newest(self, limit: int) -> list[dict[str, Any]]:
-        found = self._query("true ORDER BY c.startedAt DESC", self._service, {}, f"TOP {limit} ")
+        found = self._query("true ORDER BY c.startedAt DESC", {}, f"TOP {limit} ")
         return [_from_document(document) for document in found]
 
-    # the lease
-
-    @contextmanager
-    def lease(self, run: SyncResult, wait_seconds: float) -> Iterator[None]:
-        etag = self._acquire(run, time.monotonic() + wait_seconds, wait_seconds)
-        stop = threading.Event()
-        keeper = _Keeper(self._connection, self._container, self._lease(run), etag, stop)
-        keeper.start()
-        self._keeper = keeper
+    def _own(self, document: dict[str, Any], request: Any) -> bool:
+        """A write that succeeds only if nobody else wrote the record; whether it did."""
         try:
-            yield
-        finally:
-            stop.set()
-            keeper.join()
-            self._keeper = None
-            self._release(keeper.etag)
+            self._etag = self._write(request, but=(404, 409, 412))
+            return True
+        except CosmosError:
+            # Refused; or done by an earlier try whose answer was lost, and then the record says just what we wrote.
+            found = self._find(document["id"])
+            if found is None or any(found.get(name) != value for name, value in document.items()):
+                return False
+            self._etag = str(found["_etag"])
+            return True
 
-    def check_lease(self) -> None:
-        """Raise RetriableError if the lease was lost: another run may have started by now."""
-        if self._keeper is not None and self._keeper.lost:
-            raise RetriableError(
-                f"{self._connection.where}: lost the lease on the backup of {self._service} (it could not be renewed in time)"
-            )
-
-    def _lease(self, run: SyncResult) -> dict[str, Any]:
-        return {
-            "id": "lease",
-            "serviceName": f"lease:{self._service}",
-            "holder": run.run_id,
-            "since": iso(utc_now()),
-            "token": self._token,
-        }
-
-    def _acquire(self, run: SyncResult, deadline: float, wait_seconds: float) -> str:
-        container = self._connection.container(self._container)
-        while True:
-            document = self._lease(run) | {"until": iso(utc_now() + timedelta(seconds=LEASE_SECONDS))}
-            try:
-                return str(self._try(lambda document=document: container.create_item(document))["_etag"])
-            except CosmosError as error:
-                if error.status != 409:
-                    raise self._unexpected(error) from None
-            held = self._query("c.id = 'lease'", document["serviceName"], {})
-            if not held:
-                continue
-            if held[0].get("token") == document["token"]:
-                return str(held[0]["_etag"])  # ours after all: only the answer had been lost
-            if _expired(held[0]["until"]):
-                try:
-                    taken = self._try(
-                        lambda document=document, etag=held[0]["_etag"]: replace_if(container, document, etag)
-                    )
-                    log.info(
-                        "%s: took over the lease of run %s, which had expired",
-                        self._connection.where,
-                        held[0]["holder"],
-                    )
-                    return str(taken["_etag"])
-                except CosmosError as error:
-                    if error.status not in (404, 412):
-                        raise self._unexpected(error) from None
-                    continue
-            if time.monotonic() >= deadline:
-                raise LockHeld(
-                    f"{self._connection.where}: the backup of {self._service} is being written by run {held[0]['holder']} "
-                    f"since {held[0]['since']}; waited {wait_seconds:.0f} s for it to end"
-                )
-            time.sleep(min(1.0, max(0.05, deadline - time.monotonic())))
-
-    def _release(self, etag: str) -> None:
-        container = self._connection.container(self._container)
+    def _write(self, request: Any, but: tuple[int, ...] = ()) -> str:
+        """The etag of what was written. Raises CosmosError for the statuses ``but``, FatalError for others."""
         try:
-            self._try(
-                lambda: container.delete_item(
-                    "lease", partition_key=f"lease:{self._service}", etag=etag, match_condition=_if_not_modified()
-                )
-            )
-        except (CosmosError, BackupSyncError):
-            log.warning("%s: could not give back the lease; it expires by itself", self._connection.where)
-
-    # helpers
-
-    def _query(self, where: str, partition: str, parameters: dict[str, Any], top: str = "") -> list[dict[str, Any]]:
-        container = self._connection.container(self._container)
-        params = [{"name": name, "value": value} for name, value in {"@partition": partition, **parameters}.items()]
-        # TOP makes the SDK ask for a plan first, and one id in one partition is one document anyway.
-        text = f"SELECT {top}* FROM c WHERE c.serviceName = @partition AND {where}"
-
-        async def read() -> list[dict[str, Any]]:
-            query = container.query_items(text, parameters=params)
-            return [item async for item in query]
-
-        found: list[dict[str, Any]] = self._do(read)
-        return found
-
-    def _try(self, request: Any) -> Any:
-        return self._connection.run(self._connection.call(request))
-
-    def _do(self, request: Any) -> Any:
-        try:
-            return self._try(request)
+            answer = self._connection.run(self._connection.call(request, write=True))
         except CosmosError as error:
-            raise self._unexpected(error) from None
+            if error.status in but:
+                raise
+            raise missing(self._connection, self._container, error) from None
+        return str(answer.get_response_headers().get("etag") or answer.get("_etag"))
 
-    def _unexpected(self, error: CosmosError) -> FatalError:
-        return FatalError(
-            f"{self._connection.where}: Cosmos DB answered {error.status} on container {self._container}; "
-            "if it is missing, run the DAG backup_initialize"
+    def _record(self, run: SyncResult) -> dict[str, Any] | None:
+        return self._find(str(run.sync_id))
+
+    def _find(self, id_: str) -> dict[str, Any] | None:
+        found = self._query("c.id = @id", {"@id": id_})
+        return found[0] if found else None
+
+    def _query(self, condition: str, parameters: Mapping[str, Any], top: str = "") -> list[dict[str, Any]]:
+        try:
+            return self._connection.run(
+                found_in(self._connection, self._container, self._service, condition, parameters, top)
+            )
+        except CosmosError as error:
+            raise missing(self._connection, self._container, error) from None
+
+    def _taken(self, run: SyncResult) -> RetriableError:
+        return RetriableError(
+            f"{self._connection.where}: the record of run {run.run_id} of {self._service} was written by somebody else: "
+            "another attempt of this run has begun, or it was recorded as ended; this attempt stops, and the retry "
+            "carries on"
         )
 
 
-class _Keeper(threading.Thread):
-    """Renews the lease on a connection of its own, since the run's own loop is busy with the run."""
+async def found_in(
+    connection: Connection,
+    container: str,
+    partition: str,
+    condition: str = "true",
+    parameters: Mapping[str, Any] | None = None,
+    top: str = "",
+) -> list[dict[str, Any]]:
+    """Documents of one partition of the history container. Raises CosmosError for a status, 404 if it is missing."""
+    handle = connection.container(container)
+    params = [{"name": name, "value": value} for name, value in {"@partition": partition, **(parameters or {})}.items()]
+    # TOP makes the SDK ask for a plan first, and one id in one partition is one document anyway.
+    text = f"SELECT {top}* FROM c WHERE c.serviceName = @partition AND {condition}"
 
-    def __init__(
-        self, connection: Connection, container: str, lease: dict[str, Any], etag: str, stop: threading.Event
-    ) -> None:
-        super().__init__(name="backup_sync-lease", daemon=True)
-        self._account, self._where = connection.account, connection.where
-        self._container, self._lease, self._stop_event = container, lease, stop
-        self.etag = etag
-        self.lost = False
+    async def read() -> list[dict[str, Any]]:
+        return [item async for item in handle.query_items(text, parameters=params)]
 
-    def run(self) -> None:
-        connection: Connection | None = None
-        renewed = time.monotonic()
-        try:
-            while not self._stop_event.wait(LEASE_SECONDS / 3):
-                connection = connection or Connection(self._account, self._where, 1, retry_seconds=LEASE_SECONDS / 4)
-                document = self._lease | {"until": iso(utc_now() + timedelta(seconds=LEASE_SECONDS))}
-                container = connection.container(self._container)
-                try:
-                    request = connection.call(lambda: replace_if(container, document, self.etag))  # noqa: B023
-                    self.etag = str(connection.run(request)["_etag"])
-                    renewed = time.monotonic()
-                except (CosmosError, BackupSyncError) as error:
-                    if isinstance(error, CosmosError) or time.monotonic() - renewed > LEASE_SECONDS:
-                        self.lost = True
-                        return
-        finally:
-            if connection is not None:
-                connection.close()
+    return await connection.call(read)
 
 
-def replace_if(container: Any, document: dict[str, Any], etag: str) -> Any:
-    """Replace a document only if it is still the one with this etag; otherwise the answer is 412."""
-    return container.replace_item(document["id"], document, etag=etag, match_condition=_if_not_modified())
+def replace_if(container: Any, document: dict[str, Any], etag: str, **options: Any) -> Any:
+    """Replace a document only if it is still the one with this etag; otherwise the answer is 412, or 404."""
+    return container.replace_item(
+        document["id"], document, etag=etag, match_condition=MatchConditions.IfNotModified, **options
+    )
 
 
-def _if_not_modified() -> Any:
-    return MatchConditions.IfNotModified
+def lags(error: CosmosError) -> bool:
+    """Whether it is the one 404 that does not say that something is missing: the replica that was asked lags behind
+    (https://learn.microsoft.com/azure/cosmos-db/troubleshoot-not-found)."""
+    return (error.status, error.sub_status) == (404, 1002)
 
 
-def _expired(until: str) -> bool:
-    return datetime.fromisoformat(until.replace("Z", "+00:00")) < utc_now()
+def missing(connection: Connection, container: str, error: CosmosError) -> BackupSyncError:
+    """The fault that a status of the history container is where it has no meaning."""
+    if lags(error):
+        return RetriableError(f"{connection.where}: a replica of container {container} lags behind")
+    return FatalError(
+        f"{connection.where}: Cosmos DB answered {error.status} on container {container}; "
+        "if it is missing, run the DAG backup_initialize"
+    )
+
+
+def _document(run: SyncResult) -> dict[str, Any]:
+    data = run.to_dict() | {"SyncedAt": iso(run.completed_at or utc_now()), "Success": run.success}
+    return {name: data[field] for field, name in PROPERTIES.items()}
 
 
 def _from_document(document: dict[str, Any]) -> dict[str, Any]:

@@ -62,7 +62,9 @@ async def _upsert_batch(connection: Connection, value: str, documents: list[dict
     operations = [("upsert", (document,)) for document in documents]
     partition_key = key_value(("", value))
     try:
-        await connection.call(lambda: container.execute_item_batch(operations, partition_key, no_response=True))
+        await connection.call(
+            lambda: container.execute_item_batch(operations, partition_key, no_response=True), write=True
+        )
         return len(documents)
     except CosmosError:
         # All or nothing was refused: one document of them, or the size of the whole. One by one tells which.
@@ -72,7 +74,7 @@ async def _upsert_batch(connection: Connection, value: str, documents: list[dict
 async def _upsert(connection: Connection, document: dict[str, Any]) -> int:
     container = connection.container()
     try:
-        await connection.call(lambda: container.upsert_item(document, no_response=True))
+        await connection.call(lambda: container.upsert_item(document, no_response=True), write=True)
         return 1
     except CosmosError as error:
         reason = "is larger than the container takes" if error.status == 413 else f"was refused ({error.status})"
@@ -86,7 +88,7 @@ async def delete_all(connection: Connection, keys: Sequence[Key]) -> int:
 
     async def one(key: Key) -> bool:
         try:
-            await connection.call(lambda: container.delete_item(str(key[0]), partition_key=key_value(key)))
+            await connection.call(lambda: container.delete_item(str(key[0]), partition_key=key_value(key)), write=True)
             return True
         except CosmosError as error:
             if error.status == 404:  # gone already, for example by a try whose answer was lost
