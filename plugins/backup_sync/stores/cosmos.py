@@ -35,6 +35,7 @@ from backup_sync.stores.cosmos_catalog import ContainerShape, Found, database_ex
 from backup_sync.stores.cosmos_history import CosmosHistory
 from backup_sync.stores.cosmos_lease import Lease
 from backup_sync.stores.cosmos_queries import pages
+from backup_sync.stores.cosmos_state import CosmosState
 from backup_sync.stores.cosmos_writes import delete_all, upsert_all
 from backup_sync.stores.documents import (
     MISSING,
@@ -358,6 +359,47 @@ class CosmosStore:
         """Raise RetriableError if the lock that this store holds may have been lost; without one it does nothing."""
         if self._connection is not None and self._connection.guard is not None:
             self._connection.guard()
+
+    # state and identity
+
+    @property
+    def _state(self) -> CosmosState:
+        return CosmosState(self.connection, self.history_name, self.account.container)
+
+    def states(self) -> dict[str, Any]:
+        """What is kept of this copy, by name; nothing where the history container is missing. One request."""
+        return self._state.all()
+
+    def keep_state(self, name: str, value: Mapping[str, Any] | None, *, new: bool = False) -> bool:
+        """Keep a value of this copy (JSON), or with None remove it; with ``new`` only if there is none of that name.
+
+        Returns False only if it was to be new and there is one already. Raises FatalError without a history container,
+        and RetriableError if a lock is held and may have been lost.
+        """
+        return self._state.keep(name, value, new=new)
+
+    def identity(self) -> dict[str, str | None]:
+        """Where this is by the server's own word: the account's id, the names, and what the service calls database and
+        container (None where they are not there, yet). An endpoint's name says nothing: a server may have many.
+        """
+        own = self._own()
+        return {
+            "account": self.connection.account_id(),
+            "database": self.account.database,
+            "container": self.account.container,
+            "database_rid": own.database_rid if own else None,
+            "rid": own.rid if own else None,
+        }
+
+    @staticmethod
+    def same(one: Mapping[str, str | None], other: Mapping[str, str | None]) -> bool:
+        """Whether two identities are those of one container. One that is not there is no other's."""
+        names = ("account", "database", "container", "database_rid", "rid")
+        return bool(one.get("rid")) and all(one.get(name) == other.get(name) for name in names)
+
+    def is_at(self, other: CosmosStore) -> bool:
+        """Whether both stores lead to one container."""
+        return self.same(self.identity(), other.identity())
 
     # bookkeeping
 

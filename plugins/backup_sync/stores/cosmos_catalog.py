@@ -23,10 +23,16 @@ class ContainerShape:
 
 @dataclass(frozen=True)
 class Found:
-    """A container that is there. ``documents``: about how many it holds, of all kinds; None: it does not tell."""
+    """A container that is there. ``documents``: about how many it holds, of all kinds; None: it does not tell.
+
+    ``rid`` and ``database_rid``: what the service itself calls it and its database. Either is made anew with what it
+    names, so one that was dropped and made again has another.
+    """
 
     shape: ContainerShape
     documents: int | None
+    rid: str | None = None
+    database_rid: str | None = None
 
 
 def find(connection: Connection, container: str) -> Found | None:
@@ -44,7 +50,9 @@ def find(connection: Connection, container: str) -> Found | None:
         kind=definition.get("kind", "Hash"),
         version=int(definition.get("version") or 1),
     )
-    return Found(shape, documents_in(properties.get_response_headers()))
+    link = str(properties.get("_self") or "").strip("/").split("/")  # dbs/<rid>/colls/<rid>
+    database_rid = link[1] if link[0] == "dbs" and len(link) > 1 else None
+    return Found(shape, documents_in(properties.get_response_headers()), properties.get("_rid") or None, database_rid)
 
 
 def documents_in(headers: Mapping[str, str]) -> int | None:

@@ -1,0 +1,207 @@
+"""What the Cosmos store keeps of a copy beside its history, and how it says where it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+from azure.cosmos import PartitionKey
+
+from backup_sync.core.errors import FatalError, RetriableError
+from backup_sync.service import Service
+from backup_sync.stores.cosmos import CosmosStore
+from local.cosmos import EmbeddedCosmos
+from tests.conformance.backends import CosmosBackend
+
+VALUE = {
+    "text": "ключ 🎁 '\"",
+    "number": 1.5,
+    "none": None,
+    "list": [1, {"deep": True}],
+    "moment": "2024-01-01T00:00:00Z",
+}
+
+
+def ends(backend: CosmosBackend, service: Service | None = None) -> tuple[CosmosStore, CosmosStore]:
+    source, backup = backend.open(service or backend.service())
+    assert isinstance(source, CosmosStore)
+    assert isinstance(backup, CosmosStore)
+    return source, backup
+
+
+@pytest.fixture
+def backup(own: CosmosBackend) -> Iterator[CosmosStore]:
+    own.initialize()
+    source, store = ends(own)
+    with closing(source), closing(store):
+        yield store
+
+
+# state
+
+
+def test_what_is_kept_is_found_again_as_it_was_until_it_is_removed(cosmos: CosmosBackend) -> None:
+    cosmos.initialize()
+    _, backup = ends(cosmos)
+    with closing(backup):
+        assert backup.states() == {}
+        assert backup.keep_state("one", VALUE)
+        assert backup.keep_state("two", {})
+        assert backup.states() == {"one": VALUE, "two": {}}
+        assert backup.keep_state("one", {"changed": 1})
+        assert backup.states() == {"one": {"changed": 1}, "two": {}}
+        assert backup.keep_state("one", None)
+        assert backup.keep_state("one", None), "removing what is gone is no fault"
+        assert backup.states() == {"two": {}}
+
+
+def test_only_one_can_be_the_first_to_keep_something(cosmos: CosmosBackend) -> None:
+    cosmos.initialize()
+    _, backup = ends(cosmos)
+    _, other = ends(cosmos)
+    with closing(backup), closing(other):
+        assert backup.keep_state("one", {"by": 1}, new=True)
+        assert not other.keep_state("one", {"by": 2}, new=True)
+        assert not backup.keep_state("one", {"by": 1}, new=True), "an equal value is not ours"
+        assert other.states() == {"one": {"by": 1}}
+
+
+@pytest.mark.parametrize("new", [True, False])
+def test_a_lost_answer_is_no_failure_to_keep(backup: CosmosStore, pair: list[EmbeddedCosmos], new: bool) -> None:
+    backup.states()  # what the SDK reads first is read
+    for operation in ("CreateDocument", "UpsertDocument"):
+        pair[1].drop_after_apply(count=1, operation=operation, path_contains=backup.history_name)
+    assert backup.keep_state("one", VALUE, new=new)
+    assert backup.states() == {"one": VALUE}
+    pair[1].reset_faults()
+    pair[1].drop_after_apply(count=1, operation="DeleteDocument", path_contains=backup.history_name)
+    assert backup.keep_state("one", None)
+    assert backup.states() == {}
+
+
+def test_states_belong_to_the_container_and_not_to_the_service(own: CosmosBackend) -> None:
+    own.initialize()
+    _, one = ends(own)
+    _, same = ends(own, own.service().model_copy(update={"name": "another"}))
+    other = CosmosStore(own.service(), one.account.__class__(**{**vars(one.account), "container": "other"}), "backup")
+    with closing(one), closing(same), closing(other):
+        one.keep_state("one", VALUE)
+        assert same.states() == {"one": VALUE}
+        assert other.states() == {}
+
+
+def test_states_are_read_in_one_request(backup: CosmosStore, pair: list[EmbeddedCosmos]) -> None:
+    for number in range(5):
+        backup.keep_state(f"state-{number}", VALUE)
+    pair[1].reset_stats()
+    assert len(backup.states()) == 5
+    assert pair[1].stats()["requests"] == {"QueryDocuments": 1}
+
+
+def test_history_does_not_see_states(own: CosmosBackend) -> None:
+    own.put((1, 1, "a"))
+    own.initialize()
+    _, backup = ends(own)
+    with closing(backup):
+        backup.keep_state("one", VALUE)
+        own.sync(run_id="first")
+        assert [run["RunId"] for run in backup.history()] == ["first"]
+        assert backup.states() == {"one": VALUE}
+
+
+def test_where_nothing_was_initialised_nothing_is_kept(own: CosmosBackend) -> None:
+    _, backup = ends(own)
+    with closing(backup):
+        assert backup.states() == {}
+        with pytest.raises(FatalError, match=r"answered 404 on container .*; if it is missing, run the DAG"):
+            backup.keep_state("one", VALUE)
+
+
+def test_a_server_that_is_away_is_not_taken_for_one_that_keeps_nothing(
+    own: CosmosBackend, pair: list[EmbeddedCosmos]
+) -> None:
+    own.initialize()
+    _, backup = ends(own, own.service(retry_seconds=1))
+    with closing(backup):
+        backup.keep_state("one", VALUE)
+        pair[1].fail(503, count=10_000, path_contains=own.history)
+        with pytest.raises(RetriableError, match="keeps answering 503"):
+            backup.states()
+        pair[1].reset_faults()
+        pair[1].fail(404, sub_status=1002, count=10_000, path_contains=own.history)
+        with pytest.raises(RetriableError, match="lags behind"):
+            backup.states()
+
+
+# identity
+
+
+def spelled(store: CosmosStore, endpoint: str) -> CosmosStore:
+    """A store at the same place under another spelling of its address."""
+    account = store.account.__class__(**{**vars(store.account), "endpoint": endpoint})
+    return CosmosStore(store.service, account, store.where)
+
+
+def test_one_container_is_the_same_however_its_address_is_spelled(
+    cosmos: CosmosBackend, request: pytest.FixtureRequest
+) -> None:
+    if cosmos.name == "cosmos-account":
+        pytest.skip("its address has one spelling only that every network leads to")
+    source, _ = ends(cosmos)
+    endpoint = source.account.endpoint
+    host = "localhost" if "127.0.0.1" in endpoint else "127.0.0.1"
+    for spelling in (endpoint.rstrip("/"), endpoint.replace("localhost", host).replace("127.0.0.1", host)):
+        other = spelled(source, spelling)
+        with closing(source), closing(other):
+            assert source.is_at(other)
+            assert source.identity() == other.identity()
+            assert source.identity()["account"]
+
+
+def test_two_containers_are_not_the_same(own: CosmosBackend) -> None:
+    own.initialize()
+    source, backup = ends(own)
+    history = CosmosStore(
+        own.service(), source.account.__class__(**{**vars(backup.account), "container": own.history}), "x"
+    )
+    with closing(source), closing(backup), closing(history):
+        assert not source.is_at(backup)
+        assert not backup.is_at(history)
+        assert backup.is_at(backup)
+
+
+def test_a_container_that_is_not_there_is_no_other_ones(own: CosmosBackend) -> None:
+    source, backup = ends(own)
+    with closing(source), closing(backup):
+        found = backup.identity()
+        assert (found["rid"], found["database_rid"]) == (None, None)
+        assert found["account"]
+        assert not backup.is_at(backup)
+        assert not source.is_at(backup)
+
+
+def test_a_container_that_was_made_anew_is_another(own: CosmosBackend) -> None:
+    source, _ = ends(own)
+    with closing(source):
+        before = source.identity()
+    own.database.delete_container(own.container)
+    own.source = own.database.create_container(own.container, PartitionKey("/group"))
+    source, _ = ends(own)
+    with closing(source):
+        assert not source.same(before, source.identity())
+        assert source.same(before, before)
+
+
+def test_to_know_where_a_store_is_costs_no_request(own: CosmosBackend, pair: list[EmbeddedCosmos]) -> None:
+    asked: list[dict[str, Any]] = []
+    for identity in (False, True):
+        source, _ = ends(own)
+        with closing(source):
+            pair[0].reset_stats()
+            source.describe()
+            if identity:
+                source.identity()
+            asked.append(pair[0].stats()["requests"])
+    assert asked[0] == asked[1]
