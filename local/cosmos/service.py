@@ -230,7 +230,9 @@ class Service:
         if call.method == "PATCH":
             return self._done(call, container, patch(self.store, container, key, name, decode(call.body), conditions))
         _only(call, "PUT")
-        return self._done(call, container, documents.replace(self.store, container, key, name, decode(call.body), conditions))
+        return self._done(
+            call, container, documents.replace(self.store, container, key, name, decode(call.body), conditions)
+        )
 
     def _done(self, call: Call, container: Container, outcome: Outcome) -> Answer:
         headers = self._placed(container, outcome.epk)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,9 +65,7 @@ def test_lists_are_compared_by_type(
     found = list(typed.query_items(text, parameters=given, enable_cross_partition_query=True))
     assert sorted(found) == sorted(expected)
     parts = [
-        one
-        for part in typed.read_feed_ranges()
-        for one in typed.query_items(text, parameters=given, feed_range=part)
+        one for part in typed.read_feed_ranges() for one in typed.query_items(text, parameters=given, feed_range=part)
     ]
     assert sorted(parts) == sorted(expected)
 

@@ -121,7 +121,10 @@ def test_a_range_of_any_length_is_served(levels: ContainerProxy) -> None:
     assert ids(levels, feed_range=whole) == ["a07"]
     prefix = low[:32]
     middle = prefix + "1FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF"
-    halves = [ids(levels, feed_range=feed_range(prefix, middle)), ids(levels, feed_range=feed_range(middle, prefix + "FF"))]
+    halves = [
+        ids(levels, feed_range=feed_range(prefix, middle)),
+        ids(levels, feed_range=feed_range(middle, prefix + "FF")),
+    ]
     assert all(halves)
     assert sorted(sum(halves, [])) == ids(levels, partition_key=["a"])
     both = [*ids(levels, feed_range=feed_range("", low + "00")), *ids(levels, feed_range=feed_range(low + "00", "FF"))]

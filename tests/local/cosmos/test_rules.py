@@ -151,9 +151,7 @@ def test_each_way_of_writing_is_held_to_the_unique_keys(people: ContainerProxy) 
 
 def test_a_batch_is_held_to_the_unique_keys_and_undone(people: ContainerProxy) -> None:
     with pytest.raises(CosmosBatchOperationError) as caught:
-        people.execute_item_batch(
-            [("create", (person("2", "new", "C"),)), ("upsert", (person("3", "new", "D"),))], "a"
-        )
+        people.execute_item_batch([("create", (person("2", "new", "C"),)), ("upsert", (person("3", "new", "D"),))], "a")
     assert [one["statusCode"] for one in caught.value.operation_responses] == [424, 409]
     # Nothing is left of the batch, its values included; and within one, a value can be handed on.
     people.execute_item_batch(

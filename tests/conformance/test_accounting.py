@@ -1,0 +1,214 @@
+"""Keys asked for = records read + rejected + confirmed gone, whatever a store says of itself."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from backup_sync.core import faults
+from backup_sync.core.engine import Options, record_history, sync
+from backup_sync.core.errors import RetriableError, Stopped, TooManyRejected, Unaccounted
+from backup_sync.core.result import SyncResult, sync_id
+from backup_sync.stores.base import Applied
+from tests.conformance.backends import Backend, SqliteBackend
+
+
+@pytest.fixture
+def ready(backend: Backend) -> Backend:
+    backend.put(*((number, 1, "old") for number in range(1, 101)))
+    backend.initialize()
+    backend.sync()
+    return backend
+
+
+def store_kind(backend: Backend) -> type[Any]:
+    return type(backend.open(backend.service())[0])
+
+
+def leaving_out(method: Any, dropped: int) -> Any:
+    """A store that gives out all but so many of the records that it was asked for, each time."""
+
+    def found(self: Any, *args: Any, **options: Any) -> Iterator[list[Any]]:
+        for records in method(self, *args, **options):
+            yield records[dropped:]
+
+    return found
+
+
+@pytest.mark.parametrize("method, changes", [("records_of", range(1, 6)), ("records", range(1, 101))])
+def test_a_store_that_leaves_out_changed_records_fails_the_run(
+    ready: Backend, method: str, changes: range, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = store_kind(ready)
+    monkeypatch.setattr(kind, "dense", 0.9)
+    monkeypatch.setattr(kind, method, leaving_out(getattr(kind, method), 1))
+    monkeypatch.setattr(kind, "records_of", leaving_out(kind.records_of, 1))
+    ready.put(*((number, 2, "new") for number in changes))
+    ready.remove(100)
+    with pytest.raises(Unaccounted, match="records that are in the source did not come"):
+        ready.sync()
+    assert len(ready.backup_rows()) == 100
+
+
+def test_a_first_load_that_left_records_out_finds_them_by_a_comparison(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend.put(*((number, 1, "old") for number in range(1, 101)))
+    backend.initialize()
+    kind = store_kind(backend)
+    monkeypatch.setattr(kind, "pull", lambda *_: None)
+    monkeypatch.setattr(kind, "records", leaving_out(kind.records, 3))
+    assert backend.counts() == (100, 0, 0, 0)
+    assert backend.backup_rows() == backend.source_rows()
+
+
+def test_records_that_are_deleted_while_a_run_reads_are_accounted_for(ready: Backend) -> None:
+    ready.put(*((number, 2, "new") for number in range(1, 21)))
+    gone = itertools.count(1)
+
+    def delete(name: str) -> None:
+        if name == "before guard":
+            ready.remove(next(gone))
+
+    with faults.installed(delete):
+        run = ready.sync()
+    assert (run.inserted, run.updated, run.deleted) == (0, 19, 0)
+    assert ready.counts() == (0, 0, 1, 99)
+
+
+def test_a_backup_that_took_fewer_records_than_it_was_given_is_tried_again(
+    ready: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = store_kind(ready)
+    apply = kind.apply
+
+    def fewer(self: Any, inserts: Any, updates: Any) -> Applied:
+        done = apply(self, inserts, updates)
+        return Applied(done.inserted, done.updated - 1)
+
+    ready.put((5, 2, "new"), (6, 2, "new"))
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, "apply", fewer)
+        with pytest.raises(RetriableError, match="of 2 records 1 were written"):
+            ready.sync()
+
+
+def refusing(method: Any, refused: int) -> Any:
+    def apply(self: Any, inserts: Any, updates: Any) -> Applied:
+        rest = list(inserts)[refused:]
+        done = method(self, rest, updates) if rest or updates else Applied()
+        return Applied(done.inserted, done.updated, rejected=len(inserts) - len(rest))
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    "rejected, limits, fails",
+    [(5, {}, False), (11, {}, True), (11, {"share": 0.2}, False)],
+)
+def test_a_run_that_rejects_too_much_fails_and_deletes_nothing(
+    ready: Backend, rejected: int, limits: dict[str, Any], fails: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = store_kind(ready)
+    monkeypatch.setattr(kind, "pull", lambda *_: None)
+    monkeypatch.setattr(kind, "apply", refusing(kind.apply, rejected))
+    ready.put(*((number, 1, "new") for number in range(200, 300)))
+    ready.remove(1)
+    service = ready.service(rejects=limits)
+    if fails:
+        with pytest.raises(TooManyRejected, match=f"{rejected} of the source's 199 records could not be copied"):
+            ready.sync(service=service)
+    else:
+        run = ready.sync(service=service)
+        assert (run.inserted, run.rejected, run.deleted) == (100 - rejected, rejected, 1)
+    assert sum("old" in repr(row) for row in ready.backup_rows()) == 100 - (not fails)
+
+
+def test_a_first_load_that_could_copy_nothing_fails(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    kind = store_kind(backend)
+    backend.put(*((number, 1, "x") for number in range(3)))
+    backend.initialize()
+    monkeypatch.setattr(kind, "pull", lambda *_: None)
+    monkeypatch.setattr(kind, "apply", lambda self, inserts, updates: Applied(rejected=len(inserts)))
+    with pytest.raises(TooManyRejected, match="none of the source's 3 records could be copied"):
+        backend.sync()
+
+
+def test_a_task_that_is_told_to_end_writes_no_further_batch_and_gives_its_lock_back(
+    ready: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backup_sync.core.apply.PENDING_KEYS", 5)
+    monkeypatch.setattr(store_kind(ready), "dense", 2.0)
+    ready.put(*((number, 2, "new") for number in range(1, 21)))
+    ready.remove(100)
+    stop = threading.Event()
+
+    def end(name: str) -> None:
+        if name == "after write":
+            stop.set()
+
+    service = ready.service()
+    run = SyncResult(sync_id("dag", "tonight", "thing"), "thing", run_id="tonight")
+    source, backup = ready.open(service)
+    try:
+        with faults.installed(end), pytest.raises(Stopped, match="the task was told to end"):
+            sync(service, source, backup, run, Options(), stop=stop)
+    finally:
+        source.close()
+        backup.close()
+    assert (run.updated, run.deleted) == (5, 0)
+    assert [row.get("Te xt", row.get("text")) for row in ready.backup_rows()].count("new") == 5
+    # The lock is free, and the retry does the rest and counts it once.
+    again = ready.sync("tonight", service=ready.service(lock_wait_seconds=0))
+    assert (again.updated, again.deleted) == (20, 1)
+
+
+def test_an_attempt_whose_end_was_recorded_while_it_was_still_alive_writes_nothing_more(ready: Backend) -> None:
+    """A task that is marked failed lives for some seconds more, and record_history may run meanwhile."""
+    ready.put(*((number, 2, "new") for number in range(1, 6)))
+    service = ready.service()
+    before = ready.backup_rows()
+
+    def record(name: str) -> None:
+        if name == "before apply":
+            ended = SyncResult(sync_id("dag", "tonight", "thing"), "thing", run_id="tonight")
+            ended.fail("killed")
+            _, backup = ready.open(service)
+            record_history(backup, ended)
+            backup.close()
+
+    run = SyncResult(sync_id("dag", "tonight", "thing"), "thing", run_id="tonight")
+    source, backup = ready.open(service)
+    try:
+        with faults.installed(record), pytest.raises(RetriableError):
+            sync(service, source, backup, run, Options())
+    finally:
+        source.close()
+        backup.close()
+    if not ready.name.startswith("cosmos"):  # which has no transaction over documents of two containers
+        assert ready.backup_rows() == before
+    assert ready.sync("tonight").updated >= 5
+
+
+def test_a_first_load_reads_the_source_in_ranges(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = SqliteBackend(tmp_path)
+    found.put(*((number, 1, "x") for number in range(1, 1_001)))
+    found.initialize()
+    kind = store_kind(found)
+    monkeypatch.setattr("backup_sync.core.find.RANGE_RECORDS", 100)
+    monkeypatch.setattr(kind, "pull", lambda *_: None)
+    asked: list[Any] = []
+    records = kind.records
+
+    def watched(self: Any, within: Any, **options: Any) -> Any:
+        asked.append(within)
+        return records(self, within, **options)
+
+    monkeypatch.setattr(kind, "records", watched)
+    assert found.counts() == (1_000, 0, 0, 0)
+    assert 8 <= len(asked) <= 12
+    assert None not in asked
