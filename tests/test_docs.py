@@ -194,6 +194,7 @@ def test_every_parameter_of_the_dags_is_explained_with_its_default() -> None:
         param = dags["backup_sync"].params.get_param(name)
         where = "both" if name in dags["backup_initialize"].params else "`backup_sync`"
         default = str(param.value).lower() if isinstance(param.value, bool) else param.value
+        default = "null" if default is None else default
         expected[name] = (f"`{default}`", where)
     assert set(dags["backup_initialize"].params) <= set(expected)
     rows = table(README, "Parameters", "parameter")
@@ -388,23 +389,24 @@ def test_the_architecture_names_every_module_and_no_other() -> None:
 
 
 def test_numbers_that_the_architecture_states_are_those_of_the_code() -> None:
-    from backup_sync.core import engine
-    from backup_sync.stores import cosmos, cosmos_history, mssql_statements, ranges, sql, sqlite, sqlite_pairs
+    from backup_sync.core import apply, find, guard
+    from backup_sync.stores import cosmos, cosmos_lease, mssql_statements, ranges, sql, sqlite, sqlite_pairs
 
     stated = text("docs/architecture.md")
     assert (sql.DIGEST_P, sql.DIGEST_Q) == (2**31 - 1, 2**31 - 19)
     assert "P = 2³¹ − 1" in stated
     assert "Q = 2³¹ − 19" in stated
-    assert f"{engine.RANGE_RECORDS:,} (key, stamp) pairs" in stated
-    assert f"more than {engine.MOST_PAIRS:,} pairs of a piece" in stated
+    assert f"{find.RANGE_RECORDS:,} (key, stamp) pairs" in stated
+    assert f"more than {find.MOST_PAIRS:,} pairs of a piece" in stated
     assert f"{ranges.MOST_DIGESTS:,} digests" in stated
     assert f"some {sql.FEW_PIECES} pieces of {sql.PIECE_KEYS} to {sql.WIDE_PIECE_KEYS:,} keys" in stated
     assert f"pieces of {sqlite.SqliteStore.piece_keys} keys" in stated
     assert f"packs {mssql_statements.PACKED_KEYS} neighbours" in stated
     assert sqlite_pairs.PACKED_KEYS == mssql_statements.PACKED_KEYS
-    assert f"gathered, up to {engine.PENDING_KEYS:,}," in stated
-    assert f"({cosmos.BATCH:,} documents, {engine.DELETE_BATCH:,} deletes)" in stated
-    assert f"a lease of {cosmos_history.LEASE_SECONDS:.0f} s" in stated
+    assert f"gathered, up to {apply.PENDING_KEYS:,}," in stated
+    assert f"({cosmos.BATCH:,} documents, {apply.ASKED_KEYS:,} deletes)" in stated
+    assert f"a lease of {cosmos_lease.LEASE_SECONDS:.0f} s" in stated
+    assert f"more than half of a backup of more than {guard.MOST_UPDATES_FROM:,} records" in text(README)
 
 
 def test_the_sql_server_that_is_asked_for_is_the_one_that_the_statements_need() -> None:

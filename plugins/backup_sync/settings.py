@@ -42,11 +42,10 @@ def read_settings() -> Settings:
         schedule=conf.get(SECTION, "schedule", fallback="@daily") if enabled else None,
         retries=conf.getint(SECTION, "retries", fallback=2),
         retry_delay=conf.getfloat(SECTION, "retry_delay", fallback=60.0),
-        execution_timeout=_span("execution_timeout"),
-        dagrun_timeout=_span("dagrun_timeout"),
+        execution_timeout=_span(conf.getfloat(SECTION, "execution_timeout", fallback=0.0)),
+        dagrun_timeout=_span(conf.getfloat(SECTION, "dagrun_timeout", fallback=0.0)),
     )
 
 
-def _span(option: str) -> timedelta | None:
-    seconds = conf.getfloat(SECTION, option, fallback=0.0)
+def _span(seconds: float) -> timedelta | None:
     return timedelta(seconds=seconds) if seconds > 0 else None

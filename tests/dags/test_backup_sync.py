@@ -135,7 +135,7 @@ def test_an_unknown_key_in_the_conf_fails_the_run_and_lists_the_known_ones(world
     assert outcome.state == "failed"
     for result in outcome.summary["Results"]:
         assert "unknown parameter forse" in result["ErrorMessage"]
-        assert "allow_mass_delete, dry_run, force, service" in result["ErrorMessage"]
+        assert "accept_source, allow_deletes, dry_run, force, service" in result["ErrorMessage"]
 
 
 def test_a_failed_service_fails_the_run_while_the_other_completes(world: World):
@@ -162,7 +162,7 @@ def test_withheld_deletes_fail_the_run_and_the_parameter_lets_them_through(world
     assert outcome.state == "failed"
     result = outcome.summary["Results"][0]
     assert (result["WithheldCount"], result["DeletedCount"]) == (15, 0)
-    assert world.run(conf={"allow_mass_delete": True}).counts("customer") == (0, 0, 15, 5)
+    assert world.run(conf={"allow_deletes": 15}).counts("customer") == (0, 0, 15, 5)
 
 
 def test_a_document_without_id_or_partition_key_is_counted_and_stops_nothing(world: World):

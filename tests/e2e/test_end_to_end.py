@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.airflow, pytest.mark.usefixtures("night")]
 
 COUNTS = {"customer": CUSTOMERS, "order": ORDERS}
 TABLE_GONE = "table customer.Customers does not exist"
-PARAMS = ["allow_mass_delete", "dry_run", "force", "service"]
+PARAMS = ["accept_source", "allow_deletes", "dry_run", "force", "service"]
 
 
 @contextmanager
