@@ -61,7 +61,7 @@ class CosmosRig(Rig):
         database.create_container(self.orders, PartitionKey("/customerId"))
         connection = Connection(Account(self.endpoints[0], self.key, "bench", self.orders), "source", 8, 60)
         for numbers in batches(range(1, self.n + 1), 5_000):
-            connection.run(upsert_all(connection, [self.document(number) for number in numbers], ["/customerId"]))
+            connection.run(upsert_all(connection, [self.document(number) for number in numbers], [("customerId",)]))
         connection.close()
         if len(self.ids()) != self.n:
             raise RuntimeError(f"{self.name}: the source holds {len(self.ids())} documents instead of {self.n}")

@@ -8,41 +8,32 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import (
-    Awaitable,
-    Callable,
-    Collection,
-    Coroutine,
-    Generator,
-    Hashable,
-    Iterator,
-    Mapping,
-    Sequence,
-    Set,
-)
+from collections.abc import Callable, Collection, Coroutine, Generator, Hashable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, closing
 from datetime import datetime
 from typing import Any
 
-from backup_sync.core.diff import Key, Stamp
+from backup_sync.core.diff import MISSING, Key, Stamp
 from backup_sync.core.errors import ConfigurationError, FatalError
 from backup_sync.core.result import SyncResult
 from backup_sync.service import Service
 from backup_sync.stores import heavy
-from backup_sync.stores.base import Applied, Record, Usage, batches
+from backup_sync.stores.base import Applied, Record, Usage
 from backup_sync.stores.cosmos_account import Account, Connection, all_of
 from backup_sync.stores.cosmos_catalog import ContainerShape, Found, database_exists, find, make
+from backup_sync.stores.cosmos_checks import check_fields
 from backup_sync.stores.cosmos_history import CosmosHistory
 from backup_sync.stores.cosmos_lease import Lease
-from backup_sync.stores.cosmos_queries import pages
+from backup_sync.stores.cosmos_queries import FULL, all_rows, pages
+from backup_sync.stores.cosmos_reads import Asked, Places, asked
 from backup_sync.stores.cosmos_state import CosmosState
 from backup_sync.stores.cosmos_writes import delete_all, upsert_all
 from backup_sync.stores.documents import (
-    MISSING,
+    Names,
     bundled,
     held_by_document,
     key_text,
-    key_value,
+    names_of_field,
     problem_of,
     property_of,
     shown,
@@ -50,7 +41,7 @@ from backup_sync.stores.documents import (
     value_at,
     without_system,
 )
-from backup_sync.stores.feed_ranges import EpkRange, FeedCut
+from backup_sync.stores.feed_ranges import EpkRange, FeedCut, Span
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +50,6 @@ PAGE = 1_000
 """Documents of a page, at most; the service sends no more than 4 MB in any case."""
 STAMPS_PAGE = 2_500
 """Keys and stamps of a page: a request costs more than it carries."""
-READ_KEYS = 1_000
 BATCH = 2_000
 FEW_PIECES = 16
 """From more pieces on it pays to have the documents counted that are the service's."""
@@ -76,6 +66,8 @@ class CosmosStore:
         self._connection: Connection | None = None
         self._history: CosmosHistory | None = None
         self.shape: ContainerShape | None = None
+        self._names: tuple[Names, ...] = ()
+        self._places: Places | None = None
         self.run: SyncResult | None = None
         self._found: Found | None = None
         self._rejected = 0
@@ -116,23 +108,22 @@ class CosmosStore:
             )
         self._check_fit(shape)
         self.shape = shape
+        self._names = shape.names
 
     def _check_fit(self, shape: ContainerShape) -> None:
         own = self.describe()
-        if own != shape:
+        if (own.names, own.kind, own.version) != (shape.names, shape.kind, shape.version):
             raise FatalError(
                 f"{self.where}: container {self.account.container} is partitioned by {', '.join(own.paths)} "
                 f"({own.kind} version {own.version}) and the source by {', '.join(shape.paths)} ({shape.kind} version "
                 f"{shape.version}); a partition key cannot be changed: name another container in the connection's extra"
             )
 
-    def create(self, shape: ContainerShape | None, *, dry_run: bool = False) -> list[str]:
-        wanted = {self.history_name: ContainerShape(("/serviceName",), "Hash", 2)}
-        if shape is not None:
-            wanted[self.account.container] = shape
-        missing = {name: shape for name, shape in wanted.items() if find(self.connection, name) is None}
-        if shape is not None and self.account.container not in missing:
+    def create(self, shape: ContainerShape, *, dry_run: bool = False) -> list[str]:
+        if self.exists():
             self._check_fit(shape)
+        wanted = {self.account.container: shape, self.history_name: ContainerShape(("/serviceName",), "Hash", 2)}
+        missing = {name: shape for name, shape in wanted.items() if find(self.connection, name) is None}
         if not missing:
             return []
         made = [] if database_exists(self.connection) else [f"database {self.account.database}"]
@@ -165,7 +156,7 @@ class CosmosStore:
         async def read() -> list[tuple[str, str]]:
             found = []
             async for item in container.read_feed_ranges():
-                found.append((item["Range"]["min"], item["Range"]["max"]))
+                found.append((item["Range"]["min"].upper(), item["Range"]["max"].upper()))
             return sorted(found)
 
         found: list[tuple[str, str]] = await self.connection.answer(read)
@@ -175,13 +166,20 @@ class CosmosStore:
         return None
 
     def pairs(self, within: EpkRange | None) -> Iterator[list[tuple[Any, ...]]]:
-        parts = ['c["id"] AS i']
-        parts += [f"{property_of(path)} AS k{number}" for number, path in enumerate(self._paths)]
-        parts += [f"{property_of('/' + name)} AS s{number}" for number, name in enumerate(self.service.fields)]
-        keys = [f"k{number}" for number in range(len(self._paths))]
         stamps = [f"s{number}" for number in range(len(self.service.fields))]
-        for page in self._pages(f"SELECT {', '.join(parts)} FROM c", within, size=STAMPS_PAGE, eager=True):
-            yield bundled(page, keys, stamps)
+        fields = map(names_of_field, self.service.fields)
+        also = "".join(f", {property_of(names)} AS {stamp}" for names, stamp in zip(fields, stamps, strict=True))
+        for page in self._pages(f"SELECT {self._key_columns}{also} FROM c", within, size=STAMPS_PAGE, eager=True):
+            yield bundled(page, self._key_names, stamps)
+
+    @property
+    def _key_names(self) -> list[str]:
+        return [f"k{number}" for number in range(len(self._names))]
+
+    @property
+    def _key_columns(self) -> str:
+        parts = zip(self._names, self._key_names, strict=True)
+        return ", ".join(['c["id"] AS i', *(f"{property_of(names)} AS {name}" for names, name in parts)])
 
     def counted(self, bundles: Collection[Hashable]) -> int:
         return len(bundles)
@@ -189,7 +187,7 @@ class CosmosStore:
     def unpacked(self, bundles: Set[Any]) -> Set[Hashable]:
         found = set()
         for bundle in bundles:
-            id_, values, stamp = unbundled(bundle, len(self._paths))
+            id_, values, stamp = unbundled(bundle, len(self._names))
             if problem := problem_of(id_, values, self._paths):
                 self._reject(id_, problem)
             else:
@@ -199,10 +197,9 @@ class CosmosStore:
     def split(self, pair: tuple[Key, Stamp]) -> tuple[Key, Stamp]:
         return pair
 
-    def records(self, within: EpkRange | None) -> Iterator[list[Record]]:
-        # Who asks for a range has compared it, and what cannot be copied was met and counted then.
-        count = within is None
-        found = (self._copyable(page, count=count) for page in self._pages("SELECT * FROM c", within, size=PAGE))
+    def records(self, within: EpkRange | None, *, compared: bool = False) -> Iterator[list[Record]]:
+        pages_ = self._pages("SELECT * FROM c", within, size=PAGE)
+        found = (self._copyable(page, count=not compared) for page in pages_)
         return heavy.batches(found, BATCH, held_by_document)
 
     def records_of(self, keys: Sequence[Key]) -> Iterator[list[Record]]:
@@ -220,7 +217,7 @@ class CosmosStore:
     def _copyable(self, documents: list[dict[str, Any]], *, count: bool) -> list[dict[str, Any]]:
         copyable = []
         for document in documents:
-            values = [value_at(document, path) for path in self._paths]
+            values = [value_at(document, names) for names in self._names]
             problem = problem_of(document.get("id"), values, self._paths)
             if not problem:
                 copyable.append(without_system(document))
@@ -229,72 +226,90 @@ class CosmosStore:
         return copyable
 
     async def _read_keys(self, keys: Sequence[Key]) -> list[dict[str, Any]]:
-        container = self.connection.container()
+        if self._places is None:
+            self._places = Places(self.connection, self._feed_ranges)
+        by_place = await self._places.sorted(keys)
+        found = await self._rows_of("SELECT * FROM c", by_place, self.key_of)
+        if by_place.keys() != {FULL}:
+            lost = [key for key in keys if key not in found]
+            found |= await self._rows_of("SELECT * FROM c", {FULL: lost}, self.key_of)
+        return [without_system(document) for document in found.values()]
 
-        def request(chunk: Sequence[Key]) -> Callable[[], Awaitable[list[dict[str, Any]]]]:
-            items = [(str(key[0]), key_value(key)) for key in chunk]
-            return lambda: container.read_items(items)
+    async def _rows_of(
+        self, select: str, by_place: Mapping[Span, Sequence[Key]], key_of: Callable[[dict[str, Any]], Key]
+    ) -> dict[Key, dict[str, Any]]:
+        """What there is of some keys, by key. A partition that splits meanwhile may tell of a document twice."""
+        parts = [(span, part) for span, keys in by_place.items() for part in asked(keys, self._names)]
+        found: dict[Key, dict[str, Any]] = {}
+        for (_, part), rows in zip(parts, await all_of(self._ask(select, *one) for one in parts), strict=True):
+            wanted = set(part.keys)
+            found |= {key: row for row in rows if (key := key_of(row)) in wanted}
+        return found
 
-        found = await all_of(self.connection.answer(request(chunk)) for chunk in batches(keys, READ_KEYS))
-        wanted = self.service.where.items()
-        return [
-            without_system(document)
-            for documents in found
-            for document in documents
-            if all(value_at(document, f"/{name}") == value for name, value in wanted)
-        ]
+    def _ask(self, select: str, span: Span, part: Asked) -> Coroutine[Any, Any, list[dict[str, Any]]]:
+        text, parameters = self._question(select, part.condition, part.parameters)
+        return all_rows(self.connection, text, parameters, span, PAGE)
 
     def key_of(self, record: Record) -> Key:
-        return self._key(record) or ("", "")
-
-    def _key(self, document: dict[str, Any]) -> Key | None:
-        values = [value_at(document, path) for path in self._paths]
-        if "id" not in document or MISSING in values:
-            return None
-        return (document["id"], key_text(values))
+        return (record.get("id"), key_text([value_at(record, names) for names in self._names]))
 
     def present(self, keys: Sequence[Key]) -> set[Key]:
-        found: set[Key] = set()
-        select = ", ".join(['c["id"] AS i', *(f"{property_of(path)} AS k{n}" for n, path in enumerate(self._paths))])
-        for chunk in batches(keys, READ_KEYS):
-            ids = [{"name": "@ids", "value": [key[0] for key in chunk]}]
-            for row in self._query(f"SELECT {select} FROM c", None, 'ARRAY_CONTAINS(@ids, c["id"])', ids):
-                if all(f"k{n}" in row for n in range(len(self._paths))):
-                    found.add((row["i"], key_text([row[f"k{n}"] for n in range(len(self._paths))])))
-        return found.intersection(keys)
+        def key_of(row: dict[str, Any]) -> Key:
+            return (row.get("i"), key_text([row.get(name, MISSING) for name in self._key_names]))
+
+        # Asked everywhere: what is believed to be absent will be deleted.
+        return set(self._run(self._rows_of(f"SELECT {self._key_columns} FROM c", {FULL: keys}, key_of)))
 
     def written_since(self, within: Any, moment: datetime) -> set[Key]:
         return set()  # a copy is the source's document and nothing else
 
     def count(self) -> int:
-        return sum(self._query("SELECT VALUE COUNT(1) FROM c", None))
+        found = self._pages("SELECT VALUE COUNT(1) FROM c", None, size=PAGE)
+        return sum(itertools.chain.from_iterable(found))
 
     def empty(self) -> bool:
-        with closing(self._pages("SELECT VALUE 1 FROM c", None, size=1)) as found:
-            return not any(found)
+        return not self._any("", of_service=True)
 
-    def _query(
-        self, select: str, within: EpkRange | None, condition: str = "", parameters: Sequence[dict[str, Any]] = ()
-    ) -> Iterator[Any]:
-        return itertools.chain.from_iterable(self._pages(select, within, condition, parameters, size=PAGE))
+    def is_void(self) -> bool:
+        """Whether the container holds no document at all, of any kind."""
+        return not self._any("", of_service=False)
+
+    def is_ours(self) -> bool:
+        """Whether there is nothing at all, or an earlier run of this service is in the history beside it."""
+        return self.is_void() or (
+            find(self.connection, self.history_name) is not None and bool(self.history_container.newest(1))
+        )
+
+    def check_fields(self, *, matched: bool) -> None:
+        """Refuse fields of ``changed`` and ``where`` that no document has, unless the container is empty.
+
+        ``matched``: the caller knows that documents once matched ``where``, so that none matches now is no misspelling.
+        Raises ConfigurationError.
+        """
+        check_fields(self.service, self.where, self.account.container, self._any, matched=matched)
+
+    def _any(self, condition: str, *, of_service: bool) -> bool:
+        """Whether there is a document like that, among the service's or among all. Pages may be empty before one comes."""
+        text, parameters = self._question("SELECT VALUE 1 FROM c", condition, [], of_service=of_service)
+        with closing(pages(self.connection, text, parameters, None, 1, eager=False)) as found:
+            return any(found)
 
     def _pages(
-        self,
-        select: str,
-        within: EpkRange | None,
-        condition: str = "",
-        parameters: Sequence[dict[str, Any]] = (),
-        *,
-        size: int,
-        eager: bool = False,
+        self, select: str, within: EpkRange | None, *, size: int, eager: bool = False
     ) -> Generator[list[Any], None, None]:
         """Stream what a query finds among the service's documents in a range (None: everywhere), in pages."""
+        text, parameters = self._question(select)
+        return pages(self.connection, text, parameters, within.spans if within else None, size, eager=eager)
+
+    def _question(
+        self, select: str, condition: str = "", parameters: Sequence[dict[str, Any]] = (), *, of_service: bool = True
+    ) -> tuple[str, list[dict[str, Any]]]:
+        """The text and the parameters of a query, with ``where`` of the service added if it is about its documents."""
         terms, params = [condition] if condition else [], list(parameters)
-        for number, (name, value) in enumerate(self.service.where.items()):
-            terms.append(f"{property_of('/' + name)} = @w{number}")
+        for number, (name, value) in enumerate(self.service.where.items() if of_service else ()):
+            terms.append(f"{property_of(names_of_field(name))} = @w{number}")
             params.append({"name": f"@w{number}", "value": value})
-        text = f"{select} WHERE {' AND '.join(terms)}" if terms else select
-        return pages(self.connection, text, params, within.spans if within else (), size, eager=eager)
+        return (f"{select} WHERE {' AND '.join(terms)}" if terms else select), params
 
     # writing
 
@@ -304,16 +319,12 @@ class CosmosStore:
     def apply(self, inserts: Sequence[Record], updates: Sequence[Record]) -> Applied:
         """Upserts, then the counts. A run that is killed in between has written more than it counted, never less."""
         new, old = self._run(self._upsert(inserts, updates))
-        if len(inserts) + len(updates) >= 10 and not new + old:
-            raise FatalError(
-                f"{self.where}: Cosmos DB refused every document of a batch; see the log for their ids and the reason"
-            )
         applied = Applied(inserted=new, updated=old, rejected=len(inserts) + len(updates) - new - old)
         self._counted(applied)
         return applied
 
     async def _upsert(self, *groups: Sequence[Record]) -> list[int]:
-        return await all_of(upsert_all(self.connection, group, self._paths) for group in groups)
+        return await all_of(upsert_all(self.connection, group, self._names) for group in groups)
 
     def delete(self, keys: Sequence[Key]) -> Applied:
         applied = Applied(deleted=self._run(delete_all(self.connection, keys)))
@@ -415,7 +426,7 @@ class CosmosStore:
         if self._connection is not None:
             self._used = self._connection.usage
             self._connection.close()
-            self._connection = self._history = None
+            self._connection = self._history = self._places = None
 
     @property
     def _paths(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from typing import Any
 from azure.cosmos import PartitionKey
 
 from backup_sync.stores.cosmos_account import Connection, CosmosError
+from backup_sync.stores.documents import Names, names_of
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,11 @@ class ContainerShape:
     paths: tuple[str, ...]
     kind: str
     version: int
+
+    @property
+    def names(self) -> tuple[Names, ...]:
+        """The paths as the names of their properties; the same path may be written in more ways than one."""
+        return tuple(map(names_of, self.paths))
 
 
 @dataclass(frozen=True)

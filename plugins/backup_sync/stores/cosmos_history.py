@@ -42,6 +42,7 @@ PROPERTIES = {
     "RunId": "runId",
     "RequestCharge": "requestCharge",
     "ThrottledCount": "throttledCount",
+    "Notice": "notice",
 }
 
 

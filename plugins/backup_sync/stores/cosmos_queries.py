@@ -7,27 +7,28 @@ from collections.abc import Generator, Sequence
 from typing import Any
 
 from backup_sync.stores.cosmos_account import Connection
+from backup_sync.stores.feed_ranges import Span
 
-FULL = ("", "FF")
+FULL: Span = ("", "FF")
 
 
 def pages(
     connection: Connection,
     text: str,
     parameters: Sequence[dict[str, Any]],
-    spans: Sequence[tuple[str, str]],
+    spans: Sequence[Span] | None,
     size: int,
     *,
     eager: bool,
 ) -> Generator[list[Any], None, None]:
     """The pages of a query in the order in which they arrive; those of one span keep their order.
 
-    ``spans``: slices of the hash space; none at all: the whole container. ``size``: the most results a page has.
+    ``spans``: slices of the hash space; None: the whole container. ``size``: the most results a page has.
     With ``eager`` the server already works on the next pages while the caller works on those that came: for callers
     that are quick, because an answer that nobody takes for a minute is an answer lost. At most two pages of each span
     are in memory, without ``eager`` one.
     """
-    feeds = [_feed(connection, text, parameters, span, size) for span in spans or [FULL]]
+    feeds = [_feed(connection, text, parameters, span, size) for span in ([FULL] if spans is None else spans)]
     asked: dict[asyncio.Task[list[Any] | None], Any] = {}
     try:
         while feeds or asked:
@@ -43,9 +44,18 @@ def pages(
             connection.run(_give_up(list(asked)))
 
 
-def _feed(
-    connection: Connection, text: str, parameters: Sequence[dict[str, Any]], span: tuple[str, str], size: int
-) -> Any:
+async def all_rows(
+    connection: Connection, text: str, parameters: Sequence[dict[str, Any]], span: Span, size: int
+) -> list[Any]:
+    """Everything that a query finds in a slice, for those who know that it is not much."""
+    feed = _feed(connection, text, parameters, span, size)
+    found: list[Any] = []
+    while (page := await _page(connection, feed)) is not None:
+        found += page
+    return found
+
+
+def _feed(connection: Connection, text: str, parameters: Sequence[dict[str, Any]], span: Span, size: int) -> Any:
     options: dict[str, Any] = {"max_item_count": size}
     if span != FULL:
         # Without a range the asynchronous client crosses all partitions by itself.

@@ -5,8 +5,9 @@ hexadecimal text. Every container with the same partition key definition hashes 
 space means the same documents in both accounts, wherever each of them has its physical partitions.
 A container takes any slice of its own feed ranges
 (https://learn.microsoft.com/azure/cosmos-db/nosql/query-feed-range), so that where the cuts lie decides only how even the pieces are.
-With hash version 2 the space runs from ``""`` to 3FFF… and is even. Version 1 hashes to 32 bits, written as a number in
-the binary form of an index: 05, then the bits of the double, eight of them and from there on seven in each byte.
+With hash version 2 the space runs from ``""`` to 3FFF… and is even. A hierarchical key has 32 digits for each level that
+tells its values apart, so the bounds of its ranges may be up to three times as long. Version 1 hashes to 32 bits, written as
+a number in the binary form of an index: 05, then the bits of the double, eight of them and from there on seven in each byte.
 """
 
 from __future__ import annotations
@@ -16,16 +17,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-_TOP = 1 << 126  # the first value beyond the hash space of version 2
+Span = tuple[str, str]
+
+_DIGITS = 32
+_TOP = 1 << 126  # the first value beyond the hash space of version 2, in that many digits
 _LAST = "FF"
 _64_BITS = (1 << 64) - 1
 
 
 @dataclass(frozen=True)
 class EpkRange:
-    """The union of spans ``[low, high)``; no spans at all: the whole container, asked for without naming a range."""
+    """The union of spans ``[low, high)``, compared as text; None: the whole container, asked for without naming a range."""
 
-    spans: tuple[tuple[str, str], ...] = ()
+    spans: tuple[Span, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class FeedCut:
     and piece n gets each ``pieces``-th of them, which comes to the same where feed ranges are alike in size.
     """
 
-    feed_ranges: tuple[tuple[str, str], ...]
+    feed_ranges: tuple[Span, ...]
     pieces: int
     version: int = 2
     gaps: ClassVar[bool] = True
@@ -46,24 +50,23 @@ class FeedCut:
 
     def select(self, pieces: Sequence[int]) -> EpkRange:
         if self.pieces == 1:
-            return EpkRange(self.feed_ranges if len(self.feed_ranges) > 1 else ())
-        if self.version == 1:
-            return EpkRange(tuple(span for piece in pieces for span in self._spans_of_32_bits(piece)))
-        return EpkRange(
-            tuple(_slice(low, high, piece, self.pieces) for piece in pieces for low, high in self.feed_ranges)
-        )
+            return EpkRange(self.feed_ranges if len(self.feed_ranges) > 1 else None)
+        spans = self._spans_of_32_bits if self.version == 1 else self._spans
+        return EpkRange(tuple((low, high) for piece in pieces for low, high in spans(piece) if low < high))
 
     def parts(self) -> Iterable[FeedCut]:
         return (self,)
 
-    def _spans_of_32_bits(self, piece: int) -> Iterator[tuple[str, str]]:
+    def _spans(self, piece: int) -> Iterator[Span]:
+        for low, high in self.feed_ranges:
+            yield _bound(low, high, piece, self.pieces), _bound(low, high, piece + 1, self.pieces)
+
+    def _spans_of_32_bits(self, piece: int) -> Iterator[Span]:
         count = self.pieces * len(self.feed_ranges)
         for number in range(piece, count, self.pieces):
             start, end = _edge(number, count), _edge(number + 1, count)
             for low, high in self.feed_ranges:
-                span = (max(low, start), min(high, end))
-                if span[0] < span[1]:
-                    yield span
+                yield max(low, start), min(high, end)
 
 
 def _edge(number: int, count: int) -> str:
@@ -87,16 +90,18 @@ def of_32_bits(value: int) -> str:
     return found.hex().upper()
 
 
-def _slice(low: str, high: str, number: int, count: int) -> tuple[str, str]:
-    """Slice ``number`` of ``count`` equal ones; the outermost bounds stay exactly as they were given."""
-    start, end = _value(low), _value(high)
-    cuts = [start + (end - start) * n // count for n in (number, number + 1)]
-    return (low if number == 0 else f"{cuts[0]:032X}", high if number == count - 1 else f"{cuts[1]:032X}")
+def _bound(low: str, high: str, number: int, count: int) -> str:
+    """Where slice ``number`` of ``count`` equal ones of a range begins; the range's own bounds stay as they were given."""
+    if number in (0, count):
+        return high if number else low
+    digits = max(_DIGITS, len(low), len(high))
+    start, end = _value(low, digits), _value(high, digits)
+    cut = f"{start + (end - start) * number // count:0{digits}X}"
+    # A bound is text, and one that is short sorts before itself with noughts behind it.
+    return max(low, min(cut, high))
 
 
-def _value(bound: str) -> int:
-    if bound == "":
-        return 0
+def _value(bound: str, digits: int) -> int:
     if bound == _LAST:
-        return _TOP
-    return int(bound[:32].ljust(32, "0"), 16)
+        return _TOP << 4 * (digits - _DIGITS)
+    return int(bound.ljust(digits, "0"), 16)
