@@ -390,7 +390,7 @@ def test_the_architecture_names_every_module_and_no_other() -> None:
 
 def test_numbers_that_the_architecture_states_are_those_of_the_code() -> None:
     from backup_sync.core import apply, find, guard
-    from backup_sync.stores import cosmos, cosmos_lease, mssql_statements, ranges, sql, sqlite, sqlite_pairs
+    from backup_sync.stores import cosmos, cosmos_history, mssql_statements, ranges, sql, sqlite, sqlite_pairs
 
     stated = text("docs/architecture.md")
     assert (sql.DIGEST_P, sql.DIGEST_Q) == (2**31 - 1, 2**31 - 19)
@@ -405,7 +405,7 @@ def test_numbers_that_the_architecture_states_are_those_of_the_code() -> None:
     assert sqlite_pairs.PACKED_KEYS == mssql_statements.PACKED_KEYS
     assert f"gathered, up to {apply.PENDING_KEYS:,}," in stated
     assert f"({cosmos.BATCH:,} documents, {apply.ASKED_KEYS:,} deletes)" in stated
-    assert f"a lease of {cosmos_lease.LEASE_SECONDS:.0f} s" in stated
+    assert f"a lease of {cosmos_history.LEASE_SECONDS:.0f} s" in stated
     assert f"more than half of a backup of more than {guard.MOST_UPDATES_FROM:,} records" in text(README)
 
 

@@ -180,17 +180,6 @@ def test_a_malformed_endpoint_or_key_is_a_configuration_error_without_the_key(mo
     assert "not base64" not in str(caught.value)
 
 
-def test_two_connections_to_the_same_place_are_refused(monkeypatch, tmp_path: Path):
-    for name in ("src", "bak"):
-        connect(monkeypatch, name, {"conn_type": "sqlite", "host": str(tmp_path / "a.sqlite")})
-    with pytest.raises(ConfigurationError, match="src and bak of service thing lead to the same place"):
-        open_stores(service())
-    for name in ("src", "bak"):
-        connect(monkeypatch, name, cosmos())
-    with pytest.raises(ConfigurationError, match="lead to the same place"):
-        open_stores(service(CONTAINER))
-
-
 def test_an_extra_that_the_driver_does_not_know_is_named(monkeypatch):
     value = {"conn_type": "mssql", "host": "127.0.0.1", "port": 1, "schema": "Db", "extra": {"encrypt": True}}
     connect(monkeypatch, "src", value)

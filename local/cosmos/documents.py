@@ -8,8 +8,9 @@ from typing import Any
 from . import charges
 from .containers import Container, resource_id
 from .errors import CosmosError, bad_request, not_found, precondition_failed
+from .hashes import UNDEFINED
 from .jsontext import MAX_DEPTH, SYSTEM_PROPERTIES, Member, members, plain, too_deep
-from .partition import UNDEFINED, canonical
+from .partition import canonical
 from .rules import check_ttl
 from .storage import Resource, Store
 

@@ -73,7 +73,7 @@ def load_service(path: Path, name: str) -> Service:
         if other != name and _copy(entry) == _copy(services[name]):
             raise ConfigurationError(
                 f"{path.name}: services {name} and {other} lead to the same copy ({' '.join(_copy(entry))}); each would delete what "
-                "the other one copies: give each a 'backup' of its own, or make them one service"
+                "the other one copies: give each a 'backup' of its own, or merge them into one service"
             )
     return parse_service(name, services[name], where=f"{path.name}: services.{name}")
 

@@ -44,25 +44,7 @@ def open_stores(service: Service) -> tuple[Store, Store]:
 
     Raises ConfigurationError for a connection that is missing, of another type, or incomplete.
     """
-    source, backup = open_store(service, service.source), open_store(service, service.backup)
-    if _place(service, service.source) == _place(service, service.backup):
-        raise ConfigurationError(
-            f"connections {service.source} and {service.backup} of service {service.name} lead to the same place; "
-            "a store cannot be its own backup"
-        )
-    return source, backup
-
-
-def _place(service: Service, conn_id: str) -> tuple[Any, ...]:
-    """Where a connection leads, as far as can be told without going there."""
-    connection = _connection(service, conn_id)
-    extra = connection.extra_dejson
-    if connection.conn_type == "azure_cosmos":
-        container = extra.get("collection_name") or service.container
-        return (connection.login or "").rstrip("/"), extra.get("database_name"), container
-    if connection.conn_type == "sqlite":
-        return (Path(connection.host or "").absolute(),)
-    return connection.host, connection.port, (connection.schema or "").casefold()
+    return open_store(service, service.source), open_store(service, service.backup)
 
 
 def open_store(service: Service, conn_id: str) -> Store:

@@ -215,8 +215,9 @@ class RecordHistoryOperator(ServiceOperator):
                 record_history(backup, result, stop=self._stop)
         if not result.success:
             context["ti"].xcom_push(key=FAILURE, value=result.to_dict())
-            how = "not recorded" if result.unpaired else "recorded"
-            raise AirflowFailException(f"{how}: {result.error_message}")
+            if result.unpaired:
+                raise AirflowFailException(f"not recorded, since the backup is another one: {result.error_message}")
+            raise AirflowFailException(f"recorded: {result.error_message}")
         return result.to_dict()
 
 

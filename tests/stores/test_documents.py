@@ -138,7 +138,26 @@ def test_a_bundle_gives_back_id_key_and_stamps_as_they_were() -> None:
 
 # stamps
 
-STAMPS = [1, 0, True, False, None, MISSING, "1", "true", "", "null", [1], [True], {"a": 1}, '{"a": 1}', "[1]", [], {}, 2.5]
+STAMPS = [
+    1,
+    0,
+    True,
+    False,
+    None,
+    MISSING,
+    "1",
+    "true",
+    "",
+    "null",
+    [1],
+    [True],
+    {"a": 1},
+    '{"a": 1}',
+    "[1]",
+    [],
+    {},
+    2.5,
+]
 
 
 def test_stamps_that_differ_as_json_differ_whatever_their_page_is_like_otherwise() -> None:

@@ -76,7 +76,10 @@ def test_slices_cover_each_feed_range_exactly_and_in_order_whatever_the_width_of
         if version == 2:
             for low, high in ranges:
                 own = [
-                    span for number in range(len(cut)) for span in spans_of(cut.select([number])) if low <= span[0] < high
+                    span
+                    for number in range(len(cut))
+                    for span in spans_of(cut.select([number]))
+                    if low <= span[0] < high
                 ]
                 assert own == sorted(own)
 
