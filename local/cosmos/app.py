@@ -19,7 +19,7 @@ from . import auth, charges
 from .answer import Answer, Call
 from .connections import Connections
 from .control import Control
-from .errors import CosmosError
+from .errors import CosmosError, check_request_size
 from .faults import Faults
 from .service import Service, operation_name
 
@@ -64,6 +64,7 @@ class Front:
 
     async def _answer(self, call: Call, raw_path: str) -> Answer:
         auth.verify(self._key, call.method, raw_path, call.headers)
+        check_request_size(len(call.body))
         operation, path = operation_name(call), "/" + "/".join(call.segments)
         self._faults.requests[operation] += 1
         rule = self._faults.due(call.method, path, operation)

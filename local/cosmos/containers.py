@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import bad_request, conflict, not_found
+from .errors import OWNER_NOT_FOUND, bad_request, conflict, not_found
 from .jsontext import dumps, loads, members
 from .partition import PartitionKey
 from .rules import UNIQUE_KEYS_ARE_FIXED, UniqueKeys, check_default_ttl
@@ -25,6 +25,8 @@ _DEFAULTS: dict[str, Any] = {
     },
     "geospatialConfig": {"type": "Geography"},
 }
+# https://learn.microsoft.com/azure/cosmos-db/concepts-limits
+_MAX_NAME = 255
 
 
 @dataclass
@@ -37,6 +39,7 @@ class Container:
     key: PartitionKey
     unique: UniqueKeys
     default_ttl: int | None
+    composites: list[list[tuple[str, bool]]]
 
     @property
     def seq(self) -> int:
@@ -60,21 +63,23 @@ class Containers:
         self._store = store
         self._known: dict[tuple[str, str], Container] = {}
 
-    def database(self, name: str) -> Resource:
-        """A database by its id."""
+    def database(self, name: str, sub_status: int = OWNER_NOT_FOUND) -> Resource:
+        """A database by its id; 404 with that sub-status (0 where the request is about the database itself)."""
         found = self._store.get(ACCOUNT, "", name)
         if found is None:
-            raise not_found(f"Owner resource does not exist: database {name!r}.")
+            raise not_found(f"{'Owner resource' if sub_status else 'Resource'} does not exist: database.", sub_status)
         return found
 
-    def container(self, database: str, name: str) -> Container:
-        """A container by its ids."""
+    def container(self, database: str, name: str, sub_status: int = OWNER_NOT_FOUND) -> Container:
+        """A container by its ids; 404 with that sub-status (0 where the request is about the container itself)."""
         known = self._known.get((database, name))
         if known is None:
             owner = self.database(database)
             found = self._store.get(owner.seq, "", name)
             if found is None:
-                raise not_found(f"Owner resource does not exist: container {name!r} of database {database!r}.")
+                raise not_found(
+                    f"{'Owner resource' if sub_status else 'Resource'} does not exist: container.", sub_status
+                )
             link = f"{_self(owner)}colls/{found.rid}/"
             properties = loads(found.body)
             known = Container(
@@ -84,6 +89,7 @@ class Containers:
                 PartitionKey(properties["partitionKey"]),
                 UniqueKeys(properties.get("uniqueKeyPolicy")),
                 properties.get("defaultTtl"),
+                _composites(properties["indexingPolicy"]),
             )
             self._known[(database, name)] = known
         return known
@@ -91,28 +97,28 @@ class Containers:
     def create_database(self, body: str) -> Resource:
         """A new database; 409 if there is one of that id."""
         parts = members(body)
-        name = resource_id(parts)
+        name = _named(parts)
         if self._store.get(ACCOUNT, "", name):
             raise conflict()
         return self._store.insert(Place(ACCOUNT, "", "", "dbs"), name, {"id": parts["id"].text})
 
     def delete_database(self, name: str) -> None:
         """Remove a database and all that is in it."""
-        self._store.delete(self.database(name))
+        self._store.delete(self.database(name, 0))
         self._known.clear()
 
     def create_container(self, database: str, body: str) -> Resource:
         """A new container; 409 if there is one of that id."""
         owner = self.database(database)
         parts = members(body)
-        name = resource_id(parts)
+        name = _named(parts)
         if self._store.get(owner.seq, "", name):
             raise conflict()
         return self._store.insert(Place(owner.seq, owner.rid, _self(owner), "colls"), name, _properties(body))
 
     def replace_container(self, database: str, name: str, body: str) -> Resource:
         """New properties for a container; its id and partition key stay."""
-        old = self.container(database, name)
+        old = self.container(database, name, 0)
         parts = members(body)
         if resource_id(parts) != name:
             raise bad_request("The id of a container cannot be changed.")
@@ -131,7 +137,7 @@ class Containers:
 
     def delete_container(self, database: str, name: str) -> None:
         """Remove a container and its documents."""
-        self._store.delete(self.container(database, name).resource)
+        self._store.delete(self.container(database, name, 0).resource)
         self._known.clear()
 
 
@@ -153,6 +159,16 @@ def resource_id(parts: dict[str, Any]) -> str:
     return value
 
 
+def _named(parts: dict[str, Any]) -> str:
+    name = resource_id(parts)
+    if len(name) > _MAX_NAME or name.endswith(" "):
+        raise bad_request(
+            f"The input name is invalid. Ensure to provide a unique non-empty string of at most {_MAX_NAME} characters "
+            "that does not end with a blank."
+        )
+    return name
+
+
 def _self(database: Resource) -> str:
     return f"dbs/{database.rid}/"
 
@@ -168,3 +184,12 @@ def _properties(body: str) -> dict[str, str]:
     for name, value in _DEFAULTS.items():
         parts.setdefault(name, dumps(value))
     return parts
+
+
+def _composites(policy: Any) -> list[list[tuple[str, bool]]]:
+    """The composite indexes: for each its paths, and whether they descend."""
+    found = policy.get("compositeIndexes") if isinstance(policy, dict) else None
+    return [
+        [(str(one.get("path")), one.get("order") == "descending") for one in index if isinstance(one, dict)]
+        for index in found or []
+    ]

@@ -7,14 +7,12 @@ from typing import Any
 
 from . import charges
 from .containers import Container, resource_id
-from .errors import CosmosError, bad_request, not_found, precondition_failed
+from .errors import bad_request, check_request_size, not_found, precondition_failed
 from .hashes import UNDEFINED
 from .jsontext import MAX_DEPTH, SYSTEM_PROPERTIES, Member, members, plain, too_deep
 from .partition import canonical
 from .rules import check_ttl
 from .storage import Resource, Store
-
-_MAX_BYTES = 2 * 1024 * 1024
 
 
 @dataclass
@@ -130,9 +128,7 @@ def _found(store: Store, container: Container, components: list[Any], name: str)
 
 def check_size(body: str) -> None:
     """Raises what the service answers to a document, or to a whole batch, that is too large."""
-    size = len(body.encode())
-    if size > _MAX_BYTES:
-        raise CosmosError(413, f"Request size is too large: {size} bytes, where {_MAX_BYTES} are allowed.")
+    check_request_size(len(body.encode()))
 
 
 def _accepted(container: Container, key: str | None, body: str) -> tuple[dict[str, Member], list[Any]]:
@@ -147,8 +143,9 @@ def _accepted(container: Container, key: str | None, body: str) -> tuple[dict[st
     if container.default_ttl is not None:
         check_ttl(document)
     components = container.key.extract(document)
-    given = container.key.parse(key) if key is not None else None
-    if given is not None and canonical(given) != canonical(components):
+    if key is None:
+        raise bad_request("PartitionKey value must be supplied for this operation.")
+    if canonical(container.key.parse(key) or []) != canonical(components):
         raise bad_request("PartitionKey extracted from document doesn't match the one specified in the header.", 1001)
     return parts, components
 

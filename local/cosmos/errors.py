@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+MAX_REQUEST_BYTES = 2 * 1024 * 1024
+OWNER_NOT_FOUND = 1003
 _CODES = {
     400: "BadRequest",
     401: "Unauthorized",
@@ -57,9 +59,20 @@ def bad_request(message: str, sub_status: int | None = None) -> CosmosError:
     return CosmosError(400, message, sub_status)
 
 
-def not_found(message: str = "Entity with the specified id does not exist in the system.") -> CosmosError:
-    """404: no such resource."""
-    return CosmosError(404, message, 0)
+def not_found(
+    message: str = "Entity with the specified id does not exist in the system.", sub_status: int = 0
+) -> CosmosError:
+    """404: no such resource; sub-status 1003 if it is the owner of what is asked for that is missing."""
+    return CosmosError(404, message, sub_status)
+
+
+def check_request_size(size: int) -> None:
+    """413 if a request (or a document, in bytes) is larger than the 2 MB that the service takes.
+
+    Source: https://learn.microsoft.com/azure/cosmos-db/concepts-limits (per-request and per-item limits).
+    """
+    if size > MAX_REQUEST_BYTES:
+        raise CosmosError(413, f"Request size is too large: {size} bytes, where {MAX_REQUEST_BYTES} are allowed.")
 
 
 def conflict(message: str = "Entity with the specified id already exists in the system.") -> CosmosError:

@@ -21,6 +21,8 @@ from .storage import Store
 
 KEY = "x-ms-documentdb-partitionkey"
 RANGE = "x-ms-documentdb-partitionkeyrangeid"
+# https://learn.microsoft.com/azure/cosmos-db/concepts-limits: the query's text, without its parameters.
+_MAX_QUERY_BYTES = 512 * 1024
 _BOUND = re.compile("(?:[0-9A-F]{2})*")
 _ALL = compiled("SELECT * FROM c", {})
 
@@ -36,6 +38,9 @@ def _query(body: bytes) -> Compiled:
     spec = loads(decode(body))
     if not isinstance(spec, dict) or not isinstance(spec.get("query"), str):
         raise bad_request("The request body has no query text.")
+    size = len(spec["query"].encode(errors="surrogatepass"))
+    if size > _MAX_QUERY_BYTES:
+        raise bad_request(f"The SQL query text exceeded the maximum limit of {_MAX_QUERY_BYTES} bytes: {size}.")
     try:
         parameters = {one["name"]: one.get("value", ...) for one in spec.get("parameters") or []}
         return compiled(spec["query"], parameters)
@@ -53,6 +58,7 @@ def plan(call: Call) -> Answer:
 def query(store: Store, container: Container, call: Call) -> Answer:
     """One page of a query over documents."""
     wanted = query_of(call)
+    _check_order(wanted, container)
     if call.header(KEY) is None and call.header(RANGE) is None:
         if not call.flag("x-ms-documentdb-query-enablecrosspartition"):
             raise bad_request(
@@ -66,6 +72,18 @@ def query(store: Store, container: Container, call: Call) -> Answer:
     scope = scope_of(store, container, call)
     page = query_page(store, wanted, scope, count_from(call.header("x-ms-max-item-count")), _token(call))
     return _paged(container, page, page.scanned if wanted.whole else 0)
+
+
+def _check_order(wanted: Compiled, container: Container) -> None:
+    # https://learn.microsoft.com/azure/cosmos-db/index-policy: with several keys, an index of just these is needed,
+    # all in this order or all in the opposite one.
+    keys = [("/" + "/".join(map(str, path.steps)), descending) for path, descending in wanted.select.order]
+    opposite = [(path, not descending) for path, descending in keys]
+    plain = [[(path.replace('"', ""), way) for path, way in index] for index in container.composites]
+    if len(keys) > 1 and keys not in plain and opposite not in plain:
+        raise bad_request(
+            "The order by query does not have a corresponding composite index that it can be served from."
+        )
 
 
 def read_feed(store: Store, container: Container, call: Call) -> Answer:

@@ -49,6 +49,8 @@ class PartitionKey:
             raise bad_request("Partition key components must be strings, numbers, booleans or null.")
         if len(components) > len(self.paths):
             raise bad_request("Partition key provided has more components than the container's definition.", 1001)
+        for part in components:
+            _check_size(part)
         return [UNDEFINED if part == {} else part for part in components] or None
 
     def effective(self, components: list[Any]) -> str:
@@ -62,6 +64,11 @@ class PartitionKey:
     def covers(self, components: list[Any]) -> bool:
         """Whether all levels of the key are given."""
         return len(components) == len(self.paths)
+
+
+def _check_size(part: Any) -> None:
+    if isinstance(part, str) and len(part.encode(errors="surrogatepass")) > _MAX_STRING_BYTES:
+        raise bad_request(f"A partition key value cannot have more than {_MAX_STRING_BYTES} bytes.")
 
 
 def canonical(components: list[Any]) -> str:

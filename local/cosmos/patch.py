@@ -8,7 +8,7 @@ from . import documents
 from .containers import Container
 from .documents import Conditions, Outcome
 from .errors import bad_request
-from .jsontext import dumps, loads
+from .jsontext import SYSTEM_PROPERTIES, dumps, loads
 from .storage import Store
 
 
@@ -23,8 +23,10 @@ def patch(store: Store, container: Container, key: str | None, name: str, body: 
     if not isinstance(operations, list) or not 1 <= len(operations) <= 10:
         raise bad_request("A patch needs between one and ten operations.")
     document = loads(found.body)
+    own = {tuple(path) for path in container.key.paths} | {(name,) for name in ("id", *SYSTEM_PROPERTIES)}
     for operation in operations:
         try:
+            _check_paths(operation, own)
             _apply(document, operation)
         except (AttributeError, KeyError, IndexError, TypeError):
             raise bad_request(f"The patch operation {dumps(operation)[:200]} cannot be applied.") from None
@@ -52,6 +54,16 @@ def _apply(document: dict[str, Any], operation: dict[str, Any]) -> None:
         holder[last] = (holder[last] if there else 0) + value
     else:
         raise bad_request(f"The patch operation {kind!r} cannot be applied at {operation.get('path')!r}.")
+
+
+def _check_paths(operation: dict[str, Any], own: set[tuple[str, ...]]) -> None:
+    for path in (operation.get("path", ""), operation.get("from", "")):
+        steps = tuple(step.replace("~1", "/").replace("~0", "~") for step in path.split("/")[1:])
+        # Neither they nor what they stand in.
+        if steps and any(one[: len(steps)] == steps or steps[: len(one)] == one for one in own):
+            raise bad_request(
+                f"The patch path {path!r} is the id, the partition key or a system property: it is fixed."
+            )
 
 
 def _take(document: dict[str, Any], path: str) -> Any:

@@ -101,7 +101,7 @@ class Service:
             self.containers.delete_database(name)
             return Answer(204)
         _only(call, "GET")
-        return _resource(200, self.containers.database(name))
+        return _resource(200, self.containers.database(name, 0))
 
     def _containers(self, call: Call) -> Answer:
         database = call.segments[1]
@@ -118,7 +118,7 @@ class Service:
         if call.method == "PUT":
             return _resource(200, self.containers.replace_container(database, name, decode(call.body)))
         _only(call, "GET")
-        found = self.containers.container(database, name)
+        found = self.containers.container(database, name, 0)
         answer = _resource(200, found.resource)
         self._expire(found)
         if call.flag("x-ms-documentdb-populatequotainfo"):

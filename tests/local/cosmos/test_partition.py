@@ -12,7 +12,8 @@ from azure.cosmos.partition_key import _Undefined
 
 from local.cosmos import ranges
 from local.cosmos.errors import CosmosError
-from local.cosmos.partition import UNDEFINED, PartitionKey, canonical
+from local.cosmos.hashes import UNDEFINED
+from local.cosmos.partition import PartitionKey, canonical
 
 _RANDOM = random.Random(7)
 VALUES: list[Any] = [

@@ -28,9 +28,14 @@ DOCUMENTS: list[dict[str, Any]] = [
 ALL = {document["id"] for document in DOCUMENTS}
 
 
+def composite(*paths: str) -> dict[str, Any]:
+    """An indexing policy with an index for ORDER BY with these keys."""
+    return {"compositeIndexes": [[{"path": path, "order": "ascending"} for path in paths]]}
+
+
 @pytest.fixture(scope="module")
 def mixed(database: DatabaseProxy) -> ContainerProxy:
-    container = database.create_container("mixed", PartitionKey("/pk"))
+    container = database.create_container("mixed", PartitionKey("/pk"), indexing_policy=composite("/_ts", "/n"))
     for document in DOCUMENTS:
         container.create_item(document)
     return container
@@ -221,7 +226,23 @@ def test_top_offset_and_distinct_hold_over_pages(mixed: ContainerProxy, size: in
     assert sorted(values) == [1, 2]
 
 
-def test_top_and_offset_hold_over_pages_of_one_partition(container: ContainerProxy) -> None:
+def test_several_keys_of_order_by_need_an_index_of_just_these(database: DatabaseProxy) -> None:
+    policy = {"compositeIndexes": [*composite("/a", "/b/c")["compositeIndexes"], *composite('/"d e"', "/a")["compositeIndexes"],
+        [{"path": "/a"}, {"path": "/n", "order": "descending"}]]}  # fmt: skip
+    container = database.create_container("ordered", PartitionKey("/pk"), indexing_policy=policy)
+    for order in ("c.a, c.b.c", "c.a ASC, c.b.c ASC", "c.a DESC, c.b.c DESC", 'c["d e"], c.a', "c.a", "c.n"):
+        assert list(container.query_items(f"SELECT * FROM c ORDER BY {order}", partition_key="a")) == []
+        assert list(container.query_items(f"SELECT * FROM c ORDER BY {order}", enable_cross_partition_query=True)) == []
+    for order in ("c.b.c, c.a", "c.a, c.n", "c.a, c.b.c, c.n", "c.a, c.b"):
+        for where in ({"partition_key": "a"}, {"enable_cross_partition_query": True}):
+            with pytest.raises(CosmosHttpResponseError) as caught:
+                list(container.query_items(f"SELECT * FROM c ORDER BY {order}", **where))  # type: ignore[call-overload]
+            assert caught.value.status_code == 400
+            assert "composite index" in caught.value.message
+
+
+def test_top_and_offset_hold_over_pages_of_one_partition(database: DatabaseProxy) -> None:
+    container = database.create_container("tops", PartitionKey("/pk"), indexing_policy=composite("/half", "/n"))
     for n in range(9):
         container.create_item({"id": str(n), "pk": "a", "n": n, "half": n // 2})
     found = lambda text: list(container.query_items(text, partition_key="a", max_item_count=2))  # noqa: E731

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -62,7 +62,7 @@ def test_keys_of_version_1_address_their_documents(first: ContainerProxy) -> Non
 def test_the_ranges_of_version_1_share_out_the_documents_once(first: ContainerProxy) -> None:
     parts = [ids(first, feed_range=part) for part in first.read_feed_ranges()]
     assert all(len(part) > 10 for part in parts)
-    assert sorted(itertools.chain.from_iterable(parts)) == ids(first, enable_cross_partition_query=True)
+    assert sorted(chain.from_iterable(parts)) == ids(first, enable_cross_partition_query=True)
     text = "SELECT VALUE COUNT(1) FROM c"
     assert list(first.query_items(text, enable_cross_partition_query=True)) == [len(KEYS) + 101]
     assert len(list(first.query_items_change_feed(start_time="Beginning"))) == len(KEYS) + 101
@@ -104,7 +104,7 @@ def test_a_tenant_can_outgrow_its_partition(own_server: EmbeddedCosmos, levels: 
     assert len(made) == 2
     assert len(bounds(levels)) == 5
     parts = [ids(levels, feed_range=part) for part in levels.read_feed_ranges()]
-    assert sorted(itertools.chain.from_iterable(parts)) == everything
+    assert sorted(chain.from_iterable(parts)) == everything
     assert sum(any(one[0] == "a" for one in part) for part in parts) == 2
     assert sum(any(one[0] == "b" for one in part) for part in parts) == 1
     assert ids(levels, partition_key=["a"]) == tenant
@@ -127,7 +127,7 @@ def test_a_range_of_any_length_is_served(levels: ContainerProxy) -> None:
         ids(levels, feed_range=feed_range(middle, prefix + "FF")),
     ]
     assert all(halves)
-    assert sorted(itertools.chain.from_iterable(halves)) == ids(levels, partition_key=["a"])
+    assert sorted(chain.from_iterable(halves)) == ids(levels, partition_key=["a"])
     both = [*ids(levels, feed_range=feed_range("", low + "00")), *ids(levels, feed_range=feed_range(low + "00", "FF"))]
     assert sorted(both) == ids(levels, enable_cross_partition_query=True)
 

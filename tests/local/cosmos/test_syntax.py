@@ -10,40 +10,9 @@ from azure.cosmos import ContainerProxy, DatabaseProxy, PartitionKey
 from azure.cosmos.exceptions import CosmosHttpResponseError
 
 # https://github.com/Azure/azure-cosmos-dotnet-v3/blob/main/Microsoft.Azure.Cosmos/src/Query/Core/Parser/sql.g4
-KEYWORDS = [
-    "and",
-    "array",
-    "as",
-    "asc",
-    "between",
-    "by",
-    "desc",
-    "distinct",
-    "escape",
-    "exists",
-    "from",
-    "group",
-    "in",
-    "join",
-    "left",
-    "like",
-    "limit",
-    "not",
-    "offset",
-    "or",
-    "order",
-    "rank",
-    "right",
-    "select",
-    "top",
-    "value",
-    "where",
-    "udf",
-    "true",
-    "false",
-    "null",
-    "undefined",
-]
+_WRITTEN = """and array as asc between by desc distinct escape exists from group in join left like limit not offset or
+order rank right select top value where udf true false null undefined"""
+KEYWORDS = _WRITTEN.split()
 NAMES = ["all", "first", "last", "count", "type", "name", "date", "user", "key", "having", "is", "end", "cast", "TRUE"]
 DOCUMENT = {"id": "1", "pk": "a", "customer-id": "x", "customer": 5, "n": 3, **dict.fromkeys(KEYWORDS + NAMES, 7)}
 
