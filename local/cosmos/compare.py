@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from .errors import bad_request
-from .jsontext import dumps
+from .jsontext import dumps, elements, members
 from .syntax import Call, Construct, Literal, Path
 from .words import unsupported
 
@@ -68,6 +68,9 @@ class Conditions:
             if not expression.steps:
                 return Typed("'object'", "NULL", "body")
             path = json_path(expression.steps)
+            if path is None:
+                inside = f"cosmos_at(body,{self.bind(json.dumps(expression.steps))})"
+                return Typed(f"json_type({inside})", f"json_extract({inside},'$')", inside)
             return Typed(f"json_type(body,{path})", f"json_extract(body,{path})", f"(body -> {path})")
         if isinstance(expression, Call) and expression.name not in AGGREGATES:
             truth = self.condition(expression)
@@ -224,7 +227,7 @@ class Conditions:
         else:
             text = "CASE WHEN entry.type IN ('array','object') THEN entry.value END"
             equal = self.with_constant("=", Typed("entry.type", "entry.value", text), constant(wanted))
-        inside = f"EXISTS (SELECT 1 FROM json_each(body,{json_path(array.steps)}) AS entry WHERE {equal})"
+        inside = f"EXISTS (SELECT 1 FROM json_each({one.text}) AS entry WHERE {equal})"
         return f"(CASE {one.type} WHEN 'array' THEN {inside} END)"
 
 
@@ -247,17 +250,33 @@ def constant(expression: Any) -> Any:
     return {name: value for name, value in zip(expression.names, values, strict=True) if value is not ...}
 
 
-def json_path(steps: tuple[str | int, ...]) -> str:
-    """A path as SQLite writes it, as an SQL text constant."""
+def json_path(steps: tuple[str | int, ...]) -> str | None:
+    """A path as SQLite writes it, as an SQL text constant; None for names that SQLite cannot find."""
     path = "$"
     for step in steps:
         if isinstance(step, int):
             path += f"[{step}]"
         elif '"' in step or "\\" in step or any(character < " " for character in step):
-            raise unsupported("a property name with quotes, backslashes or control characters")
+            return None
         else:
             path += f'."{step}"'
     return "'" + path.replace("'", "''") + "'"
+
+
+def text_at(body: str, steps: str) -> str | None:
+    """The JSON text at a path (a JSON array of names and places) in a document; None if there is nothing."""
+    for step in json.loads(steps):
+        if isinstance(step, str):
+            inner = members(body) if body.startswith("{") else {}
+            if step not in inner:
+                return None
+            body = inner[step].text
+        else:
+            entries = elements(body) if body.startswith("[") else []
+            if not 0 <= step < len(entries):
+                return None
+            body = entries[step]
+    return body
 
 
 def canonical(value: Any) -> str | None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
-from .errors import bad_request
+from .errors import CosmosError, bad_request
 from .hashes import UNDEFINED, double, place_v1, place_v2
 
 MINIMUM, MAXIMUM = "", "FF"
@@ -31,7 +32,7 @@ class PartitionKey:
             raise bad_request(f"Partition key version {self.version!r} is not valid: use 1 or 2.")
         if self.kind == "MultiHash" and self.version != 2:
             raise bad_request("A MultiHash partition key needs version 2.")
-        self.paths = [segments(path, "Partition key") for path in paths]
+        self.paths = [segments(path, "partition key") for path in paths]
 
     def extract(self, document: dict[str, Any]) -> list[Any]:
         """The partition key components of a document."""
@@ -87,23 +88,35 @@ def _canonical(part: Any) -> Any:
 def segments(path: Any, kind: str) -> list[str]:
     """The names in a path such as /a/"b c"; `kind` says in an error what the path is for."""
     if not isinstance(path, str) or not path.startswith("/") or path == "/":
-        raise bad_request(f"{kind} path {path!r} must begin with '/' and name a property.")
+        raise _refused(path, kind, 0)
     found, rest = [], path
     while rest:
         quote = rest[1:2]
         if rest[0] != "/" or rest == "/":
-            raise bad_request(f"{kind} path {path!r} is not valid.")
+            raise _refused(path, kind, len(path) - len(rest))
         if quote in ('"', "'"):
             end = rest.find(quote, 2)
             if end < 0:
-                raise bad_request(f"{kind} path {path!r} has an unclosed quote.")
+                raise _refused(path, kind, len(path))
             found.append(rest[2:end])
             rest = rest[end + 1 :]
         else:
             name, slash, tail = rest[1:].partition("/")
+            # What is neither letter nor digit has to stand in quotes. Whether that holds for a hyphen the
+            # documentation does not say, and containers with one are common.
+            if odd := re.search(r"[^\w-]|^$", name):
+                raise _refused(path, kind, len(path) - len(rest) + 1 + odd.start())
             found.append(name)
             rest = slash + tail
     return found
+
+
+def _refused(path: Any, kind: str, position: int) -> CosmosError:
+    return bad_request(
+        f"The {kind} component definition path '{path}' could not be accepted, failed near position '{position}'. "
+        f"{kind.capitalize()} paths must contain only valid characters and not contain a trailing slash or wildcard "
+        "character."
+    )
 
 
 def at(document: Any, path: list[str]) -> Any:

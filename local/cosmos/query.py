@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .compare import AGGREGATES, Conditions, canonical, is_constant
+from .compare import AGGREGATES, Conditions, canonical, is_constant, text_at
 from .compare import constant as constant_of
 from .jsontext import dumps
 from .storage import Store
@@ -225,5 +225,6 @@ class _Greatest(_Least):
 def install(store: Store) -> None:
     """Make the functions that compiled queries use known to SQLite."""
     store.define("canonical", 1, canonical)
+    store.define("cosmos_at", 2, text_at)
     for name, kind in (("sum", _Sum), ("avg", _Average), ("min", _Least), ("max", _Greatest)):
         store.connection.create_aggregate(f"cosmos_{name}", 1, kind)  # type: ignore[arg-type]

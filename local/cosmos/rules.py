@@ -71,4 +71,4 @@ def _paths(key: Any) -> list[list[str]]:
     paths = key.get("paths") if isinstance(key, dict) else None
     if not isinstance(paths, list) or not 1 <= len(paths) <= _MAX_UNIQUE_PATHS:
         raise bad_request(f"A unique key needs between one and {_MAX_UNIQUE_PATHS} paths.")
-    return [segments(path, "Unique key") for path in paths]
+    return [segments(path, "unique key") for path in paths]

@@ -49,6 +49,25 @@ def test_numbers_of_one_value_are_one_key_and_types_are_kept_apart() -> None:
     assert len(texts) == 10
 
 
+@pytest.mark.parametrize(
+    ("path", "position"),
+    [("pk", 0), ("/", 0), ("", 0), ("/a b", 2), ("/a.b", 2), ("/a+", 2), ("/first/*", 7), ("/a/", 2), ("//a", 1),
+     ("/a[0]", 2), ('/"open', 6), ('/"a"b', 4), ("/a?", 2), (7, 0), (None, 0)],
+)  # fmt: skip
+def test_a_path_with_other_characters_than_the_service_takes_is_refused(path: Any, position: int) -> None:
+    with pytest.raises(CosmosError) as caught:
+        PartitionKey({"paths": [path], "version": 2})
+    assert caught.value.status == 400
+    assert f"failed near position '{position}'" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "path", ["/a", "/a/b_1", "/customer-id", "/größe", '/"a b"', '/"a/b"', '/"a.b"/c', "/'q'", "/_ts"]
+)
+def test_a_path_of_letters_digits_and_quoted_names_is_taken(path: str) -> None:
+    assert PartitionKey({"paths": [path], "version": 2}).paths
+
+
 def test_quoted_path_segments_are_names() -> None:
     key = PartitionKey({"paths": ['/"a b"/c'], "kind": "Hash", "version": 2})
     assert key.extract({"a b": {"c": 5}}) == [5]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -160,6 +161,28 @@ def test_property_names_in_brackets_may_be_keywords_and_need_no_ascii(container:
         {"order": 1, "value": 2, "g": 3, "ab": 4, "s": 5}
     ]  # fmt: skip
     assert list(container.query_items('SELECT VALUE c.id FROM c WHERE c["größe"] = 3', partition_key="a")) == ["1"]
+
+
+@pytest.mark.parametrize(
+    "name", ['say "no"', "back\\slash", "line\nbreak", "tab\t", "a.b", "a/b", "it's", "", "$", "[0]"]
+)
+def test_any_name_can_be_asked_for_in_brackets(container: ContainerProxy, name: str) -> None:
+    for id_, value in {"1": 1.5, "2": "x", "3": None, "4": [1, {"k": 2}]}.items():
+        container.create_item({"id": id_, "pk": "a", name: value, "inner": {name: [value]}})
+    container.create_item({"id": "5", "pk": "a"})
+    path = f"c[{json.dumps(name)}]"
+
+    def found(text: str, *values: Any) -> list[Any]:
+        given = [{"name": "@list", "value": list(values)}]
+        return list(container.query_items(text, parameters=given, partition_key="a"))
+
+    assert found(f"SELECT VALUE {path} FROM c") == [1.5, "x", None, [1, {"k": 2}]]
+    assert found(f"SELECT VALUE c.id FROM c WHERE ARRAY_CONTAINS(@list, {path})", 1.5, None) == ["1", "3"]
+    assert found(f"SELECT VALUE c.id FROM c WHERE NOT IS_PRIMITIVE({path})") == ["4", "5"]
+    assert found(f"SELECT VALUE c.id FROM c WHERE NOT IS_DEFINED({path})") == ["5"]
+    assert found(f"SELECT VALUE c.id FROM c WHERE {path}[1].k = 2") == ["4"]
+    assert found(f"SELECT VALUE c.id FROM c WHERE ARRAY_CONTAINS({path}, 1)") == ["4"]
+    assert found(f'SELECT VALUE c.id FROM c WHERE c["inner"][{json.dumps(name)}][0] = "x"') == ["2"]
 
 
 @pytest.mark.parametrize(
