@@ -208,6 +208,8 @@ class _Parser:
         inverted = self.take("NOT")
         if self.take("IN"):
             self.need("(")
+            if self.peek(")"):
+                raise self.error()
             found = Call("IN", (left, *self.listed(")")))
         elif self.take("BETWEEN"):
             low = self.arithmetic()

@@ -106,6 +106,10 @@ def test_a_hyphenated_property_is_a_difference_unless_it_stands_in_brackets(word
         ("SELECT * FROM c WHERE c.id = 'a\nb'", "SC1010"),
         ("SELECT * FROM c WHERE FOO(c.n)", "SC2005"),
         ("SELECT {1: c.n} AS x FROM c", "SC1001"),
+        ("SELECT * FROM c WHERE c.n IN ()", "SC1001"),
+        ("SELECT * FROM c WHERE c.n IN (1,)", "SC1001"),
+        ("SELECT *, c.n FROM c", "SC1001"),
+        ("SELECT VALUE c.n AS n FROM c", "SC1001"),
         ("SELECT * FROM c d WHERE c.n = 1", "SC2001"),
     ],
 )
