@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-from aiohttp import ClientConnectorCertificateError
+from aiohttp import ClientConnectorCertificateError, TraceConfig
 from azure.core.exceptions import AzureError, IncompleteReadError, ServiceRequestError, ServiceResponseError
 from azure.core.pipeline.transport import AioHttpTransport
 from azure.cosmos.aio import CosmosClient
@@ -131,14 +131,40 @@ async def all_of(work: Iterable[Awaitable[T]]) -> list[T]:
         raise
 
 
+class _Transport(AioHttpTransport):
+    """Asks before it sends what writes: behind the tries of all layers, with the connection at hand."""
+
+    def __init__(self, check: Callable[[], None], **options: Any) -> None:
+        super().__init__(**options)
+        self._check = check
+
+    async def open(self) -> None:
+        fresh = self.session is None
+        await super().open()
+        if fresh and self.session is not None:
+            trace = TraceConfig()
+            # Despite their names both come before (https://docs.aiohttp.org/en/stable/tracing_reference.html): the one
+            # before the headers, which alone are a delete; the other before each part of a body. What the second one
+            # raises is taken for a cut connection, and then the next try is refused.
+            trace.on_request_headers_sent.append(self._ask)
+            trace.on_request_chunk_sent.append(self._ask)
+            trace.freeze()
+            self.session.trace_configs.append(trace)
+
+    async def _ask(self, *_: Any) -> None:
+        if _writing.get():
+            self._check()
+
+
 class Connection:
     """A private event loop, the SDK's client on it, and the metering of every answer.
 
     ``where`` is what messages call it: the connection id. ``retry_seconds``: how long one request is tried again
     before the run gives up, the SDK's own waiting for throttled ones included.
 
-    ``guard`` is called before each try of a request to write, the SDK's own tries included, and raises if it must not be
-    made: a run that was suspended while a request waited for its next try does not make it.
+    ``guard`` is called before each try of a request to write, and once more at the very moment at which it is sent; it
+    raises if that must not be. So a run that was suspended while a request waited (for its next try, the SDK's own
+    included, or for a connection) does not send it when it is woken.
     """
 
     def __init__(self, account: Account, where: str, concurrency: int, retry_seconds: float) -> None:
@@ -173,10 +199,9 @@ class Connection:
                 self._client = CosmosClient(
                     self.account.endpoint,
                     credential=self.account.key,
-                    raw_request_hook=self._allow,
                     raw_response_hook=self._meter,
                     # Where no proxy is set, looking for one (and for ~/.netrc, in a thread) is a fifth of a request's cost.
-                    transport=AioHttpTransport(use_env_settings=bool(getproxies())),
+                    transport=_Transport(self._check, use_env_settings=bool(getproxies())),
                     **{
                         "retry_throttle_backoff_max": min(30, self.retry_seconds),
                         # Escaped (\u6f22 for 漢) a document that the source holds could be too large for a request.
@@ -210,11 +235,6 @@ class Connection:
             self.run(self.call(self.client()._get_database_account))
         return self._account_id or None
 
-    def _allow(self, request: Any) -> None:
-        """Sees every request just before it is sent, also those that the SDK repeats by itself."""
-        if _writing.get() and request.http_request.method != "GET":
-            self._check()
-
     def _check(self) -> None:
         if self.guard is not None:
             self.guard()
@@ -239,7 +259,7 @@ class Connection:
         when their answer was lost. Raises CosmosError for a status that is an answer (404, 409, 412, 413, 400), what the
         guard raises, and the tree's errors for all others.
         """
-        _writing.set(write)  # of this task; what the SDK does for it inherits it
+        _writing.set(write)  # of this task, and of those that the SDK makes for it
         deadline = math.inf
         wait = 0.1
         while True:

@@ -141,7 +141,7 @@ class Lease:
 
     def _held(self, lease: dict[str, Any], wait_seconds: float) -> LockHeld:
         other = lease.get("service")
-        by = f"run {lease.get('holder')}" + (f" of service {other}" if other != self._service else "")
+        by = f"run {lease.get('holder')}" + (f" of service {other}" if other and other != self._service else "")
         return LockHeld(
             f"{self._connection.where}: the backup of {self._service} is being written by {by} "
             f"since {lease.get('since')}; waited {wait_seconds:.0f} s for it to end"
@@ -255,6 +255,7 @@ class _Keeper(threading.Thread):
         self._account, self._where, self._document = connection.account, connection.where, document
         self.etag, self._renewed = etag, sent
         self._lost = False
+        self._told: type[BaseException] | None = None
         self._ending = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._work: asyncio.Task[None] | None = None
@@ -318,7 +319,10 @@ class _Keeper(threading.Thread):
             log.warning("%s; the lease could not be renewed", error)
         elif isinstance(error, CosmosError):
             log.warning("%s: Cosmos DB answered %s; the lease could not be renewed", self._where, error.status)
+        elif type(error) is self._told:
+            log.warning("%s: %s again; the lease could not be renewed", self._where, type(error).__name__)
         else:  # its text may quote what it should not
+            self._told = type(error)
             frames = "".join(traceback.format_tb(error.__traceback__))
             log.error(
                 "%s: unexpected %s in renewing the lease; it came from here:\n%s",
