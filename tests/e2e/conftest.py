@@ -181,12 +181,12 @@ class Stage:
     def hold_lease(self) -> None:
         """Lock the backup of ``order`` as another run would."""
         now = datetime.now(timezone.utc)
-        lease = {"id": "lease", "serviceName": "lease:order", "holder": "another-run", "token": "of another run"}
-        moments = {"since": now.isoformat(), "until": (now + timedelta(hours=1)).isoformat()}
+        lease = {"id": "lease", "serviceName": "lease:orders", "holder": "another-run", "token": "of another run"}
+        moments = {"since": now.isoformat(), "until": (now + timedelta(hours=1)).isoformat(), "seconds": 3600}
         self.container("backup", "sync-history").create_item(lease | moments)
 
     def give_back_lease(self) -> None:
-        self.container("backup", "sync-history").delete_item("lease", partition_key="lease:order")
+        self.container("backup", "sync-history").delete_item("lease", partition_key="lease:orders")
 
 
 def _run(dag: str, run_id: str) -> str:
