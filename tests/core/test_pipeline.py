@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from typing import Any
 
 import pytest
 
+from backup_sync.core import pipeline
 from backup_sync.core.errors import RetriableError
 from backup_sync.core.pipeline import both, read_ahead
 from backup_sync.core.spool import KeySpool, private_file
@@ -21,6 +24,80 @@ def test_an_error_on_either_side_is_raised():
         both(lambda: 1, lambda: 1 // 0)
     with pytest.raises(ZeroDivisionError):
         both(lambda: 1 // 0, lambda: 1)
+
+
+def test_where_both_sides_raise_it_is_the_first_ones_error():
+    failed = threading.Event()
+
+    def first() -> None:
+        assert failed.wait(5)
+        raise KeyError
+
+    def second() -> None:
+        try:
+            raise OSError
+        finally:
+            failed.set()
+
+    with pytest.raises(KeyError):
+        both(first, second)
+
+
+def test_an_error_of_the_other_side_waits_for_the_first_sides_result():
+    done = []
+    with pytest.raises(OSError, match="cut"):
+        both(lambda: (time.sleep(0.1), done.append(1)), lambda: raises(OSError("cut")))
+    assert done == [1]
+
+
+def raises(error: Exception) -> Any:
+    raise error
+
+
+@pytest.mark.parametrize("error", [None, OSError("cut")])
+def test_the_other_thread_has_ended_when_both_return_or_raise(error):
+    before = threading.active_count()
+    for _ in range(20):
+        if error is None:
+            both(lambda: 1, lambda: time.sleep(0.01))
+        else:
+            with pytest.raises(OSError, match="cut"):
+                both(lambda: raises(error), lambda: time.sleep(0.01))
+        assert threading.active_count() == before
+
+
+@pytest.fixture
+def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """Waits until the test is over, as in a driver."""
+    monkeypatch.setattr(pipeline, "GRACE_SECONDS", 0.2)
+    over = threading.Event()
+    yield lambda: over.wait(60)
+    over.set()
+
+
+def the_thread_that_was_left(begun: float) -> threading.Thread:
+    assert 0.2 <= time.monotonic() - begun < 2
+    (left,) = (thread for thread in threading.enumerate() if thread.name.startswith("backup_sync-"))
+    return left
+
+
+def test_an_error_is_not_held_up_by_a_thread_that_hangs_and_is_left_behind_as_a_daemon(hanging):
+    begun = time.monotonic()
+    with pytest.raises(KeyError):
+        both(lambda: raises(KeyError()), hanging)
+    assert the_thread_that_was_left(begun).daemon
+
+
+def test_reading_ahead_is_left_behind_when_it_hangs(hanging):
+    def items() -> Iterator[int]:
+        yield 1
+        hanging()
+
+    ahead = read_ahead(items())
+    assert next(ahead) == 1
+    begun = time.monotonic()
+    ahead.close()
+    assert the_thread_that_was_left(begun).daemon
 
 
 def test_reading_ahead_keeps_the_order_and_reads_no_further_than_it_may():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +15,9 @@ import pymssql
 import pytest
 
 from backup_sync.core import faults
-from backup_sync.core.errors import BackupSyncError, ConfigurationError, RetriableError
+from backup_sync.core.errors import BackupSyncError, ConfigurationError, LockHeld, RetriableError
+from backup_sync.core.result import SyncResult, sync_id
+from backup_sync.stores import mssql_session
 from backup_sync.stores.mssql import MssqlStore
 from backup_sync.stores.mssql_errors import CONFIGURATION, CONNECTION, FATAL, RETRIABLE, TIMED_OUT, translate
 from tests.conformance.backends import MssqlBackend
@@ -49,9 +52,13 @@ def finished(mssql: MssqlBackend, run_id: str) -> bool:
 
 
 @contextmanager
-def rival(mssql: MssqlBackend, sql: str) -> Iterator[Any]:
-    """Another session on the backup, in a transaction of its own that has run ``sql``."""
-    with closing(mssql.connect(mssql.backup_uri, mssql.backup_database)) as connection, connection.cursor() as cursor:
+def rival(mssql: MssqlBackend, sql: str, end: str = "backup") -> Iterator[Any]:
+    """Another session on one end, in a transaction of its own that has run ``sql``."""
+    uri, database = {
+        "source": (mssql.source_uri, mssql.source_database),
+        "backup": (mssql.backup_uri, mssql.backup_database),
+    }[end]
+    with closing(mssql.connect(uri, database)) as connection, connection.cursor() as cursor:
         cursor.execute("BEGIN TRANSACTION")
         cursor.execute(sql)
         yield cursor
@@ -96,7 +103,72 @@ def test_a_statement_that_is_blocked_for_longer_than_its_time_out_is_retried(
         pytest.raises(RetriableError, match=r"^backup: SQL Server did not answer in time .*'timeout'"),
     ):
         mssql.sync(run_id="tonight")
-    monkeypatch.setattr(mssql, "options", {})
+    monkeypatch.setattr(mssql, "options", {"timeout": 600})  # the driver keeps the last one for the whole process
+    assert mssql.backup_rows() == before
+    assert finished(mssql, "tonight")
+
+
+def test_a_lock_that_somebody_else_keeps_is_waited_for_a_while_and_the_run_retried(
+    mssql: MssqlBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mssql_session, "LOCK_MILLISECONDS", 1_000)
+    before = mssql.backup_rows()
+    begun = time.monotonic()
+    with (
+        rival(mssql, f"UPDATE {mssql.table} SET Version = Version WHERE Id = 3"),
+        pytest.raises(RetriableError, match=r"^backup: SQL Server waited too long for a lock: .* \(error 1222\)$"),
+    ):
+        mssql.sync(run_id="tonight")
+    assert time.monotonic() - begun < 20
+    assert mssql.backup_rows() == before
+    assert finished(mssql, "tonight")
+
+
+def test_the_lock_of_a_run_is_waited_for_as_long_as_the_service_says(
+    mssql: MssqlBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mssql_session, "LOCK_MILLISECONDS", 100)
+    holder, waiter = (mssql.open(mssql.service())[1] for _ in range(2))
+    run = SyncResult(sync_id("dag", "tonight", "thing"), "thing", run_id="tonight")
+    with closing(holder), closing(waiter), holder.lock(run, 0):
+        begun = time.monotonic()
+        with pytest.raises(LockHeld, match=r"waited 2 s for it to end"), waiter.lock(run, 2):
+            pytest.fail("two runs hold one lock")
+        assert 1.9 <= time.monotonic() - begun < 10
+
+
+class TimeIsUp(BaseException):
+    """As Airflow's own, no Exception."""
+
+
+@contextmanager
+def alarm(seconds: float) -> Iterator[None]:
+    """What Airflow does for an execution_timeout."""
+
+    def ring(*_: Any) -> None:
+        raise TimeIsUp
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize("end", ["source", "backup"])
+def test_a_run_whose_statement_is_blocked_ends_when_its_time_is_up_and_the_retry_finishes(
+    mssql: MssqlBackend, end: str
+) -> None:
+    """On the source nothing can be read (its table is being altered), on the backup one row cannot be written."""
+    before = mssql.backup_rows()
+    altering = f"ALTER TABLE {mssql.table} ADD Other INT NULL"
+    updating = f"UPDATE {mssql.table} SET Version = Version WHERE Id = 3"
+    begun = time.monotonic()
+    with rival(mssql, altering if end == "source" else updating, end), alarm(2), pytest.raises(TimeIsUp):
+        mssql.sync(run_id="tonight")
+    assert 2 <= time.monotonic() - begun < 6
     assert mssql.backup_rows() == before
     assert finished(mssql, "tonight")
 

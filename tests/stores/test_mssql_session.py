@@ -11,6 +11,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -262,34 +263,65 @@ def test_an_interrupted_session_is_given_up_and_closed_by_its_own_thread_when_th
     assert driver.threads == {"backup_sync-sql-backup"}
 
 
-def test_closing_does_not_wait_for_a_call_that_another_thread_asked_for():
+def another_waits(driver: Driver, one: MssqlSession) -> tuple[threading.Thread, list[str]]:
+    """A thread that is blocked on the session, and the list in which it will say what it was told."""
+    told: list[str] = []
+
+    def ask() -> None:
+        with pytest.raises(RetriableError) as caught:
+            one.run("blocked")
+        told.append(str(caught.value))
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    assert driver.reached.wait(5)
+    return thread, told
+
+
+def test_closing_does_not_wait_for_a_call_that_another_thread_asked_for_and_tells_it():
     driver = Driver("blocked")
     one = session(driver)
-    other = threading.Thread(target=one.run, args=("blocked",), daemon=True)
-    other.start()
-    assert driver.reached.wait(5)
+    other, told = another_waits(driver, one)
     begun = time.monotonic()
     one.close()
+    other.join(5)
     assert time.monotonic() - begun < 0.5
+    assert told == ["backup: the connection was closed, because the run that used it was ended"]
     assert driver.closed == []
     driver.release.set()
-    other.join(5)
     eventually(lambda: driver.closed == [0])
+
+
+def test_a_signals_handler_that_closes_the_store_and_raises_nothing_ends_the_wait_as_well():
+    """What an operator does when its task is killed."""
+    driver = Driver("blocked")
+    one = store(driver, "backup")
+    before = signal.signal(signal.SIGALRM, lambda *_: one.close())
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    begun = time.monotonic()
+    try:
+        with pytest.raises(RetriableError, match="backup: the connection was closed"), one.transaction():
+            one.run_sql("blocked")
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert 0.3 <= time.monotonic() - begun < 1.5
+    driver.release.set()
+    eventually(lambda: driver.closed == [0])
+    assert driver.sent[-2:] == ["blocked", "CLOSE"]
 
 
 def test_who_cleans_up_behind_a_thread_that_hangs_does_not_hang_in_the_same_call():
     driver = Driver("blocked")
     one = session(driver)
-    other = threading.Thread(target=one.run, args=("blocked",), daemon=True)
-    other.start()
-    assert driver.reached.wait(5)
+    other, told = another_waits(driver, one)
     begun = time.monotonic()
     with pytest.raises(RetriableError, match="backup: the connection was closed"):
         one.run("EXEC sp_releaseapplock")
     one.close()
-    assert time.monotonic() - begun < 0.5
-    driver.release.set()
     other.join(5)
+    assert time.monotonic() - begun < 0.5
+    assert len(told) == 1
+    driver.release.set()
     eventually(lambda: driver.closed == [0])
     assert driver.sent[-2:] == ["blocked", "CLOSE"]
 
@@ -339,12 +371,15 @@ def test_a_store_that_lost_its_connection_opens_another_one_as_long_as_it_is_not
     assert driver.sent.count("CONNECT") == 2
 
 
-@pytest.mark.parametrize("end", ["source", "backup"])
-@pytest.mark.parametrize("blocks", ["CONNECT", "INFORMATION_SCHEMA", "MIN(", "COUNT_BIG", "FETCH", "getapplock"])
+BOTH_ENDS = ["CONNECT", "INFORMATION_SCHEMA", "COUNT_BIG", "FETCH"]
+
+
+@pytest.mark.parametrize(
+    "end, blocks",
+    [*product(["source", "backup"], BOTH_ENDS), ("source", "MIN("), ("backup", "getapplock")],
+)
 def test_a_run_whose_statement_is_blocked_ends_when_it_is_told_to(end, blocks):
     """Whichever end hangs, and in whichever thread: the time-out's and a few seconds."""
-    if (end, blocks) in {("backup", "MIN("), ("source", "getapplock")}:
-        pytest.skip("this end is not asked for that")
     driver = Driver(blocks)
     ends = {name: store(driver if name == end else Driver(), name) for name in ("source", "backup")}
     # Not empty, so that both are digested.

@@ -16,6 +16,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -29,7 +30,7 @@ Row = tuple[Any, ...]
 LOCK_MILLISECONDS = 30_000
 """How long a statement waits for a lock of another session. (sp_getapplock is told its own time.)"""
 
-OPENING = f"SET NOCOUNT OFF; SET LOCK_TIMEOUT {LOCK_MILLISECONDS}; SET DEADLOCK_PRIORITY LOW"
+OPENING = "SET NOCOUNT OFF; SET LOCK_TIMEOUT {}; SET DEADLOCK_PRIORITY LOW"
 """Counts are what the driver is asked for, whatever the server's default is. A lock is not waited for for ever: behind
 a statement that waits for one, everybody else's queue as well. And in a deadlock we are the ones who can wait.
 https://learn.microsoft.com/sql/t-sql/statements/set-lock-timeout-transact-sql"""
@@ -57,7 +58,7 @@ class MssqlSession:
         self.interrupted = False
         """Somebody who waited for a call was told to end. What is left of the run is not to go on with another one."""
         self._over = False
-        self._asked = 0
+        self._waiting: queue.SimpleQueue[_Outcome] | None = None  # where the answer of the running call is expected
         self._connection: Any = None
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         threading.Thread(target=_work, args=(self._jobs,), name=f"backup_sync-sql-{where}", daemon=True).start()
@@ -88,15 +89,18 @@ class MssqlSession:
         self.call(_bulk_copy, self._connection, table, rows, column_ids, batch_size)
 
     def close(self) -> None:
-        """Close the connection: at once, or when the call that is still running on it has returned."""
+        """Close the connection: now, or when the call that is still running on it has returned.
+
+        Whoever waits for that call is told at once that the connection was closed. So this may be called by any thread,
+        and by a signal's handler.
+        """
         if self._over:
             return
+        idle = self._waiting is None
         closed = self._end()
-        if not self._asked:
-            try:
+        if idle:
+            with suppress(queue.Empty):
                 closed.get(timeout=CLOSING_SECONDS)
-            except queue.Empty:
-                pass
 
     def __del__(self) -> None:
         if not self._over:
@@ -107,18 +111,18 @@ class MssqlSession:
 
         What it raises is raised here: an error of the driver as one of our own, anything else as it is.
         """
-        if self._asked:
-            # By a thread that was left behind. Whoever cleans up behind it is not to hang in the same call.
+        if self._waiting is not None:
+            # A thread that was left behind. Whoever cleans up behind it is not to hang in the same call.
             self.interrupted = True
             self._end()
         if self._over:
-            raise RetriableError(f"{self.where}: the connection was closed, because the run that used it was ended")
+            raise self._gone()
         answer: queue.SimpleQueue[_Outcome] = queue.SimpleQueue()
         try:
-            self._asked += 1
+            self._waiting = answer
             self._jobs.put((call, args, answer))
             result, error = answer.get()
-            self._asked -= 1
+            self._waiting = None
         except BaseException:
             self.interrupted = True
             self._end()
@@ -132,8 +136,13 @@ class MssqlSession:
         finally:
             del error  # it holds this frame, which would hold it
 
+    def _gone(self) -> RetriableError:
+        return RetriableError(f"{self.where}: the connection was closed, because the run that used it was ended")
+
     def _end(self) -> queue.SimpleQueue[_Outcome]:
         """Nothing is sent any more: the connection is closed behind what runs on it, and then its thread ends."""
+        if self._waiting is not None:
+            self._waiting.put((None, self._gone()))
         closed: queue.SimpleQueue[_Outcome] = queue.SimpleQueue()
         connection, self._connection = self._connection, None
         if connection is not None:
@@ -163,7 +172,7 @@ def _work(jobs: queue.SimpleQueue[_Job | None]) -> None:
 def _open(connect: Callable[[], Any]) -> Any:
     connection = connect()
     connection.autocommit(True)  # transactions are written out where they are meant
-    _run(connection, OPENING, ())
+    _run(connection, OPENING.format(LOCK_MILLISECONDS), ())
     return connection
 
 
