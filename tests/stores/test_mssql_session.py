@@ -352,6 +352,27 @@ def test_an_interrupted_store_sends_nothing_more_neither_a_rollback_nor_on_anoth
     one.close()
 
 
+def test_a_connection_that_is_made_when_the_store_is_closed_already_is_closed_as_well():
+    driver = Driver("CONNECT")
+    one = store(driver, "backup")
+    told: list[BaseException] = []
+
+    def ask() -> None:
+        with pytest.raises(RetriableError, match="backup: the run has ended") as caught:
+            one.run_sql("UPDATE")
+        told.append(caught.value)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    assert driver.reached.wait(5)
+    one.close()
+    driver.release.set()
+    thread.join(5)
+    assert len(told) == 1
+    assert driver.closed == [0]
+    assert "UPDATE" not in driver.sent
+
+
 def test_a_store_that_lost_its_connection_opens_another_one_as_long_as_it_is_not_closed():
     driver = Driver()
     one = store(driver, "backup")

@@ -62,15 +62,18 @@ class MssqlStore(MssqlCatalog):
 
     @property
     def session(self) -> MssqlSession:
-        if self._closed:
-            # A thread that was left behind may come back from its statement and want to go on.
-            raise RetriableError(f"{self.where}: the run has ended, and with it the connection")
-        if self._connection is None:
+        if self._connection is None or self._closed:
             self._connection = self._open(None)
         return self._connection
 
     def _open(self, database: str | None) -> MssqlSession:
-        return MssqlSession(self.where, partial(self._connected, database))
+        # A thread that was left behind may come back from its statement, or from this one, and want to go on.
+        if not self._closed:
+            session = MssqlSession(self.where, partial(self._connected, database))
+            if not self._closed:
+                return session
+            session.close()
+        raise RetriableError(f"{self.where}: the run has ended, and with it the connection")
 
     def _connected(self, database: str | None) -> Any:
         try:

@@ -4,8 +4,8 @@ The driver waits in C, where no signal's handler runs: a task that Airflow wants
 whose handler raises), or that somebody wants to stop with Ctrl-C, hung for as long as its statement did. So each call
 into the driver is made by a thread that belongs to the connection, and whoever asked for it waits in Python. That wait
 ends at once; the call does not, and so the connection is given up with it: nothing is sent on it any more, and it is
-closed by its own thread once the call returns (closing it from another one while it is in use ends the process). The
-thread is a daemon, so that not even the end of the process waits for it.
+closed by its own thread once the call returns (closing it from another one while it is in use may end the process).
+The thread is a daemon, so that not even the end of the process waits for it.
 
 Left to the driver is one place where it waits and lets no other thread run: ``bcp_sendrow``, when the server reads
 nothing more of a bulk copy. There the server's LOCK_TIMEOUT and the driver's ``timeout`` are what ends it.
@@ -49,8 +49,7 @@ class MssqlSession:
     :param where: how messages call this end: the connection id.
     :param connect: opens a DB-API connection.
 
-    All methods raise errors of the BackupSyncError tree only: those of the driver translated, RetriableError once the
-    session is over.
+    What the driver raises is raised as an error of our own, and RetriableError once the session is over.
     """
 
     def __init__(self, where: str, connect: Callable[[], Any]) -> None:
