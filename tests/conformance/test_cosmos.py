@@ -227,7 +227,7 @@ def test_damaged_documents_are_counted_named_and_left_out(
 ) -> None:
     put(own, document(id="good", group="a"))
     pair[0].put_raw(own.source_database, own.container, document(group="a", note="secret"))
-    pair[0].put_raw(own.source_database, own.container, document(id="no group", note="secret"))
+    pair[0].put_raw(own.source_database, own.container, document(id="a\ud800", group="a", note="secret"))
     pair[0].put_raw(own.source_database, own.container, document(id="a/b", group="a", note="secret"))
     pair[0].put_raw(own.source_database, own.container, document(id="blank ", group="a", note="secret"))
     own.initialize()
@@ -235,7 +235,7 @@ def test_damaged_documents_are_counted_named_and_left_out(
         run = own.sync()
     assert (run.inserted, run.rejected) == (1, 4)
     assert "document (no id) has no id" in caplog.text
-    assert "document no group has no value for the partition key /group" in caplog.text
+    assert "document 'a\\ud800' has an id with one of" in caplog.text
     assert "document a/b has an id with one of / \\ ? #" in caplog.text
     assert "secret" not in caplog.text
     # Seen again when there is something to compare with.

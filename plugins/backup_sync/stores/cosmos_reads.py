@@ -55,10 +55,10 @@ def asked(keys: Iterable[Key], paths: Sequence[Names]) -> Iterator[Asked]:
     part = _Part(paths)
     for group, members in groups.items():
         for key in members:
-            if not part.takes(group, key):
+            if not part.took(group, key):
                 yield part.asked()
                 part = _Part(paths)
-            part.add(group, key)
+                part.took(group, key)
     if part.keys:
         yield part.asked()
 
@@ -82,30 +82,29 @@ class _Part:
         self.groups: dict[tuple[str, ...], list[str]] = {}
         self.keys: list[Key] = []
         self.text = self.body = 0
+        # The longest that a term can be: with lists, and of numbers of four digits.
+        terms = (_term(1_000, ["", ""], (value,) * len(paths), paths)[0] for value in ("{}", "0"))
+        self._term = max(len(json.dumps(f" OR {term}")) for term in terms)
 
-    def takes(self, group: tuple[str, ...], key: Key) -> bool:
-        text, body = self._weight(group, key)
-        return not self.keys or (
-            len(self.keys) < MOST_KEYS
-            and (len(self.groups) + (group not in self.groups)) * len(self.paths) <= MOST_TERMS
-            and self.text + text <= MOST_TEXT
-            and self.body + body <= MOST_BODY
-        )
-
-    def add(self, group: tuple[str, ...], key: Key) -> None:
-        text, body = self._weight(group, key)
+    def took(self, group: tuple[str, ...], key: Key) -> bool:
+        """Take one more key, unless it is one too many: then it is not taken. The first is always taken."""
+        # Everything is sent as escaped ASCII.
+        text, body = 0, len(json.dumps(key[0])) + 1
+        if group not in self.groups:
+            text = self._term
+            body += text + sum(map(len, group)) + _PARAMETER * (1 + len(group))
+        if self.keys and (
+            len(self.keys) == MOST_KEYS
+            or (len(self.groups) + bool(text)) * len(self.paths) > MOST_TERMS
+            or self.text + text > MOST_TEXT
+            or self.body + body > MOST_BODY
+        ):
+            return False
         self.text += text
         self.body += body
         self.groups.setdefault(group, []).append(str(key[0]))
         self.keys.append(key)
-
-    def _weight(self, group: tuple[str, ...], key: Key) -> tuple[int, int]:
-        """Bytes that a key adds to the text, and to the request: everything in it is sent as escaped ASCII."""
-        body = len(json.dumps(key[0])) + 1
-        if group in self.groups:
-            return 0, body
-        text = len(json.dumps(" OR ".join(["", _term(0, [""] * 2, group, self.paths)[0]]))) + 12 * len(group)
-        return text, body + text + sum(map(len, group)) + _PARAMETER * (1 + len(group))
+        return True
 
     def asked(self) -> Asked:
         terms, parameters = [], list[dict[str, Any]]()
