@@ -253,11 +253,12 @@ class CosmosBackend(Backend):
     name = "cosmos"
     source_database, backup_database = "backup-sync-test", "backup-sync-test-backup"
     partition_key: Any = "/group"
+    """A path, or several of a hierarchical key."""
 
     def __init__(
         self, name: str, source: tuple[str, str], backup: tuple[str, str], many: int = 2_000, **options: Any
     ) -> None:
-        from azure.cosmos import CosmosClient, PartitionKey
+        from azure.cosmos import CosmosClient
 
         self.name, self.many = name, many
         self.endpoints = (source, backup)
@@ -272,7 +273,16 @@ class CosmosBackend(Backend):
         self.options = options
         self.clients = [CosmosClient(endpoint, key, **options) for endpoint, key in self.endpoints]
         self.database = self.clients[0].create_database_if_not_exists(self.source_database)
-        self.source = self.database.create_container_if_not_exists(self.container, PartitionKey(self.partition_key))
+        self.source = self.database.create_container_if_not_exists(self.container, self.definition)
+
+    @property
+    def definition(self) -> Any:
+        from azure.cosmos import PartitionKey
+
+        return PartitionKey(
+            self.partition_key if isinstance(self.partition_key, str) else list(self.partition_key),
+            kind="Hash" if isinstance(self.partition_key, str) else "MultiHash",
+        )
 
     def open(self, service: Service) -> tuple[Store, Store]:
         from backup_sync.stores.cosmos import CosmosStore
@@ -288,12 +298,16 @@ class CosmosBackend(Backend):
         return {
             "id": f"thing-{key}",
             "group": f"group-{key % 7}",
+            "customer-id": f"customer-{key % 7}",
             "type": "Thing",
             "version": version,
             "state": "new",
             "text": text,
-            "deep": {"list": [1, 2.5, None, {"x": True}]},
+            "deep": {"list": [1, 2.5, None, {"x": True}], "region": f"region-{key % 7}"},
         }
+
+    def partition_of(self, key: int) -> Any:
+        return f"group-{key % 7}"
 
     def put(self, *rows: tuple[int, int, str | None]) -> None:
         for row in rows:
@@ -301,7 +315,7 @@ class CosmosBackend(Backend):
 
     def remove(self, *keys: int) -> None:
         for key in keys:
-            self.source.delete_item(f"thing-{key}", f"group-{key % 7}")
+            self.source.delete_item(f"thing-{key}", self.partition_of(key))
 
     def source_rows(self) -> list[Row]:
         return self.rows(0, self.container)
@@ -329,3 +343,12 @@ class CosmosBackend(Backend):
     def close(self) -> None:
         for client in self.clients:
             client.__exit__(None, None, None)
+
+
+class OddKeyBackend(CosmosBackend):
+    """Its containers have a hierarchical partition key, of which one level is hyphenated and one is nested."""
+
+    partition_key = ("/customer-id", "/deep/region", "/group")
+
+    def partition_of(self, key: int) -> Any:
+        return [f"customer-{key % 7}", f"region-{key % 7}", f"group-{key % 7}"]

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from local.cosmos import EmbeddedCosmos
-from tests.conformance.backends import Backend, CosmosBackend, MssqlBackend, SqliteBackend
+from tests.conformance.backends import Backend, CosmosBackend, MssqlBackend, OddKeyBackend, SqliteBackend
 
 MSSQL = ("BACKUP_SYNC_TEST_MSSQL_SOURCE", "BACKUP_SYNC_TEST_MSSQL_BACKUP")
 COSMOS = ("BACKUP_SYNC_TEST_COSMOS_SOURCE", "BACKUP_SYNC_TEST_COSMOS_BACKUP")
@@ -102,12 +102,12 @@ def make(kind: str, request: pytest.FixtureRequest, folder: Path) -> Backend:
         return MssqlBackend(*named(MSSQL))
     if kind == "cosmos-account":
         found = [re.findall(r"AccountEndpoint=([^;]+);AccountKey=([^;]+)", text)[0] for text in named(COSMOS)]
-        return CosmosBackend(kind, *found, many=500)
+        return OddKeyBackend(kind, *found, many=500)
     if kind == "cosmos-npm":
         # It names itself by https, which it does not speak here, and answers every batch with 500.
         request.getfixturevalue("monkeypatch").setattr("backup_sync.stores.cosmos_writes.BATCH_FROM", 101)
         return CosmosBackend(kind, *request.getfixturevalue("npm"), many=500, enable_endpoint_discovery=False)
-    return CosmosBackend(kind, *request.getfixturevalue("embedded"), many=10_000)
+    return OddKeyBackend(kind, *request.getfixturevalue("embedded"), many=10_000)
 
 
 @pytest.fixture(params=[*SQL_KINDS, *COSMOS_KINDS])

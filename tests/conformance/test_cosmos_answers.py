@@ -86,7 +86,7 @@ def test_a_backup_whose_container_goes_while_the_run_writes_is_no_success(alone:
     alone.initialize()
     alone.sync()
     put(alone, *(document(id=str(n), group="g" if same_key else f"g{n}", version=2) for n in range(5)))
-    with drop(alone, "before apply"), pytest.raises(FatalError, match="is gone .*backup_initialize"):
+    with drop(alone, "before apply"), pytest.raises(FatalError, match=r"is gone .*backup_initialize"):
         alone.sync()
 
 

@@ -247,13 +247,11 @@ def test_swapped_cosmos_connections_are_refused_and_leave_nothing_behind(cosmos:
 
 
 def test_a_container_that_was_dropped_and_made_again_is_another_source(own: CosmosBackend) -> None:
-    from azure.cosmos import PartitionKey
-
     own.put(*((number, 1, "x") for number in range(1, 31)))
     own.initialize()
     own.sync()
     own.database.delete_container(own.container)
-    own.source = own.database.create_container(own.container, PartitionKey(own.partition_key))
+    own.source = own.database.create_container(own.container, own.definition)
     own.put(*((number, 2, "y") for number in range(1, 31)))
     refused(own, "its source was .* rid ")
 

@@ -2,7 +2,7 @@
 CREATE TABLE [app].[Customers] ([Id] int NOT NULL, [Email] nvarchar(256) COLLATE SQL_Latin1_General_CP1_CI_AS NOT NULL, [Balance] decimal(18,2) NULL, [Photo] varbinary(max) NULL, [CreatedAt] datetime2(7) NOT NULL, [Version] int NOT NULL, [SyncedAt] DATETIME2(7) NOT NULL, PRIMARY KEY ([Id]));
 
 -- customers: create history, 0 bound
-CREATE TABLE [app].[SyncHistory] ([SyncId] UNIQUEIDENTIFIER NOT NULL PRIMARY KEY, [SyncedAt] DATETIME2(7) NOT NULL, [InsertedCount] BIGINT NOT NULL, [UpdatedCount] BIGINT NOT NULL, [DeletedCount] BIGINT NOT NULL, [Success] BIT NOT NULL, [ErrorMessage] NVARCHAR(MAX) NULL, [SkippedCount] BIGINT NOT NULL, [WithheldCount] BIGINT NOT NULL, [RejectedCount] BIGINT NOT NULL, [AheadCount] BIGINT NOT NULL, [StartedAt] DATETIME2(7) NOT NULL, [CompletedAt] DATETIME2(7) NULL, [Attempt] BIGINT NOT NULL, [RunId] NVARCHAR(MAX) NOT NULL, [ServiceName] NVARCHAR(MAX) NOT NULL);
+CREATE TABLE [app].[SyncHistory] ([SyncId] UNIQUEIDENTIFIER NOT NULL PRIMARY KEY, [SyncedAt] DATETIME2(7) NOT NULL, [InsertedCount] BIGINT NOT NULL, [UpdatedCount] BIGINT NOT NULL, [DeletedCount] BIGINT NOT NULL, [Success] BIT NOT NULL, [ErrorMessage] NVARCHAR(MAX) NULL, [SkippedCount] BIGINT NOT NULL, [WithheldCount] BIGINT NOT NULL, [RejectedCount] BIGINT NOT NULL, [AheadCount] BIGINT NOT NULL, [StartedAt] DATETIME2(7) NOT NULL, [CompletedAt] DATETIME2(7) NULL, [Attempt] BIGINT NOT NULL, [RunId] NVARCHAR(MAX) NOT NULL, [ServiceName] NVARCHAR(MAX) NOT NULL, [Notice] NVARCHAR(MAX) NULL);
 
 -- customers: alter, 0 bound
 ALTER TABLE [app].[Customers] ADD [Fax] nvarchar(20) COLLATE Latin1_General_CI_AS NULL;
@@ -55,20 +55,38 @@ DELETE t FROM [app].[Customers] t JOIN (SELECT i, k0 AS k0 FROM OPENJSON(%s) WIT
 -- customers: boundaries, 2 bound
 SELECT [Id] FROM (SELECT [Id], ROW_NUMBER() OVER (ORDER BY [Id]) AS key_number FROM [app].[Customers] WHERE 1 = 1 AND (([Id] > %s)) AND (([Id] <= %s))) k WHERE key_number % 1000 = 0 ORDER BY key_number;
 
--- customers: count, 4 bound
-UPDATE [app].[SyncHistory] SET InsertedCount = InsertedCount + CONVERT(BIGINT, %s), UpdatedCount = UpdatedCount + CONVERT(BIGINT, %s), DeletedCount = DeletedCount + CONVERT(BIGINT, %s) WHERE SyncId = CONVERT(UNIQUEIDENTIFIER, %s);
+-- customers: count, 5 bound
+UPDATE [app].[SyncHistory] SET InsertedCount = InsertedCount + CONVERT(BIGINT, %s), UpdatedCount = UpdatedCount + CONVERT(BIGINT, %s), DeletedCount = DeletedCount + CONVERT(BIGINT, %s) WHERE SyncId = CONVERT(UNIQUEIDENTIFIER, %s) AND Attempt = CONVERT(BIGINT, %s) AND CompletedAt IS NULL;
 
--- customers: save history, 16 bound
-UPDATE [app].[SyncHistory] SET [SyncedAt] = CONVERT(DATETIME2(7), %s), [InsertedCount] = CONVERT(BIGINT, %s), [UpdatedCount] = CONVERT(BIGINT, %s), [DeletedCount] = CONVERT(BIGINT, %s), [Success] = CONVERT(BIT, %s), [ErrorMessage] = CONVERT(NVARCHAR(MAX), %s), [SkippedCount] = CONVERT(BIGINT, %s), [WithheldCount] = CONVERT(BIGINT, %s), [RejectedCount] = CONVERT(BIGINT, %s), [AheadCount] = CONVERT(BIGINT, %s), [StartedAt] = CONVERT(DATETIME2(7), %s), [CompletedAt] = CONVERT(DATETIME2(7), %s), [Attempt] = CONVERT(BIGINT, %s), [RunId] = CONVERT(NVARCHAR(MAX), %s), [ServiceName] = CONVERT(NVARCHAR(MAX), %s) WHERE SyncId = CONVERT(UNIQUEIDENTIFIER, %s);
+-- customers: save history, 17 bound
+UPDATE [app].[SyncHistory] SET [SyncedAt] = CONVERT(DATETIME2(7), %s), [InsertedCount] = CONVERT(BIGINT, %s), [UpdatedCount] = CONVERT(BIGINT, %s), [DeletedCount] = CONVERT(BIGINT, %s), [Success] = CONVERT(BIT, %s), [ErrorMessage] = CONVERT(NVARCHAR(MAX), %s), [SkippedCount] = CONVERT(BIGINT, %s), [WithheldCount] = CONVERT(BIGINT, %s), [RejectedCount] = CONVERT(BIGINT, %s), [AheadCount] = CONVERT(BIGINT, %s), [StartedAt] = CONVERT(DATETIME2(7), %s), [CompletedAt] = CONVERT(DATETIME2(7), %s), [Attempt] = CONVERT(BIGINT, %s), [RunId] = CONVERT(NVARCHAR(MAX), %s), [ServiceName] = CONVERT(NVARCHAR(MAX), %s), [Notice] = CONVERT(NVARCHAR(MAX), %s) WHERE SyncId = CONVERT(UNIQUEIDENTIFIER, %s);
 
--- customers: save history (2), 16 bound
-INSERT INTO [app].[SyncHistory] ([SyncId], [SyncedAt], [InsertedCount], [UpdatedCount], [DeletedCount], [Success], [ErrorMessage], [SkippedCount], [WithheldCount], [RejectedCount], [AheadCount], [StartedAt], [CompletedAt], [Attempt], [RunId], [ServiceName]) VALUES (CONVERT(UNIQUEIDENTIFIER, %s), CONVERT(DATETIME2(7), %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(BIT, %s), CONVERT(NVARCHAR(MAX), %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(DATETIME2(7), %s), CONVERT(DATETIME2(7), %s), CONVERT(BIGINT, %s), CONVERT(NVARCHAR(MAX), %s), CONVERT(NVARCHAR(MAX), %s));
+-- customers: save history (2), 17 bound
+INSERT INTO [app].[SyncHistory] ([SyncId], [SyncedAt], [InsertedCount], [UpdatedCount], [DeletedCount], [Success], [ErrorMessage], [SkippedCount], [WithheldCount], [RejectedCount], [AheadCount], [StartedAt], [CompletedAt], [Attempt], [RunId], [ServiceName], [Notice]) VALUES (CONVERT(UNIQUEIDENTIFIER, %s), CONVERT(DATETIME2(7), %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(BIT, %s), CONVERT(NVARCHAR(MAX), %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(DATETIME2(7), %s), CONVERT(DATETIME2(7), %s), CONVERT(BIGINT, %s), CONVERT(NVARCHAR(MAX), %s), CONVERT(NVARCHAR(MAX), %s), CONVERT(NVARCHAR(MAX), %s));
 
 -- customers: find history, 1 bound
-SELECT  [SyncId], [SyncedAt], [InsertedCount], [UpdatedCount], [DeletedCount], [Success], [ErrorMessage], [SkippedCount], [WithheldCount], [RejectedCount], [AheadCount], [StartedAt], [CompletedAt], [Attempt], [RunId], [ServiceName] FROM [app].[SyncHistory] WHERE SyncId = CONVERT(UNIQUEIDENTIFIER, %s);
+SELECT  [SyncId], [SyncedAt], [InsertedCount], [UpdatedCount], [DeletedCount], [Success], [ErrorMessage], [SkippedCount], [WithheldCount], [RejectedCount], [AheadCount], [StartedAt], [CompletedAt], [Attempt], [RunId], [ServiceName], [Notice] FROM [app].[SyncHistory] WHERE SyncId = CONVERT(UNIQUEIDENTIFIER, %s);
 
 -- customers: newest history, 1 bound
-SELECT TOP (5) [SyncId], [SyncedAt], [InsertedCount], [UpdatedCount], [DeletedCount], [Success], [ErrorMessage], [SkippedCount], [WithheldCount], [RejectedCount], [AheadCount], [StartedAt], [CompletedAt], [Attempt], [RunId], [ServiceName] FROM [app].[SyncHistory] WHERE ServiceName = CONVERT(NVARCHAR(MAX), %s) ORDER BY StartedAt DESC ;
+SELECT TOP (5) [SyncId], [SyncedAt], [InsertedCount], [UpdatedCount], [DeletedCount], [Success], [ErrorMessage], [SkippedCount], [WithheldCount], [RejectedCount], [AheadCount], [StartedAt], [CompletedAt], [Attempt], [RunId], [ServiceName], [Notice] FROM [app].[SyncHistory] WHERE ServiceName = CONVERT(NVARCHAR(MAX), %s) ORDER BY StartedAt DESC ;
+
+-- customers: is there history, 1 bound
+IF OBJECT_ID(N'[app].[SyncHistory]') IS NULL SELECT N'' WHERE 1 = 0 ELSE SELECT SyncId FROM [app].[SyncHistory] WHERE ServiceName = CONVERT(NVARCHAR(MAX), %s);
+
+-- customers: create state, 0 bound
+CREATE TABLE [app].[SyncState] (TableName NVARCHAR(300) NOT NULL, Name NVARCHAR(100) NOT NULL, Value NVARCHAR(MAX) NOT NULL, PRIMARY KEY (TableName, Name));
+
+-- customers: states, 1 bound
+IF OBJECT_ID(N'[app].[SyncState]') IS NULL SELECT N'' WHERE 1 = 0 ELSE SELECT Name, Value FROM [app].[SyncState] WHERE TableName = CONVERT(NVARCHAR(MAX), %s);
+
+-- customers: keep state, 3 bound
+UPDATE [app].[SyncState] SET Value = CONVERT(NVARCHAR(MAX), %s) WHERE TableName = CONVERT(NVARCHAR(MAX), %s) AND Name = CONVERT(NVARCHAR(MAX), %s);
+
+-- customers: keep state (2), 3 bound
+INSERT INTO [app].[SyncState] (TableName, Name, Value) VALUES (CONVERT(NVARCHAR(MAX), %s), CONVERT(NVARCHAR(MAX), %s), CONVERT(NVARCHAR(MAX), %s));
+
+-- customers: forget state, 2 bound
+DELETE FROM [app].[SyncState] WHERE TableName = CONVERT(NVARCHAR(MAX), %s) AND Name = CONVERT(NVARCHAR(MAX), %s);
 
 -- customers: bounds, 0 bound
 SELECT MIN([Id]), MAX([Id]) FROM [app].[Customers] WHERE 1 = 1;
@@ -92,7 +110,7 @@ SELECT STRING_AGG(CONVERT(BIGINT, [Id]) * CONVERT(BIGINT, N) + [Version], ',') F
 CREATE TABLE [app].[Lines] ([Tenant] uniqueidentifier NOT NULL, [Code] varchar(20) NOT NULL, [Version] binary(8) NULL, [SyncedAt] DATETIME2(7) NOT NULL, PRIMARY KEY ([Tenant], [Code]));
 
 -- lines: create history, 0 bound
-CREATE TABLE [app].[SyncHistory] ([SyncId] UNIQUEIDENTIFIER NOT NULL PRIMARY KEY, [SyncedAt] DATETIME2(7) NOT NULL, [InsertedCount] BIGINT NOT NULL, [UpdatedCount] BIGINT NOT NULL, [DeletedCount] BIGINT NOT NULL, [Success] BIT NOT NULL, [ErrorMessage] NVARCHAR(MAX) NULL, [SkippedCount] BIGINT NOT NULL, [WithheldCount] BIGINT NOT NULL, [RejectedCount] BIGINT NOT NULL, [AheadCount] BIGINT NOT NULL, [StartedAt] DATETIME2(7) NOT NULL, [CompletedAt] DATETIME2(7) NULL, [Attempt] BIGINT NOT NULL, [RunId] NVARCHAR(MAX) NOT NULL, [ServiceName] NVARCHAR(MAX) NOT NULL);
+CREATE TABLE [app].[SyncHistory] ([SyncId] UNIQUEIDENTIFIER NOT NULL PRIMARY KEY, [SyncedAt] DATETIME2(7) NOT NULL, [InsertedCount] BIGINT NOT NULL, [UpdatedCount] BIGINT NOT NULL, [DeletedCount] BIGINT NOT NULL, [Success] BIT NOT NULL, [ErrorMessage] NVARCHAR(MAX) NULL, [SkippedCount] BIGINT NOT NULL, [WithheldCount] BIGINT NOT NULL, [RejectedCount] BIGINT NOT NULL, [AheadCount] BIGINT NOT NULL, [StartedAt] DATETIME2(7) NOT NULL, [CompletedAt] DATETIME2(7) NULL, [Attempt] BIGINT NOT NULL, [RunId] NVARCHAR(MAX) NOT NULL, [ServiceName] NVARCHAR(MAX) NOT NULL, [Notice] NVARCHAR(MAX) NULL);
 
 -- lines: alter, 0 bound
 ALTER TABLE [app].[Lines] ADD [Fax] nvarchar(20) COLLATE Latin1_General_CI_AS NULL;
@@ -148,17 +166,35 @@ DELETE t FROM [app].[Lines] t JOIN (SELECT i, CONVERT(uniqueidentifier, k0) AS k
 -- lines: boundaries, 6 bound
 SELECT CONVERT(CHAR(36), [Tenant]), [Code] FROM (SELECT [Tenant], [Code], ROW_NUMBER() OVER (ORDER BY [Tenant], [Code]) AS key_number FROM [app].[Lines] WHERE 1 = 1 AND (([Tenant] > CONVERT(uniqueidentifier, %s)) OR ([Tenant] = CONVERT(uniqueidentifier, %s) AND [Code] > CONVERT(varchar(20), %s))) AND (([Tenant] < CONVERT(uniqueidentifier, %s)) OR ([Tenant] = CONVERT(uniqueidentifier, %s) AND [Code] <= CONVERT(varchar(20), %s)))) k WHERE key_number % 1000 = 0 ORDER BY key_number;
 
--- lines: count, 4 bound
-UPDATE [app].[SyncHistory] SET InsertedCount = InsertedCount + CONVERT(BIGINT, %s), UpdatedCount = UpdatedCount + CONVERT(BIGINT, %s), DeletedCount = DeletedCount + CONVERT(BIGINT, %s) WHERE SyncId = CONVERT(UNIQUEIDENTIFIER, %s);
+-- lines: count, 5 bound
+UPDATE [app].[SyncHistory] SET InsertedCount = InsertedCount + CONVERT(BIGINT, %s), UpdatedCount = UpdatedCount + CONVERT(BIGINT, %s), DeletedCount = DeletedCount + CONVERT(BIGINT, %s) WHERE SyncId = CONVERT(UNIQUEIDENTIFIER, %s) AND Attempt = CONVERT(BIGINT, %s) AND CompletedAt IS NULL;
 
--- lines: save history, 16 bound
-UPDATE [app].[SyncHistory] SET [SyncedAt] = CONVERT(DATETIME2(7), %s), [InsertedCount] = CONVERT(BIGINT, %s), [UpdatedCount] = CONVERT(BIGINT, %s), [DeletedCount] = CONVERT(BIGINT, %s), [Success] = CONVERT(BIT, %s), [ErrorMessage] = CONVERT(NVARCHAR(MAX), %s), [SkippedCount] = CONVERT(BIGINT, %s), [WithheldCount] = CONVERT(BIGINT, %s), [RejectedCount] = CONVERT(BIGINT, %s), [AheadCount] = CONVERT(BIGINT, %s), [StartedAt] = CONVERT(DATETIME2(7), %s), [CompletedAt] = CONVERT(DATETIME2(7), %s), [Attempt] = CONVERT(BIGINT, %s), [RunId] = CONVERT(NVARCHAR(MAX), %s), [ServiceName] = CONVERT(NVARCHAR(MAX), %s) WHERE SyncId = CONVERT(UNIQUEIDENTIFIER, %s);
+-- lines: save history, 17 bound
+UPDATE [app].[SyncHistory] SET [SyncedAt] = CONVERT(DATETIME2(7), %s), [InsertedCount] = CONVERT(BIGINT, %s), [UpdatedCount] = CONVERT(BIGINT, %s), [DeletedCount] = CONVERT(BIGINT, %s), [Success] = CONVERT(BIT, %s), [ErrorMessage] = CONVERT(NVARCHAR(MAX), %s), [SkippedCount] = CONVERT(BIGINT, %s), [WithheldCount] = CONVERT(BIGINT, %s), [RejectedCount] = CONVERT(BIGINT, %s), [AheadCount] = CONVERT(BIGINT, %s), [StartedAt] = CONVERT(DATETIME2(7), %s), [CompletedAt] = CONVERT(DATETIME2(7), %s), [Attempt] = CONVERT(BIGINT, %s), [RunId] = CONVERT(NVARCHAR(MAX), %s), [ServiceName] = CONVERT(NVARCHAR(MAX), %s), [Notice] = CONVERT(NVARCHAR(MAX), %s) WHERE SyncId = CONVERT(UNIQUEIDENTIFIER, %s);
 
--- lines: save history (2), 16 bound
-INSERT INTO [app].[SyncHistory] ([SyncId], [SyncedAt], [InsertedCount], [UpdatedCount], [DeletedCount], [Success], [ErrorMessage], [SkippedCount], [WithheldCount], [RejectedCount], [AheadCount], [StartedAt], [CompletedAt], [Attempt], [RunId], [ServiceName]) VALUES (CONVERT(UNIQUEIDENTIFIER, %s), CONVERT(DATETIME2(7), %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(BIT, %s), CONVERT(NVARCHAR(MAX), %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(DATETIME2(7), %s), CONVERT(DATETIME2(7), %s), CONVERT(BIGINT, %s), CONVERT(NVARCHAR(MAX), %s), CONVERT(NVARCHAR(MAX), %s));
+-- lines: save history (2), 17 bound
+INSERT INTO [app].[SyncHistory] ([SyncId], [SyncedAt], [InsertedCount], [UpdatedCount], [DeletedCount], [Success], [ErrorMessage], [SkippedCount], [WithheldCount], [RejectedCount], [AheadCount], [StartedAt], [CompletedAt], [Attempt], [RunId], [ServiceName], [Notice]) VALUES (CONVERT(UNIQUEIDENTIFIER, %s), CONVERT(DATETIME2(7), %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(BIT, %s), CONVERT(NVARCHAR(MAX), %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(DATETIME2(7), %s), CONVERT(DATETIME2(7), %s), CONVERT(BIGINT, %s), CONVERT(NVARCHAR(MAX), %s), CONVERT(NVARCHAR(MAX), %s), CONVERT(NVARCHAR(MAX), %s));
 
 -- lines: find history, 1 bound
-SELECT  [SyncId], [SyncedAt], [InsertedCount], [UpdatedCount], [DeletedCount], [Success], [ErrorMessage], [SkippedCount], [WithheldCount], [RejectedCount], [AheadCount], [StartedAt], [CompletedAt], [Attempt], [RunId], [ServiceName] FROM [app].[SyncHistory] WHERE SyncId = CONVERT(UNIQUEIDENTIFIER, %s);
+SELECT  [SyncId], [SyncedAt], [InsertedCount], [UpdatedCount], [DeletedCount], [Success], [ErrorMessage], [SkippedCount], [WithheldCount], [RejectedCount], [AheadCount], [StartedAt], [CompletedAt], [Attempt], [RunId], [ServiceName], [Notice] FROM [app].[SyncHistory] WHERE SyncId = CONVERT(UNIQUEIDENTIFIER, %s);
 
 -- lines: newest history, 1 bound
-SELECT TOP (5) [SyncId], [SyncedAt], [InsertedCount], [UpdatedCount], [DeletedCount], [Success], [ErrorMessage], [SkippedCount], [WithheldCount], [RejectedCount], [AheadCount], [StartedAt], [CompletedAt], [Attempt], [RunId], [ServiceName] FROM [app].[SyncHistory] WHERE ServiceName = CONVERT(NVARCHAR(MAX), %s) ORDER BY StartedAt DESC ;
+SELECT TOP (5) [SyncId], [SyncedAt], [InsertedCount], [UpdatedCount], [DeletedCount], [Success], [ErrorMessage], [SkippedCount], [WithheldCount], [RejectedCount], [AheadCount], [StartedAt], [CompletedAt], [Attempt], [RunId], [ServiceName], [Notice] FROM [app].[SyncHistory] WHERE ServiceName = CONVERT(NVARCHAR(MAX), %s) ORDER BY StartedAt DESC ;
+
+-- lines: is there history, 1 bound
+IF OBJECT_ID(N'[app].[SyncHistory]') IS NULL SELECT N'' WHERE 1 = 0 ELSE SELECT SyncId FROM [app].[SyncHistory] WHERE ServiceName = CONVERT(NVARCHAR(MAX), %s);
+
+-- lines: create state, 0 bound
+CREATE TABLE [app].[SyncState] (TableName NVARCHAR(300) NOT NULL, Name NVARCHAR(100) NOT NULL, Value NVARCHAR(MAX) NOT NULL, PRIMARY KEY (TableName, Name));
+
+-- lines: states, 1 bound
+IF OBJECT_ID(N'[app].[SyncState]') IS NULL SELECT N'' WHERE 1 = 0 ELSE SELECT Name, Value FROM [app].[SyncState] WHERE TableName = CONVERT(NVARCHAR(MAX), %s);
+
+-- lines: keep state, 3 bound
+UPDATE [app].[SyncState] SET Value = CONVERT(NVARCHAR(MAX), %s) WHERE TableName = CONVERT(NVARCHAR(MAX), %s) AND Name = CONVERT(NVARCHAR(MAX), %s);
+
+-- lines: keep state (2), 3 bound
+INSERT INTO [app].[SyncState] (TableName, Name, Value) VALUES (CONVERT(NVARCHAR(MAX), %s), CONVERT(NVARCHAR(MAX), %s), CONVERT(NVARCHAR(MAX), %s));
+
+-- lines: forget state, 2 bound
+DELETE FROM [app].[SyncState] WHERE TableName = CONVERT(NVARCHAR(MAX), %s) AND Name = CONVERT(NVARCHAR(MAX), %s);

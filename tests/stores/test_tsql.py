@@ -76,7 +76,7 @@ class Recorder(MssqlStore):
 
     def run_sql(self, sql: str, params: Any = ()) -> int:
         self.sent.append((sql, list(params)))
-        return 0
+        return int("InsertedCount + " in sql)  # the record of the run under way is there
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -116,6 +116,13 @@ def statements() -> dict[str, tuple[str, Any]]:
             "save history": lambda store=store: store.save_history(store.run),
             "find history": lambda store=store: store.resume(store.run),
             "newest history": lambda store=store: store.history(5),
+            "is there history": lambda store=store: store.has_history(),
+            "create state": lambda store=store: store.run_sql(
+                store.create_state_sql("NVARCHAR(300)", "NVARCHAR(100)", "NVARCHAR(MAX)")
+            ),
+            "states": lambda store=store: store.states(),
+            "keep state": lambda store=store: store.keep_state("pairing", {"a": 1}),
+            "forget state": lambda store=store: store.keep_state("pairing", None),
         }
         if even is not None:
             gaps = even.select([0, 2])
