@@ -271,7 +271,10 @@ class CosmosBackend(Backend):
             "history": self.history,
         }
         self.options = options
-        self.clients = [CosmosClient(endpoint, key, **options) for endpoint, key in self.endpoints]
+        self.clients = [
+            CosmosClient(endpoint, key, enable_compact_utf8_item_writes=True, **options)
+            for endpoint, key in self.endpoints
+        ]
         self.database = self.clients[0].create_database_if_not_exists(self.source_database)
         self.source = self.database.create_container_if_not_exists(self.container, self.definition)
 
