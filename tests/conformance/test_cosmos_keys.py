@@ -178,16 +178,16 @@ def test_more_than_a_thousand_keys_of_ids_as_long_as_they_may_be_are_read_in_req
     account = Account(*own.endpoints[0], own.source_database, own.container)
     connection = Connection(account, "source", 8, 60)
 
-    def put(version: int) -> None:
-        documents = [keyed.document(f"{number:04}{tail}", [f"g{number % 5}"], version) for number in range(1_200)]
-        assert connection.run(upsert_all(connection, documents, keyed.names)) == 1_200
+    def put(count: int, version: int) -> None:
+        documents = [keyed.document(f"{number:04}{tail}", ["one"], version) for number in range(count)]
+        assert connection.run(upsert_all(connection, documents, keyed.names)) == count
 
     with closing(connection):
-        put(1)
+        put(1_300, 1)
         own.initialize()
-        assert own.counts() == (1_200, 0, 0, 0)
-        put(2)
-        assert own.counts() == (0, 1_200, 0, 0)
+        assert own.counts() == (1_300, 0, 0, 0)
+        put(1_200, 2)  # all would be read as a range
+        assert own.counts() == (0, 1_200, 0, 100)
     keyed.in_step()
     assert 500_000 < max(queries) < 1_050_000
 
