@@ -6,6 +6,7 @@ import pytest
 
 from backup_sync.config import load_service, read_services
 from backup_sync.core.errors import ConfigurationError
+from backup_sync.service import parse_service
 
 SHIPPED = Path(__file__).resolve().parents[1] / "dags" / "backup_sync.yaml"
 GOOD = "services: {thing: {source: a, backup: b, table: app.Things, changed: {Version: higher}}}"
@@ -76,3 +77,62 @@ def test_a_value_in_the_wrong_place_is_not_repeated(tmp_path):
     with pytest.raises(ConfigurationError) as caught:
         load(tmp_path, GOOD.replace("source: a", "source: a, password: hunter2, guard: hunter2"))
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text, value",
+    [
+        ("NO", "NO"),
+        ("yes", "yes"),
+        ("on", "on"),
+        ("01234", "01234"),
+        ("12:30:45", "12:30:45"),
+        ("0x1F", "0x1F"),
+        ("1_000", "1_000"),
+        ("2024-01-01", "2024-01-01"),
+        ("true", True),
+        ("17", 17),
+        ("-3", -3),
+        ('"17"', "17"),
+    ],
+)
+def test_only_what_is_plainly_no_text_is_read_as_none(tmp_path, text, value):
+    path = tmp_path / "services.yaml"
+    path.write_text(
+        f"services: {{things: {{source: a, backup: b, container: c, changed: {{No: higher}}, where: {{x: {text}}}}}}}"
+    )
+    found = load_service(path, "things")
+    assert (found.where["x"], type(found.where["x"])) == (value, type(value))
+    assert found.changed == {"No": "higher"}
+
+
+@pytest.mark.parametrize("field", ["table: app.Things", "container: things"])
+def test_two_services_that_lead_to_one_copy_are_refused_by_both_names_and_the_others_are_not(tmp_path, field):
+    path = tmp_path / "services.yaml"
+    entry = f"{{source: a, backup: b, {field}, changed: {{Version: higher}}}}"
+    path.write_text(f"services: {{one: {entry}, two: {entry}, three: {entry.replace('b,', 'c,')}}}")
+    for name, other in (("one", "two"), ("two", "one")):
+        with pytest.raises(ConfigurationError, match=f"services {name} and {other} lead to the same copy"):
+            load_service(path, name)
+    assert load_service(path, "three").backup == "c"
+
+
+@pytest.mark.parametrize("field", ["_ts", "_etag", "_rid", "_self", "_attachments", "_ts/x", '"_ts"'])
+@pytest.mark.parametrize("setting", ["changed", "where"])
+def test_what_cosmos_db_assigns_anew_in_a_copy_is_no_stamp_and_no_condition(setting, field):
+    entry = {"source": "a", "backup": "b", "container": "c", "changed": {"version": "higher"}}
+    entry[setting] = {field: "higher"}
+    with pytest.raises(ConfigurationError, match=r"Cosmos DB assigns .* anew in the copy"):
+        parse_service("things", entry, where="test")
+
+
+def test_a_column_of_a_table_may_be_called_like_that():
+    entry = {"source": "a", "backup": "b", "table": "app.Things", "changed": {"_ts": "higher"}}
+    assert parse_service("things", entry, where="test").fields == ("_ts",)
+
+
+@pytest.mark.parametrize("table", ["app.SyncHistory", "app.synchistory", "app.SyncHistory_Unfilled", "app.SyncState"])
+def test_a_table_called_as_one_that_the_backup_needs_is_refused(table):
+    entry = {"source": "a", "backup": "b", "table": table, "changed": {"Version": "higher"}}
+    with pytest.raises(ConfigurationError, match="is called as a table that the backup needs for itself"):
+        parse_service("things", entry, where="test")

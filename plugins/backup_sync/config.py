@@ -7,6 +7,7 @@ happens in the tasks, so that a mistake in one service fails that service and no
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,13 +24,31 @@ def config_path(dag_file: str) -> Path:
     return Path(os.environ.get("BACKUP_SYNC_CONFIG") or Path(dag_file).with_name("backup_sync.yaml"))
 
 
+class _Loader(yaml.SafeLoader):
+    """Reads only what is plainly a number, true, false or null as such (https://yaml.org/spec/1.2.2/#103-core-schema).
+
+    YAML 1.1, as PyYAML knows it, takes NO for false, 01234 for 668 and 12:30:45 for 45045. Here these are text.
+    """
+
+
+_Loader.yaml_implicit_resolvers = {}  # its own, and not those of the class above
+for _tag, _pattern, _first in (
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", r"[-+]?(?:0|[1-9][0-9]*)", "-+0123456789"),
+    ("float", r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?)", "-+.0123456789"),
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("merge", r"<<", "<"),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), list(_first))
+
+
 def read_services(path: Path) -> dict[str, dict[str, Any]]:
     """The raw entries by service name, in the file's order; only the outer form is checked here.
 
     Raises :class:`ConfigurationError` if the file is missing, is no YAML, or is not ``services: {name: {…}}``.
     """
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except FileNotFoundError:
         raise ConfigurationError(
             f"{path} does not exist; create it or name another file in BACKUP_SYNC_CONFIG"
