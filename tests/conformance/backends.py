@@ -282,10 +282,9 @@ class CosmosBackend(Backend):
     def definition(self) -> Any:
         from azure.cosmos import PartitionKey
 
-        return PartitionKey(
-            self.partition_key if isinstance(self.partition_key, str) else list(self.partition_key),
-            kind="Hash" if isinstance(self.partition_key, str) else "MultiHash",
-        )
+        if isinstance(self.partition_key, str):
+            return PartitionKey(self.partition_key)
+        return PartitionKey(list(self.partition_key), kind="MultiHash")
 
     def open(self, service: Service) -> tuple[Store, Store]:
         from backup_sync.stores.cosmos import CosmosStore
