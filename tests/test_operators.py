@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import threading
 import traceback
 from contextlib import closing
 from pathlib import Path
@@ -19,6 +20,7 @@ from backup_sync.core.errors import (
     BackupSyncError,
     ConfigurationError,
     FatalError,
+    PairingRefused,
     RetriableError,
 )
 from backup_sync.operators import (
@@ -27,6 +29,7 @@ from backup_sync.operators import (
     RecordHistoryOperator,
     ServiceOperator,
     SyncOperator,
+    number,
 )
 
 TREE = {kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, BackupSyncError)}
@@ -132,3 +135,78 @@ def test_an_error_that_nobody_foresaw_fails_the_task_and_shows_where_it_came_fro
     assert "test_operators.py" in caplog.text
     shown = caplog.text + "".join(traceback.format_exception(raised)) + repr(left)
     assert "hunter2" not in shown
+
+
+@pytest.mark.parametrize("kind", OPERATORS, ids=[name for _, name in OPERATORS])
+def test_a_killed_task_tells_its_run_to_stop(kind, config, monkeypatch):
+    operator, step = kind
+    told = []
+
+    def running(*_: Any, stop: threading.Event, **__: Any) -> list[str]:
+        task.on_kill()  # as Airflow's handler of SIGTERM does, in the same thread
+        told.append(stop.is_set())
+        return []
+
+    monkeypatch.setattr(f"backup_sync.core.engine.{step}", running)
+    task = operator(
+        task_id="it", service="thing", config=config, **({"after": ["sync"]} if step == "record_history" else {})
+    )
+    context: Any = {
+        "ti": Task(),
+        "dag_run": SimpleNamespace(run_id="tonight", conf={}),
+        "dag": SimpleNamespace(params={}),
+    }
+    task.pre_execute(context)
+    try:
+        task.execute(context)
+    except AirflowException:
+        pass
+    assert told == [True]
+
+
+@pytest.mark.parametrize("kind", OPERATORS, ids=[name for _, name in OPERATORS])
+def test_a_task_that_was_killed_before_it_began_writes_nothing(kind, config, tmp_path):
+    operator, step = kind
+    task = operator(
+        task_id="it", service="thing", config=config, **({"after": ["sync"]} if step == "record_history" else {})
+    )
+    left = (tmp_path / "backup.sqlite").read_bytes()
+    task.on_kill()
+    context: Any = {
+        "ti": Task(),
+        "dag_run": SimpleNamespace(run_id="tonight", conf={}),
+        "dag": SimpleNamespace(params={}),
+    }
+    task.pre_execute(context)
+    with pytest.raises(AirflowException):
+        task.execute(context)
+    assert (tmp_path / "backup.sqlite").read_bytes() == left
+
+
+def test_a_backup_that_belongs_to_something_else_gets_no_history(config, monkeypatch):
+    _, left = outcome(OPERATORS[1], config, PairingRefused("backup: is another one"), monkeypatch)
+    assert left[FAILURE]["Unpaired"] is True
+    monkeypatch.setattr(Task, "xcom_pull", lambda self, task_ids, key: left.get(key))
+
+    def never(*_: Any, **__: Any) -> None:
+        pytest.fail("history was written")
+
+    monkeypatch.setattr("backup_sync.core.engine.record_history", never)
+    context: Any = {
+        "ti": Task(),
+        "dag_run": SimpleNamespace(run_id="tonight", conf={}),
+        "dag": SimpleNamespace(params={}),
+    }
+    with pytest.raises(AirflowFailException, match="not recorded, since the backup is another one"):
+        RecordHistoryOperator(task_id="it", service="thing", config=config, after=["sync"]).execute(context)
+
+
+@pytest.mark.parametrize("value, expected", [(None, None), ("None", None), ("", None), (25, 25), ("25", 25), (0, 0)])
+def test_a_number_survives_templating(value, expected):
+    assert number("allow_deletes", value) == expected
+
+
+@pytest.mark.parametrize("value", [True, "all", -1, "1.5", "²"])
+def test_what_is_no_whole_number_is_refused(value):
+    with pytest.raises(ConfigurationError, match="allow_deletes has to be a whole number, or null"):
+        number("allow_deletes", value)

@@ -110,6 +110,7 @@ def sync(
     nothing, not even history. Once ``stop`` is set nothing more is written, and Stopped is raised.
     """
     run.status, run.dry_run = IN_PROGRESS, options.dry_run
+    over = threading.Event()
 
     def check() -> None:
         if stop is not None and stop.is_set():
@@ -142,13 +143,20 @@ def sync(
                         "backup_initialize first"
                     )
                 held.enter_context(backup.lock(run, service.lock_wait_seconds))
+                if over.is_set():
+                    held.close()  # nobody waits for this thread any more, nor gives the lock back
+                    check()
                 if due:
                     pairing.write(source, backup)
                 resumed = backup.begin(run)
             return backup.empty(), backup.unfilled(), resumed, Withheld.from_value(states.get(withheld.STATE))
 
         if exists:
-            first, (empty, unfilled, resumed, known) = both(cut, hold)
+            try:
+                first, (empty, unfilled, resumed, known) = both(cut, hold)
+            except BaseException:
+                over.set()
+                raise
             point("after cut")
             source.watch(unfilled)
             backup.watch(unfilled)
