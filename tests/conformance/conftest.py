@@ -95,25 +95,28 @@ def _wait(endpoint: str) -> None:
     pytest.fail(f"{endpoint} does not answer")
 
 
-def make(kind: str, request: pytest.FixtureRequest, folder: Path) -> Backend:
+def make(
+    kind: str, request: pytest.FixtureRequest, folder: Path, cosmos: type[CosmosBackend] = CosmosBackend
+) -> Backend:
+    """``cosmos``: what stands for Cosmos DB, where its server knows hierarchical keys."""
     if kind == "sqlite":
         return SqliteBackend(folder)
     if kind == "mssql":
         return MssqlBackend(*named(MSSQL))
     if kind == "cosmos-account":
         found = [re.findall(r"AccountEndpoint=([^;]+);AccountKey=([^;]+)", text)[0] for text in named(COSMOS)]
-        return OddKeyBackend(kind, *found, many=500)
+        return cosmos(kind, *found, many=500)
     if kind == "cosmos-npm":
         # It names itself by https, which it does not speak here, and answers every batch with 500.
         request.getfixturevalue("monkeypatch").setattr("backup_sync.stores.cosmos_writes.BATCH_FROM", 101)
         return CosmosBackend(kind, *request.getfixturevalue("npm"), many=500, enable_endpoint_discovery=False)
-    return OddKeyBackend(kind, *request.getfixturevalue("embedded"), many=10_000)
+    return cosmos(kind, *request.getfixturevalue("embedded"), many=10_000)
 
 
 @pytest.fixture(params=[*SQL_KINDS, *COSMOS_KINDS])
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
     """Each kind of store in turn."""
-    found = make(request.param, request, tmp_path)
+    found = make(request.param, request, tmp_path, OddKeyBackend)
     yield found
     found.close()
 

@@ -59,6 +59,8 @@ def test_a_run_that_would_leave_nothing_of_the_backup_is_withheld_whatever_its_s
 def test_an_ordinary_night_of_a_small_table_is_let_through() -> None:
     assert problem(source=10, backup=10, updates=10) is None
     assert problem(source=9, backup=10, deletes=1, updates=9) is None
+    assert problem(source=1, backup=2, deletes=1, updates=1) is None
+    assert problem(source=1, backup=10, deletes=9, updates=1) is DeletesWithheld
     assert problem(source=8, backup=10, deletes=5, inserts=3, updates=1) is None
 
 

@@ -113,10 +113,8 @@ def sync(
     over = threading.Event()
 
     def check() -> None:
-        if stop is not None and stop.is_set():
-            raise Stopped(
-                f"{service.name}: the task was told to end; what was written until then stays, and is counted"
-            )
+        _check(stop, service.name)
+        _check(over, service.name)
 
     def look() -> Any:
         shape = source.describe()

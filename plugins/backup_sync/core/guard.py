@@ -125,7 +125,7 @@ def judge(service: str, limits: Limits, found: Findings, *, allow_deletes: int |
     if limits.exceeded(losses, found.backup):
         together = ", together with the records that are newer in the backup" if found.ahead else ""
         return deletes(f"that is {limits.words(losses, found.backup)}{together}")
-    if losses and losses + updates >= found.backup and losses >= updates:
+    if losses > updates and losses + updates >= found.backup:
         reason = "the run would leave nothing of the backup as it is"
         return deletes(reason, all_=True) if found.deletes else set_back(f"and {reason}", all_=True)
     if limits.ask_updates and not force and many_updates(found):

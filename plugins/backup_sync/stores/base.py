@@ -88,7 +88,7 @@ class Store(Protocol):
         Raises ConfigurationError if the table, container or a configured field does not exist or cannot be a key.
         """
 
-    def check_fields(self, *, matched: bool) -> None:
+    def check_fields(self, *, matched: bool = False) -> None:
         """Raise ConfigurationError if the store holds records and none has a field that the service names.
 
         ``matched``: records matched the service's ``where`` before, so that it is right though none does now.

@@ -280,7 +280,7 @@ class CosmosStore:
             find(self.connection, self.history_name) is not None and bool(self.history_container.newest(1))
         )
 
-    def check_fields(self, *, matched: bool) -> None:
+    def check_fields(self, *, matched: bool = False) -> None:
         """Refuse fields of ``changed`` and ``where`` that no document has, unless the container is empty.
 
         ``matched``: the caller knows that documents once matched ``where``, so that none matches now is no misspelling.

@@ -202,7 +202,7 @@ class SqlStore(SqlSchema, ABC):
                 f"it has {', '.join(column.name for column in shape.columns)}"
             ) from None
 
-    def check_fields(self, *, matched: bool) -> None:
+    def check_fields(self, *, matched: bool = False) -> None:
         pass  # a table has its columns whatever it holds, and describe() looks for them
 
     def exists(self) -> bool:
