@@ -10,29 +10,29 @@ from backup_sync.service import Service
 from backup_sync.stores.documents import names_of_field, property_of
 
 
-class Any_(Protocol):
+class Exists(Protocol):
     def __call__(self, condition: str, *, of_service: bool) -> bool:
         """Whether a document fulfils a condition ("": any), among the service's or among all."""
 
 
-def check_fields(service: Service, where: str, container: str, any_: Any_, *, matched: bool) -> None:
+def check_fields(service: Service, where: str, container: str, exists: Exists, *, matched: bool) -> None:
     """Refuse fields of ``where`` that no document has, and of ``changed`` that none of the service's has.
 
     ``matched``: none matches ``where`` now, and that is no fault. Raises ConfigurationError, without any value.
     """
-    if not any_("", of_service=False):
+    if not exists("", of_service=False):
         return
 
     def check(fields: Iterable[str], setting: str, *, of_service: bool) -> None:
         for field in fields:
-            if not any_(f"IS_DEFINED({property_of(names_of_field(field))})", of_service=of_service):
+            if not exists(f"IS_DEFINED({property_of(names_of_field(field))})", of_service=of_service):
                 raise ConfigurationError(
                     f"{where}: no document of container {container} has the field {field}, which '{setting}' of service "
                     f"{service.name} names; correct its spelling (case counts)"
                 )
 
     check(service.where, "where", of_service=False)
-    if any_("", of_service=True):
+    if exists("", of_service=True):
         check(service.fields, "changed", of_service=True)
     elif not matched:
         raise ConfigurationError(
