@@ -304,6 +304,11 @@ class Connection:
 
     def _refused(self, status: int, error: Exception) -> Exception:
         sub_status = int(getattr(error, "sub_status", 0) or 0)
+        if (status, sub_status) == (403, 1014):
+            return FatalError(
+                f"{self.where}: a partition key value of container {self.account.container} holds 20 GB of documents, which "
+                "is all that Cosmos DB takes (403, sub-status 1014); a hierarchical partition key has room for more"
+            )
         return self.refusal(status) or CosmosError(status, sub_status)
 
     def refusal(self, status: int) -> BackupSyncError | None:
