@@ -82,6 +82,8 @@ def judge(service: str, limits: Limits, found: Findings, *, allow_deletes: int |
 
     def deletes(reason: str, *, all_: bool = other) -> Verdict:
         told = "nothing was written" if all_ else "inserts and updates were applied"
+        if not found.source:
+            told = "nothing was deleted"
         set_back = f" and {found.ahead} records that are newer in the backup" if found.ahead else ""
         way = (
             "A source that reads as empty never empties its backup: find out what happened to it"
