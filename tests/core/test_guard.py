@@ -11,10 +11,10 @@ LIMITS = Limits(share=0.2, count=10, ceiling=1_000)
 
 
 def verdict(
-    *, limits: Limits = LIMITS, allow_deletes: int | None = None, force: bool = False, source: int = 80, **found: Any
+    *, limits: Limits = LIMITS, allow_deletes: int | None = None, rewrites: bool = False, source: int = 80, **found: Any
 ) -> Verdict:
     return judge(
-        "thing", limits, Findings(source, **{"backup": 100, **found}), allow_deletes=allow_deletes, force=force
+        "thing", limits, Findings(source, **{"backup": 100, **found}), allow_deletes=allow_deletes, rewrites=rewrites
     )
 
 
@@ -119,12 +119,12 @@ def test_most_of_a_backup_changing_at_once_is_told_and_withheld_where_a_service_
     found = verdict(limits=asking, **many)
     assert isinstance(found.problem, UpdatesWithheld)
     assert not found.writes
-    assert problem(limits=asking, force=True, **many) is None
+    assert problem(limits=asking, rewrites=True, **many) is None
 
 
 def test_a_rewrite_that_was_asked_for_says_nothing_of_the_source() -> None:
-    assert problem(source=95, updates=95, deletes=5, force=True) is None
-    assert verdict(source=60, updates=60, deletes=40, force=True).writes
+    assert problem(source=95, updates=95, deletes=5, rewrites=True) is None
+    assert verdict(source=60, updates=60, deletes=40, rewrites=True).writes
 
 
 @pytest.mark.parametrize("read, rejected", [(1_000, 10), (5_000, 50), (2, 1), (0, 0)])

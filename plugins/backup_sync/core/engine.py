@@ -246,7 +246,8 @@ class _Sync:
         run.ahead = found.ahead
         if found.ahead:
             log.warning("%s: %d records of the backup are newer than the source's", self.service.name, found.ahead)
-        if guard.many_updates(found) and not options.force:
+        rewrites = options.force or bool(self.unfilled)
+        if guard.many_updates(found) and not rewrites:
             run.notice = f"{found.updates} of the backup's {found.backup} records changed at once"
         point("before guard")
         verdict = guard.judge(
@@ -254,7 +255,7 @@ class _Sync:
             self.service.guard.limits,
             found,
             allow_deletes=self._deletes_left(),
-            force=options.force,
+            rewrites=rewrites,
         )
         if verdict.problem is not None:
             run.withheld = found.deletes
@@ -316,7 +317,7 @@ class _Sync:
             self.result.withheld = found
             empty = guard.Findings(source=0, backup=self.plan.backup_records, deletes=found)
             limits = self.service.guard.limits
-            verdict = guard.judge(self.service.name, limits, empty, allow_deletes=None, force=False)
+            verdict = guard.judge(self.service.name, limits, empty, allow_deletes=None, rewrites=False)
             assert verdict.problem is not None
             raise verdict.problem
         self.applier.delete(self.plan.deletes)

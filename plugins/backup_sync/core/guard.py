@@ -69,13 +69,14 @@ class Verdict:
     writes: bool = True
 
 
-def judge(service: str, limits: Limits, found: Findings, *, allow_deletes: int | None, force: bool) -> Verdict:
+def judge(service: str, limits: Limits, found: Findings, *, allow_deletes: int | None, rewrites: bool) -> Verdict:
     """Whether the backup may lose what a run found.
 
-    ``allow_deletes``: so many deletes were allowed by a person, and no more; never those of an empty source. ``force``: a
-    person asked for every record to be rewritten, so that none is ahead and updates say nothing.
+    ``allow_deletes``: so many deletes were allowed by a person, and no more; never those of an empty source.
+    ``rewrites``: records are updated that did not change, because a person forced it or new columns are filled in, so that
+    the number of updates says nothing of the source.
     """
-    updates = 0 if force else found.updates
+    updates = 0 if rewrites else found.updates
     losses = found.ahead + found.deletes
     foreign = found.inserts + updates + found.ahead > FOREIGN * found.source
     other = foreign and limits.exceeded(losses, found.backup)
@@ -130,7 +131,7 @@ def judge(service: str, limits: Limits, found: Findings, *, allow_deletes: int |
     if losses > updates and losses + updates >= found.backup:
         reason = "the run would leave nothing of the backup as it is"
         return deletes(reason, all_=True) if found.deletes else set_back(f"and {reason}", all_=True)
-    if limits.ask_updates and not force and many_updates(found):
+    if limits.ask_updates and not rewrites and many_updates(found):
         return Verdict(
             UpdatesWithheld(
                 f"{service}: {found.updates} of {found.backup} records of the backup would change at once, and guard.updates of "
