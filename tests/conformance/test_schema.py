@@ -115,7 +115,7 @@ def test_copies_that_are_ahead_are_left_to_the_guard_with_a_new_column_too(sql: 
         sql.sync()
     backup_run(sql, "UPDATE THINGS SET Version = 1 WHERE Id <= 100")
     run = sql.sync()
-    assert (run.updated, run.ahead) == (100, 0)
+    assert (run.updated, run.ahead) == (25, 0)  # 75 were filled in by the run that failed
     assert sql.backup_rows() == sql.source_rows()
 
 
