@@ -185,7 +185,7 @@ def test_a_task_that_was_killed_before_it_began_writes_nothing(kind, config, tmp
 
 def test_a_backup_that_belongs_to_something_else_gets_no_history(config, monkeypatch):
     _, left = outcome(OPERATORS[1], config, PairingRefused("backup: is another one"), monkeypatch)
-    assert left[FAILURE]["Unpaired"] is True
+    assert left[FAILURE]["Pairing"] == "refused"
     monkeypatch.setattr(Task, "xcom_pull", lambda self, task_ids, key: left.get(key))
 
     def never(*_: Any, **__: Any) -> None:

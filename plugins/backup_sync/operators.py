@@ -21,7 +21,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 
 from backup_sync.config import load_service
 from backup_sync.core.errors import BackupSyncError, ConfigurationError, FatalError, PairingRefused, RetriableError
-from backup_sync.core.result import SyncResult, sync_id
+from backup_sync.core.result import PAIRING_REFUSED, SyncResult, sync_id
 from backup_sync.core.summary import build_summary, render_summary, result_line
 
 if TYPE_CHECKING:
@@ -83,7 +83,8 @@ class ServiceOperator(BaseOperator):
             raise
         except Exception as error:
             known = error if isinstance(error, BackupSyncError) else _unexpected(error)
-            result.unpaired = isinstance(known, PairingRefused)
+            if isinstance(known, PairingRefused):
+                result.pairing = PAIRING_REFUSED
             # What went wrong first is what matters; that it could not be recorded either comes behind it.
             earlier = f"{result.error_message}; and its history could not be written: " if result.error_message else ""
             result.fail(earlier + str(known))
@@ -210,12 +211,12 @@ class RecordHistoryOperator(ServiceOperator):
         result = SyncResult.from_dict(reported) if reported else self.new_result(context)
         if reported is None:
             result.fail(f"the task {self.after[0]} ended as {state} without reporting a result; see its log")
-        if not result.dry_run and not result.unpaired:
-            with self.reporting(context, result), _stores(self) as (_, _, backup):
-                record_history(backup, result, stop=self._stop)
+        if not result.dry_run and result.pairing != PAIRING_REFUSED:
+            with self.reporting(context, result), _stores(self) as (_, source, backup):
+                record_history(backup, result, source=source, stop=self._stop)
         if not result.success:
             context["ti"].xcom_push(key=FAILURE, value=result.to_dict())
-            if result.unpaired:
+            if result.pairing == PAIRING_REFUSED:
                 raise AirflowFailException(f"not recorded, since the backup is another one: {result.error_message}")
             raise AirflowFailException(f"recorded: {result.error_message}")
         return result.to_dict()

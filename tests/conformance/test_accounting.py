@@ -216,3 +216,14 @@ def test_a_first_load_reads_the_source_in_ranges(tmp_path: Any, monkeypatch: pyt
     assert found.counts() == (1_000, 0, 0, 0)
     assert 8 <= len(asked) <= 12
     assert None not in asked
+
+
+def test_ranges_of_which_records_did_not_come_are_compared(ready: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A piece that the backup has nothing of is copied by its range, for which no keys are known."""
+    kind = store_kind(ready)
+    ready.put(*((number, 1, "new") for number in range(1_000, 1_100)))
+    monkeypatch.setattr(kind, "pull", lambda *_: None)
+    monkeypatch.setattr(kind, "dense", 2.0)
+    monkeypatch.setattr(kind, "records", leaving_out(kind.records, 3))
+    assert ready.counts() == (100, 0, 0, 100)
+    assert ready.backup_rows() == ready.source_rows()

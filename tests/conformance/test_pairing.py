@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -13,7 +14,9 @@ from typing import Any
 import pytest
 
 from backup_sync.core import pairing
-from backup_sync.core.errors import ConfigurationError, PairingRefused
+from backup_sync.core.engine import Options, record_history, sync
+from backup_sync.core.errors import ConfigurationError, PairingRefused, RetriableError, Stopped
+from backup_sync.core.result import SyncResult, sync_id
 from backup_sync.service import Service, parse_service
 from tests.conformance.backends import Backend, CosmosBackend, MssqlBackend, SqliteBackend
 
@@ -148,6 +151,87 @@ def test_a_copy_that_was_dropped_is_made_and_paired_anew(ready: Backend) -> None
     assert ready.sync(service=other).inserted == 30
 
 
+def test_of_two_services_that_pair_at_once_the_second_is_refused(backend: Backend) -> None:
+    first, second = backend.open(backend.service()), backend.open(named(backend, "other"))
+    with closing(first[0]), closing(first[1]), closing(second[0]), closing(second[1]):
+        for source, backup in (first, second):
+            backup.create(source.describe())
+            assert pairing.check(source, backup, pairing.states_of(backup))
+        pairing.write(*first, {})
+        with pytest.raises(PairingRefused, match="belongs to service thing"):
+            pairing.write(*second, {})
+    assert pair_of(backend)["service"] == "thing"
+
+
+def test_a_run_that_waited_for_the_lock_finds_that_the_backup_was_paired_anew(
+    ready: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = type(ready.open(ready.service())[1])
+    lock = kind.lock
+
+    def waited(self: Any, *arguments: Any) -> Any:
+        monkeypatch.setattr(kind, "lock", lock)
+        ready.initialize(service=named(ready, "other"), accept_source=True, run_id="meanwhile")
+        return lock(self, *arguments)
+
+    monkeypatch.setattr(kind, "lock", waited)
+    ready.put((1, 2, "changed"))
+    before = ready.backup_rows()
+    with pytest.raises(PairingRefused, match="belongs to service other"):
+        ready.sync()
+    assert ready.backup_rows() == before
+
+
+def test_a_task_that_is_told_to_end_while_it_waits_for_the_lock_leaves_the_history_alone(
+    ready: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = type(ready.open(ready.service())[1])
+    lock, stop = kind.lock, threading.Event()
+
+    def waited(self: Any, *arguments: Any) -> Any:
+        stop.set()
+        return lock(self, *arguments)
+
+    monkeypatch.setattr(kind, "lock", waited)
+    before = contents(ready)
+    run = SyncResult(sync_id("dag", "tonight", "thing"), "thing", run_id="tonight")
+    source, backup = ready.open(ready.service())
+    with closing(source), closing(backup), pytest.raises(Stopped):
+        sync(ready.service(), source, backup, run, Options(), stop=stop)
+    assert contents(ready) == before
+
+
+def test_the_failure_of_a_run_that_never_saw_its_source_replaces_no_record_of_the_same_name(ready: Backend) -> None:
+    """Two Airflows with the same DAG and schedule make the same SyncIds."""
+    ready.sync("tonight")
+    before = ready.history_rows()
+    failed = SyncResult(sync_id("dag", "tonight", "thing"), "thing", run_id="tonight")
+    failed.fail("the source is away")
+    source, backup = ready.open(ready.service())
+
+    class Away:
+        def __getattr__(self, name: str) -> Any:
+            raise RetriableError("source: is away")
+
+    with closing(source), closing(backup):
+        record_history(backup, failed, source=Away())  # type: ignore[arg-type]
+        assert ready.history_rows() == before
+        other = SyncResult(sync_id("dag", "another night", "thing"), "thing", run_id="another night")
+        other.fail("the source is away")
+        record_history(backup, other, source=Away())  # type: ignore[arg-type]
+    assert len(ready.history_rows()) == len(before) + 1
+
+
+def test_the_failure_of_a_run_of_another_service_is_not_recorded(ready: Backend) -> None:
+    before = contents(ready)
+    failed = SyncResult(sync_id("dag", "tonight", "other"), "other", run_id="tonight")
+    failed.fail("some setting is wrong")
+    source, backup = ready.open(named(ready, "other"))
+    with closing(source), closing(backup), pytest.raises(PairingRefused):
+        record_history(backup, failed, source=source)
+    assert contents(ready) == before
+
+
 # what is behind the connections
 
 
@@ -235,7 +319,7 @@ def test_swapped_cosmos_connections_are_refused_and_leave_nothing_behind(cosmos:
     production = cosmos.source_rows()
     names = cosmos.source_database, cosmos.backup_database
     cosmos.endpoints, cosmos.source_database, cosmos.backup_database = cosmos.endpoints[::-1], *names[::-1]
-    with pytest.raises(PairingRefused, match="was not made by backup_sync"):
+    with pytest.raises(PairingRefused, match="is itself a backup made by backup_sync"):
         cosmos.initialize()
     for force in (False, True):
         with pytest.raises(PairingRefused, match="was not made by backup_sync"):
@@ -244,6 +328,31 @@ def test_swapped_cosmos_connections_are_refused_and_leave_nothing_behind(cosmos:
     cosmos.endpoints, cosmos.source_database, cosmos.backup_database = cosmos.endpoints[::-1], *names
     assert cosmos.source_rows() == production
     assert cosmos.sync().inserted == 1
+
+
+def test_a_production_container_is_not_adopted_because_swapped_connections_left_a_history_there(
+    own: CosmosBackend,
+) -> None:
+    own.put(*((number, 1, "x") for number in range(1, 31)))
+    own.initialize()
+    own.sync()
+    from azure.cosmos import PartitionKey
+
+    there = own.database.create_container(own.history, PartitionKey("/serviceName"))
+    for success in (False, True):
+        there.upsert_item(
+            {"id": f"run {success}", "serviceName": "thing", "success": success, "startedAt": "2024-01-01T00:00:00Z"}
+        )
+    own.put((31, 1, "a new order"))
+    production = own.source_rows()
+    names = own.source_database, own.backup_database
+    own.endpoints, own.source_database, own.backup_database = own.endpoints[::-1], *names[::-1]
+    with pytest.raises(PairingRefused, match="is itself a backup made by backup_sync"):
+        own.initialize()
+    with pytest.raises(ConfigurationError, match="is not paired with its source yet"):
+        own.sync()
+    own.endpoints, own.source_database, own.backup_database = own.endpoints[::-1], *names
+    assert own.source_rows() == production
 
 
 def test_a_container_that_was_dropped_and_made_again_is_another_source(own: CosmosBackend) -> None:

@@ -370,3 +370,14 @@ def test_a_new_column_of_any_type_is_filled(mssql: MssqlBackend, type_: str, val
     assert mssql.counts() == (0, 2, 0, 1)
     assert mssql.backup_rows() == mssql.source_rows()
     assert mssql.counts() == (0, 0, 0, 3)
+
+
+def test_a_history_of_an_earlier_version_gets_the_columns_that_it_lacks_also_from_two_at_once(sql: Backend) -> None:
+    synced(sql)
+    history = "SyncHistory" if isinstance(sql, SqliteBackend) else f"app.{sql.history}"
+    backup_run(sql, f"ALTER TABLE {history} DROP COLUMN Notice")
+    assert len(sql.initialize(dry_run=True)) == 1
+    with ThreadPoolExecutor(2) as pool:
+        made = list(pool.map(lambda _: sql.initialize(), range(2)))
+    assert any("column Notice of" in what for some in made for what in some)
+    assert sql.sync().success

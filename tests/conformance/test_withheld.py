@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import pytest
 
 from backup_sync.core import faults
 from backup_sync.core.errors import DeletesWithheld, RetriableError, SetBackWithheld, UpdatesWithheld
+from backup_sync.core.result import SyncResult, sync_id
 from tests.conformance.backends import Backend, CosmosBackend, SqliteBackend
 
 
@@ -188,3 +191,53 @@ def test_most_of_a_backup_changing_at_once_is_told_in_result_and_history(tmp_pat
     run = found.sync()
     assert run.notice == "501 of the backup's 1001 records changed at once"
     assert [row["Notice"] for row in found.history_rows() if row["RunId"] == run.run_id] == [run.notice]
+
+
+def test_a_retry_tells_of_most_of_a_backup_changing_as_well(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = SqliteBackend(tmp_path)
+    found.put(*((number, 1, "x") for number in range(1_500)))
+    found.initialize()
+    found.sync()
+    found.put(*((number, 2, "encrypted") for number in range(1_500)))
+    monkeypatch.setattr("backup_sync.core.apply.PENDING_KEYS", 900)
+    monkeypatch.setattr("backup_sync.stores.sql.SqlStore.dense", 2.0)
+
+    def away(name: str) -> None:
+        if name == "after write":
+            raise RetriableError("the server is away")
+
+    with faults.installed(away), pytest.raises(RetriableError):
+        found.sync("tonight")
+    run = found.sync("tonight")
+    assert run.notice == "1500 of the backup's 1500 records changed at once"
+
+
+def test_columns_that_are_filled_in_are_no_sign_of_an_accident(tmp_path) -> None:
+    found = SqliteBackend(tmp_path)
+    found.put(*((number, 1, "x") for number in range(1_500)))
+    found.initialize()
+    found.sync()
+    found.run_source("ALTER TABLE Things ADD COLUMN Fax TEXT")
+    found.run_source("UPDATE Things SET Fax = Id")
+    service = found.service(guard={"updates": "withhold"})
+    found.initialize(service=service)
+    run = found.sync(service=service)
+    assert (run.updated, run.notice) == (1_500, None)
+
+
+def test_a_copy_that_was_made_anew_remembers_nothing_of_the_old_one(hundred: Backend) -> None:
+    hundred.remove(*range(1, 26))
+    with pytest.raises(DeletesWithheld):
+        hundred.sync()
+    hundred.put(*((number, 5, "production") for number in range(1, 26)))
+    source, backup = hundred.open(hundred.service())
+    shape = source.describe()
+    backup.open(shape)
+    source.open(shape)
+    run = SyncResult(sync_id("dag", "by hand", "thing"), "thing", run_id="by hand")
+    with closing(source), closing(backup), backup.lock(run, 0):
+        backup.begin(run)
+        backup.delete([source.key_of(record) for records in source.records(None) for record in records])
+    assert hundred.sync().inserted == 100
+    hundred.remove(1)
+    assert hundred.counts() == (0, 0, 1, 99)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backup_sync.core.diff import AHEAD, CHANGED, MISSING, SAME, UNFILLED, compare, diff, moment
+from backup_sync.core.diff import AHEAD, CHANGED, FILLED, MISSING, SAME, UNFILLED, compare, diff, moment
 
 keys = st.tuples(st.integers(0, 30))
 sides = st.dictionaries(keys, st.tuples(st.integers(0, 3)))
@@ -61,7 +61,7 @@ def test_a_rule_says_when_a_stamp_counts_as_changed(new, old, rule, verdict):
 
 def test_a_field_to_be_filled_in_makes_a_change_but_not_of_a_copy_that_is_ahead():
     rules = ("higher", UNFILLED)
-    assert compare((1, 7), (1, None), rules) == CHANGED
+    assert compare((1, 7), (1, None), rules) == FILLED
     assert compare((1, 7), (1, 7), rules) == SAME
     assert compare((1, 7), (2, None), rules) == AHEAD
     assert compare((2, 7), (1, 7), rules) == CHANGED

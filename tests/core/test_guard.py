@@ -11,10 +11,10 @@ LIMITS = Limits(share=0.2, count=10, ceiling=1_000)
 
 
 def verdict(
-    *, limits: Limits = LIMITS, allow_deletes: int | None = None, rewrites: bool = False, source: int = 80, **found: Any
+    *, limits: Limits = LIMITS, allow_deletes: int | None = None, force: bool = False, source: int = 80, **found: Any
 ) -> Verdict:
     return judge(
-        "thing", limits, Findings(source, **{"backup": 100, **found}), allow_deletes=allow_deletes, rewrites=rewrites
+        "thing", limits, Findings(source, **{"backup": 100, **found}), allow_deletes=allow_deletes, force=force
     )
 
 
@@ -62,6 +62,7 @@ def test_an_ordinary_night_of_a_small_table_is_let_through() -> None:
     assert problem(source=1, backup=2, deletes=1, updates=1) is None
     assert problem(source=1, backup=10, deletes=9, updates=1) is DeletesWithheld
     assert problem(source=8, backup=10, deletes=5, inserts=3, updates=1) is None
+    assert problem(source=10, backup=10, deletes=5, updates=5, inserts=5) is DeletesWithheld
 
 
 @pytest.mark.parametrize("allow", [None, 1, 100, 10**9])
@@ -104,6 +105,14 @@ def test_the_words_say_whether_anything_was_written() -> None:
     assert "nothing was deleted" in str(verdict(source=100, ahead=30).problem)
 
 
+def test_the_way_out_names_all_that_it_takes() -> None:
+    together = str(verdict(deletes=15, ahead=15).problem)
+    assert """'{"service": "thing", "allow_deletes": 15, "force": true}'""" in together
+    asking = Limits(0.2, 10, 1_000, ask_updates=True)
+    updates = str(verdict(limits=asking, source=1_998, backup=2_000, updates=1_001, deletes=2).problem)
+    assert """'{"service": "thing", "force": true, "allow_deletes": 2}'""" in updates
+
+
 def test_the_way_out_of_a_set_back_is_told_with_the_deletes_that_come_with_it() -> None:
     said = str(verdict(ahead=30, deletes=2).problem)
     assert """'{"service": "thing", "force": true, "allow_deletes": 2}'""" in said
@@ -112,19 +121,19 @@ def test_the_way_out_of_a_set_back_is_told_with_the_deletes_that_come_with_it() 
 def test_most_of_a_backup_changing_at_once_is_told_and_withheld_where_a_service_wants_that() -> None:
     asking = Limits(0.2, 10, 1_000, ask_updates=True)
     many = {"source": 2_000, "backup": 2_000, "updates": 1_001}
-    assert many_updates(Findings(**many))
-    assert not many_updates(Findings(2_000, 2_000, updates=1_000))
-    assert not many_updates(Findings(1_000, 1_000, updates=1_000))
+    assert many_updates(1_001, 2_000)
+    assert not many_updates(1_000, 2_000)
+    assert not many_updates(1_000, 1_000)
     assert problem(**many) is None
     found = verdict(limits=asking, **many)
     assert isinstance(found.problem, UpdatesWithheld)
     assert not found.writes
-    assert problem(limits=asking, rewrites=True, **many) is None
+    assert problem(limits=asking, force=True, **many) is None
 
 
 def test_a_rewrite_that_was_asked_for_says_nothing_of_the_source() -> None:
-    assert problem(source=95, updates=95, deletes=5, rewrites=True) is None
-    assert verdict(source=60, updates=60, deletes=40, rewrites=True).writes
+    assert problem(source=95, updates=95, deletes=5, force=True) is None
+    assert verdict(source=60, updates=60, deletes=40, force=True).writes
 
 
 @pytest.mark.parametrize("read, rejected", [(1_000, 10), (5_000, 50), (2, 1), (0, 0)])

@@ -79,7 +79,7 @@ def plan(
         problem = SetBackWithheld
     elif (allow is not None and not allowed) or (gone & held.deletes and not allowed) or many(losses):
         problem = DeletesWithheld
-    elif losses > updates and losses + updates >= len(backup):
+    elif losses and losses + updates >= len(backup) and (losses > updates or inserts):
         problem, nothing = DeletesWithheld if gone else SetBackWithheld, True
 
     made = Plan(dict(backup), held, ahead=len(ahead), problem=problem)

@@ -39,10 +39,9 @@ class Applier:
         self.progress, self.check = progress, check
         self.rejected = 0
 
-    def changes(self, plan: Plan) -> None:
-        """The inserts and updates of a plan."""
-        for within in plan.copies:
-            self._copy(within, [within])
+    def changes(self, plan: Plan) -> list[Any]:
+        """The inserts and updates of a plan. Returns the ranges of which fewer records came than were seen there."""
+        read = [(copied, self._copy(copied.within, [copied.within])) for copied in plan.copies]
         for dense in plan.dense_ranges:
             keys, updates = _split(plan.dense.part(dense.start, dense.count))
             wanted = set(keys)
@@ -50,6 +49,7 @@ class Applier:
         for rows in plan.changed.batches(PENDING_KEYS):
             keys, updates = _split(rows)
             self._write(self.source.records_of(keys), set(keys), updates)
+        return [copied.within for copied, found in read if found < copied.records]
 
     def set_back(self, keys: KeySpool) -> None:
         """The records that are newer in the backup."""
@@ -121,15 +121,13 @@ class Applier:
         if not there:
             return
         again = set(there)
-        read = 0
-        for applied in self._written(self._seen_of(self.source.records_of(list(there)), again), updates):
-            read += _seen(applied)
-        # A key that was spelt anew meanwhile comes under its new spelling, so they are counted as well.
-        if again and read < len(there) and (left := self._present(again)):
+        for _ in self._written(self._seen_of(self.source.records_of(list(there)), again), updates):
+            pass
+        if again and (left := self._present(again)):
             raise Unaccounted(
                 f"{self.source.where}: {len(left)} records that are in the source did not come when they were asked for by "
-                "their keys; nothing was deleted. Please report it with the types of the table's key columns, or the "
-                "container's partition key"
+                "their keys; nothing was deleted. If retries do not help, please report it with the types of the table's key "
+                "columns, or the container's partition key"
             )
 
     def _present(self, keys: Set[Key]) -> set[Key]:

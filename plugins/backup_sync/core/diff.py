@@ -21,7 +21,7 @@ class Absent(Enum):
 
 
 MISSING = Absent.MISSING
-SAME, CHANGED, AHEAD = "same", "changed", "ahead"
+SAME, CHANGED, FILLED, AHEAD = "same", "changed", "filled", "ahead"
 UNFILLED = "unfilled"
 """The rule of a field that the backup was given after its records (``Store.unfilled``)."""
 
@@ -35,6 +35,8 @@ class Changes:
     deletes: list[Key] = field(default_factory=list)
     ahead: list[Key] = field(default_factory=list)
     skipped: int = 0
+    filled: int = 0
+    """Updates that only fill in a field that the backup lacked."""
 
 
 def diff(
@@ -56,8 +58,9 @@ def diff(
             changes.skipped += 1
         else:
             verdict = compare(stamp, other, rules)
-            if verdict == CHANGED:
+            if verdict in (CHANGED, FILLED):
                 changes.updates.append(key)
+                changes.filled += verdict == FILLED
             elif verdict == AHEAD:
                 changes.ahead.append(key)
             else:
@@ -68,7 +71,7 @@ def diff(
 
 def compare(source: Stamp, backup: Stamp, rules: tuple[str, ...]) -> str:
     """``AHEAD`` if the backup is higher or newer in any ordered field, whatever else differs; else ``CHANGED`` if any
-    rule says so; else ``SAME``.
+    rule says so; else ``FILLED`` if a field that no service names has to be filled in; else ``SAME``.
 
     A copy that is ahead is the guard's affair, also where another field changed or has to be filled in: writing the
     record sets that field back.
@@ -77,7 +80,10 @@ def compare(source: Stamp, backup: Stamp, rules: tuple[str, ...]) -> str:
     for new, old, rule in zip(source, backup, rules, strict=True):
         if new == old:
             continue
-        if rule in ("different", UNFILLED):
+        if rule == UNFILLED:
+            verdict = FILLED if verdict == SAME else verdict
+            continue
+        if rule == "different":
             verdict = CHANGED
             continue
         order = _order(new, old, moments=rule == "newer")

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence, Set
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from backup_sync.core import find, guard, pairing, withheld
 from backup_sync.core.apply import Applier
 from backup_sync.core.diff import UNFILLED, Key
-from backup_sync.core.errors import ConfigurationError, Stopped
+from backup_sync.core.errors import BackupSyncError, ConfigurationError, PairingRefused, Stopped, UpdatesWithheld
 from backup_sync.core.faults import point
 from backup_sync.core.find import Finder, Plan
 from backup_sync.core.pipeline import both
 from backup_sync.core.progress import Progress
-from backup_sync.core.result import IN_PROGRESS, SyncResult, iso, utc_now
+from backup_sync.core.result import IN_PROGRESS, PAIRING_CHECKED, SyncResult, iso, utc_now
 from backup_sync.core.withheld import Withheld
 from backup_sync.service import Service
 from backup_sync.stores.base import Cut, Store
@@ -59,12 +60,15 @@ def initialize(
             f"source is {source.kind} and backup is {backup.kind}: both connections of a service must be of one type"
         )
     shape = source.describe()
-    due = pairing.check(source, backup, _states(backup), accept=accept_source, run_id=run_id)
+    states = pairing.states_of(backup)
+    if pairing.STATE not in states:
+        pairing.check_source(source, backup)
+    due = pairing.check(source, backup, states, accept=accept_source, run_id=run_id)
     source.check_fields(matched=not due)
     _check(stop, backup.service.name)
     created = backup.create(shape, dry_run=dry_run)
-    if due and not dry_run:
-        pairing.write(source, backup, accepted_by=run_id if accept_source else "")
+    if (due or accept_source) and not dry_run:
+        pairing.write(source, backup, states, accepted_by=run_id if accept_source else "")
     return created
 
 
@@ -73,25 +77,40 @@ def _check(stop: threading.Event | None, service: str) -> None:
         raise Stopped(f"{service}: the task was told to end; what was written until then stays, and is counted")
 
 
-def _states(backup: Store) -> Mapping[str, Any]:
-    """What the backup remembers of its copy; nothing where there is no copy (any more)."""
-    return backup.states() if backup.exists() else {}
-
-
-def record_history(backup: Store, run: SyncResult, *, stop: threading.Event | None = None) -> None:
+def record_history(
+    backup: Store, run: SyncResult, *, source: Store | None = None, stop: threading.Event | None = None
+) -> None:
     """Write the run's history record. For ``stop`` see :func:`sync`.
+
+    With ``source`` a run that did not get as far as finding out whose backup it is finds that out now. Raises
+    PairingRefused, and has written nothing, where it is another's. Where the source does not answer, a record that is there
+    already is left as it is: it may be that of a run of the same name elsewhere.
 
     What the record holds of earlier attempts stays: a sync that was killed never said what it had done, and one that
     failed before it could begin knows nothing of what the others had committed.
     """
+    certain = source is None or run.pairing == PAIRING_CHECKED or _is_ours(source, backup)
     committed = SyncResult(run.sync_id, run.service_name)
     backup.resume(committed)
+    if not certain and committed.attempt > 1:
+        return
     run.started_at = min(run.started_at, committed.started_at)
     for name in ("inserted", "updated", "deleted"):
         setattr(run, name, max(getattr(run, name), getattr(committed, name)))
     point("before history")
     _check(stop, run.service_name)
     backup.save_history(run)
+
+
+def _is_ours(source: Store, backup: Store) -> bool:
+    """Whether this is the backup of this source, for certain. Raises PairingRefused if for certain it is not."""
+    try:
+        pairing.check(source, backup, pairing.states_of(backup))
+        return True
+    except PairingRefused:
+        raise
+    except BackupSyncError:
+        return False
 
 
 def sync(
@@ -129,13 +148,13 @@ def sync(
             return source.cut(None, find.RANGE_RECORDS)
 
         def hold() -> tuple[bool, Sequence[str], bool, Withheld]:
-            states = _states(backup)
-            due = pairing.check(source, backup, states)
+            states = backup.states()
+            pairing.check(source, backup, states)
             backup.open(shape)
             resumed = False
             if not options.dry_run:
                 check()
-                if due and not states:
+                if pairing.STATE not in states:
                     raise ConfigurationError(
                         f"{backup.where}: the backup of {service.name} is not paired with its source yet; run the DAG "
                         "backup_initialize first"
@@ -143,9 +162,12 @@ def sync(
                 held.enter_context(backup.lock(run, service.lock_wait_seconds))
                 if over.is_set():
                     held.close()  # nobody waits for this thread any more, nor gives the lock back
-                    check()
-                if due:
-                    pairing.write(source, backup)
+                check()
+                # Once more: whoever we waited for may have paired it anew, and withheld something.
+                states = backup.states()
+                if pairing.check(source, backup, states):
+                    pairing.write(source, backup, states)
+                run.pairing = PAIRING_CHECKED
                 resumed = backup.begin(run)
             return backup.empty(), backup.unfilled(), resumed, Withheld.from_value(states.get(withheld.STATE))
 
@@ -162,7 +184,7 @@ def sync(
             if not options.dry_run:
                 backup.check_lock()
         elif options.dry_run:
-            pairing.check(source, backup, {})
+            pairing.check(source, backup, pairing.states_of(backup))
             run.inserted = source.count()
         else:
             backup.open(shape)  # says what is missing
@@ -187,16 +209,18 @@ class _Sync:
         self.service, self.source, self.backup, self.result, self.options = service, source, backup, run, options
         self.unfilled, self.known = unfilled, known
         self.written_before = run.inserted + run.updated  # by earlier attempts of this run
-        self.deleted_before = run.deleted
+        self.updated_before, self.deleted_before = run.updated, run.deleted
+        self.source_rejected_before = 0  # in a load, whose comparison meets them again
         self.progress = Progress(run)
 
         def written(within: Any) -> Set[Key]:
             return backup.written_since(within, run.started_at) if resumed else frozenset()
 
         rules = service.rules + (UNFILLED,) * len(unfilled)
-        self.finder = Finder(
-            source, backup, rules, force=options.force, written=written, progress=self.progress, check=check
+        self._finder = partial(
+            Finder, source, backup, rules, force=options.force, written=written, progress=self.progress, check=check
         )
+        self.finder = self._finder()
         self.applier = Applier(source, backup, run, progress=self.progress, check=check)
 
     @property
@@ -213,7 +237,7 @@ class _Sync:
                 self._judge_and_write()
         finally:
             self._book()
-            self.plan.close()
+            self.finder.close()
 
     # a first load
 
@@ -230,44 +254,45 @@ class _Sync:
             # Deleted meanwhile, or left out: a comparison tells, and finds what is missing.
             log.info("%s: read %d of %d records that there were; comparing", self.service.name, read, total)
             self.plan.source_records = 0
+            self.applier.rejected, self.source_rejected_before = 0, self.source.rejected
             self.written_before = self.result.inserted + self.result.updated
             self.finder.find(cut)
             self._judge_and_write()
+        elif self.known:
+            self.backup.keep_state(withheld.STATE, None)  # it was of a copy that is no more
 
     # any other run
 
     def _judge_and_write(self) -> None:
         """Let the guard judge all that was found, write what it lets through, and raise what it does not."""
         plan, run, options = self.plan, self.result, self.options
-        if not self.known and (len(plan.deletes) or len(plan.ahead)):
-            # Read again under the lock: the run that we waited for may have withheld something.
-            self.known = Withheld.from_value(self.backup.states().get(withheld.STATE))
         found = self._findings(self.known)
         run.ahead = found.ahead
         if found.ahead:
             log.warning("%s: %d records of the backup are newer than the source's", self.service.name, found.ahead)
-        rewrites = options.force or bool(self.unfilled)
-        if guard.many_updates(found) and not rewrites:
-            run.notice = f"{found.updates} of the backup's {found.backup} records changed at once"
+        changed = found.updates + self.updated_before
+        if guard.many_updates(changed, found.backup) and not options.force:
+            run.notice = f"{changed} of the backup's {found.backup} records changed at once"
         point("before guard")
         verdict = guard.judge(
             self.service.name,
             self.service.guard.limits,
             found,
             allow_deletes=self._deletes_left(),
-            rewrites=rewrites,
+            force=options.force,
         )
         if verdict.problem is not None:
             run.withheld = found.deletes
             plan.skipped += found.ahead
-            self._remember()
+            if not isinstance(verdict.problem, UpdatesWithheld):
+                self._remember()
         if options.dry_run:
             if verdict.writes:
-                run.inserted, run.updated = found.inserts, found.updates
+                run.inserted, run.updated = plan.inserts, plan.updates
         elif verdict.writes:
-            self.applier.changes(plan)
+            self._write()
         if not verdict.writes:
-            plan.skipped += found.inserts + found.updates
+            plan.skipped += plan.inserts + plan.updates
         self._check_rejected()
         if verdict.problem is not None:
             raise verdict.problem
@@ -282,13 +307,25 @@ class _Sync:
         if self.known:
             self.backup.keep_state(withheld.STATE, None)
 
+    def _write(self) -> None:
+        """The inserts and updates of the plan. Ranges of which fewer records came than the source was seen to hold are
+        compared, which finds what is missing; what else differs there is the next run's affair."""
+        short = self.applier.changes(self.plan)
+        if not short:
+            return
+        log.info("%s: comparing %d ranges of which fewer records came than there were", self.service.name, len(short))
+        with closing(self._finder()) as again:
+            for within in short:
+                again.compare(within)
+            self.applier.changes(again.plan)
+
     def _findings(self, known: Withheld) -> guard.Findings:
         plan = self.plan
         return guard.Findings(
-            source=plan.source_records + self.source.rejected,
+            source=plan.source_records + self._source_rejected(),
             backup=plan.backup_records,
             inserts=plan.inserts,
-            updates=plan.updates,
+            updates=plan.updates - plan.filled,
             ahead=len(plan.ahead),
             deletes=len(plan.deletes),
             held=withheld.known(plan.deletes, known.deletes),
@@ -315,22 +352,28 @@ class _Sync:
         if found and self.source.empty():
             # Emptied while we were reading it: the comparison saw records that are no longer there to be checked.
             self.result.withheld = found
+            self._remember()
             empty = guard.Findings(source=0, backup=self.plan.backup_records, deletes=found)
             limits = self.service.guard.limits
-            verdict = guard.judge(self.service.name, limits, empty, allow_deletes=None, rewrites=False)
+            verdict = guard.judge(self.service.name, limits, empty, allow_deletes=None, force=False)
             assert verdict.problem is not None
             raise verdict.problem
         self.applier.delete(self.plan.deletes)
 
     def _check_rejected(self) -> None:
-        rejected = self.applier.rejected + self.source.rejected
-        read = self.plan.source_records + self.source.rejected
-        guard.check_rejected(self.service.name, read, rejected, self.service.rejects.limits)
+        read = self.plan.source_records + self._source_rejected()
+        guard.check_rejected(self.service.name, read, self._rejected(), self.service.rejects.limits)
+
+    def _source_rejected(self) -> int:
+        return self.source.rejected - self.source_rejected_before
+
+    def _rejected(self) -> int:
+        return self.applier.rejected + self._source_rejected()
 
     def _book(self) -> None:
         """Counts that are known only for the attempt as a whole."""
         run = self.result
-        run.rejected = self.applier.rejected + self.source.rejected
+        run.rejected = self._rejected()
         # What an earlier attempt wrote looks the same now; it is counted as written, so not as skipped as well.
         run.skipped = max(0, self.plan.skipped - self.written_before)
         usages = (self.source.usage, self.backup.usage)

@@ -7,10 +7,10 @@
     │   ├── DeletesWithheld  so many deletes that it looks like an accident
     │   ├── SetBackWithheld  so many older records that it looks like a source that was set back
     │   ├── UpdatesWithheld  so many updates that it looks like an accident, where a service wants to be asked
-    │   ├── TooManyRejected  so many records cannot be copied that the copy is none
-    │   └── Unaccounted      a store left out records that it was asked for
+    │   └── TooManyRejected  so many records cannot be copied that the copy is none
     └── RetriableError       a store is away, busy or locked; disk full   → Airflow retries with back-off
         ├── LockHeld         another run is writing to this backup
+        ├── Unaccounted      a store left out records that it was asked for
         └── Stopped          the task was told to end
 
 A single record that cannot be copied is no exception at all: it is counted as *rejected* and the run goes on, as long as
@@ -55,10 +55,6 @@ class TooManyRejected(FatalError):
     """So many records cannot be copied that the run must not count as a success; nothing was deleted."""
 
 
-class Unaccounted(FatalError):
-    """Records that a store was asked for were neither read nor rejected, and are not gone."""
-
-
 class RetriableError(BackupSyncError):
     """The same call may well succeed later."""
 
@@ -69,3 +65,7 @@ class LockHeld(RetriableError):
 
 class Stopped(RetriableError):
     """The task was told to end (marked, cleared, timed out); what had been written until then stays and is counted."""
+
+
+class Unaccounted(RetriableError):
+    """Records that a store was asked for were neither read nor rejected, and are not gone."""

@@ -32,6 +32,14 @@ store gives out in a way in which it does not find them. It is compared as it is
 
 
 @dataclass(frozen=True)
+class Copied:
+    """A range of which the backup holds nothing, and how many records the source was seen to hold there."""
+
+    within: Any
+    records: int
+
+
+@dataclass(frozen=True)
 class Dense:
     """A range so much of which changed that reading all of it is cheaper than asking for keys; where its changes lie in
     the plan's ``dense``."""
@@ -45,17 +53,17 @@ class Plan:
     """What a comparison found. Keys lie in a private file, so that its memory does not grow with their number.
 
     ``copies``: ranges of which the backup holds nothing. ``changed`` and ``dense`` hold rows of (1 for an update or 0 for an insert, key …). ``skipped`` are the same on both
-    sides; the counts of records are of what each side holds.
+    sides; ``filled``: updates that only fill in a new column; the counts of records are of what each side holds.
     """
 
     def __init__(self) -> None:
         self._file = private_file()
-        self.copies: list[Any] = []
+        self.copies: list[Copied] = []
         self.dense_ranges: list[Dense] = []
         self.changed, self.dense, self.ahead, self.deletes = (
             KeySpool(self._file, name) for name in ("changed", "dense", "ahead", "deletes")
         )
-        self.inserts = self.updates = self.skipped = 0
+        self.inserts = self.updates = self.filled = self.skipped = 0
         self.source_records = self.backup_records = 0
 
     def close(self) -> None:
@@ -84,6 +92,9 @@ class Finder:
         self.force, self.written, self.progress, self.check = force, written, progress, check
         self.plan = Plan()
 
+    def close(self) -> None:
+        self.plan.close()
+
     def find(self, cut: Cut, depth: int = 1) -> None:
         """Compare a range of any size. ``depth``: how many times over it has been cut."""
         for part in cut.parts():
@@ -96,7 +107,7 @@ class Finder:
         point("after digest")
         if source is None or backup is None:
             for piece in range(len(cut)):
-                self._compare(cut.select([piece]))
+                self.compare(cut.select([piece]))
             return
         if self.progress.total is None:
             self.progress.total = round(parts * sum(digest[0] for digest in source.values()))
@@ -119,7 +130,7 @@ class Finder:
                     self.plan.backup_records += len(batch)
                     self.plan.deletes.extend(batch)
             elif kind == "compare" or depth >= MOST_CUTS:
-                self._compare(cut.select(group))
+                self.compare(cut.select(group))
             else:
                 larger = self.source if count(source, group[0]) >= count(backup, group[0]) else self.backup
                 self.find(larger.cut(cut.select(group), RANGE_RECORDS), depth + 1)
@@ -132,7 +143,7 @@ class Finder:
         self.progress.advance(records)
 
     def _copy(self, within: Any, records: int) -> None:
-        self.plan.copies.append(within)
+        self.plan.copies.append(Copied(within, records))
         self.plan.inserts += records
         self.plan.source_records += records
 
@@ -141,7 +152,7 @@ class Finder:
         for bundles in store.pairs(within):
             yield [store.split(pair)[0] for pair in store.unpacked(set(bundles))]
 
-    def _compare(self, within: Any) -> None:
+    def compare(self, within: Any) -> None:
         """Compare a range record by record."""
         self.check()
         plan = self.plan
@@ -177,6 +188,7 @@ class Finder:
         plan = self.plan
         plan.inserts += len(changes.inserts)
         plan.updates += len(changes.updates)
+        plan.filled += changes.filled
         plan.ahead.extend(changes.ahead)
         plan.deletes.extend(changes.deletes)
         changed = _flagged(0, changes.inserts) + _flagged(1, changes.updates)

@@ -45,7 +45,8 @@ class Limits:
 class Findings:
     """What a comparison came up with, in records; nothing of it has been written.
 
-    ``source`` and ``backup``: how many each side holds. ``updates``: without those that are ahead. ``held`` and
+    ``source`` and ``backup``: how many each side holds. ``updates``: without those that are ahead, or only fill in a new
+    column. ``held`` and
     ``held_ahead``: of the deletes and of those ahead, records that an earlier run withheld; ``since``: that run.
     """
 
@@ -69,14 +70,13 @@ class Verdict:
     writes: bool = True
 
 
-def judge(service: str, limits: Limits, found: Findings, *, allow_deletes: int | None, rewrites: bool) -> Verdict:
+def judge(service: str, limits: Limits, found: Findings, *, allow_deletes: int | None, force: bool) -> Verdict:
     """Whether the backup may lose what a run found.
 
     ``allow_deletes``: so many deletes were allowed by a person, and no more; never those of an empty source.
-    ``rewrites``: records are updated that did not change, because a person forced it or new columns are filled in, so that
-    the number of updates says nothing of the source.
+    ``force``: a person asked for every record to be rewritten, so that none is ahead and updates say nothing.
     """
-    updates = 0 if rewrites else found.updates
+    updates = 0 if force else found.updates
     losses = found.ahead + found.deletes
     foreign = found.inserts + updates + found.ahead > FOREIGN * found.source
     other = foreign and limits.exceeded(losses, found.backup)
@@ -86,10 +86,11 @@ def judge(service: str, limits: Limits, found: Findings, *, allow_deletes: int |
         if not found.source:
             told = "nothing was deleted"
         set_back = f" and {found.ahead} records that are newer in the backup" if found.ahead else ""
+        call = _call(service, allow_deletes=found.deletes, **({"force": True} if found.ahead else {}))
         way = (
             "A source that reads as empty never empties its backup: find out what happened to it"
             if not found.source
-            else f"If the records are really gone, run once with allow_deletes={found.deletes}: {_call(service, allow_deletes=found.deletes)}"
+            else f"If the records are really gone, run once with allow_deletes={found.deletes}: {call}"
         )
         return Verdict(
             DeletesWithheld(
@@ -128,24 +129,24 @@ def judge(service: str, limits: Limits, found: Findings, *, allow_deletes: int |
     if limits.exceeded(losses, found.backup):
         together = ", together with the records that are newer in the backup" if found.ahead else ""
         return deletes(f"that is {limits.words(losses, found.backup)}{together}")
-    if losses > updates and losses + updates >= found.backup:
+    if losses and losses + updates >= found.backup and (losses > updates or found.inserts):
         reason = "the run would leave nothing of the backup as it is"
         return deletes(reason, all_=True) if found.deletes else set_back(f"and {reason}", all_=True)
-    if limits.ask_updates and not rewrites and many_updates(found):
+    if limits.ask_updates and not force and many_updates(found.updates, found.backup):
         return Verdict(
             UpdatesWithheld(
                 f"{service}: {found.updates} of {found.backup} records of the backup would change at once, and guard.updates of "
                 f"the service is withhold; nothing was written. If the change is meant, run once with force=true: "
-                f"{_call(service, force=True)}"
+                f"{_call(service, force=True, **({'allow_deletes': found.deletes} if found.deletes else {}))}"
             ),
             writes=False,
         )
     return Verdict()
 
 
-def many_updates(found: Findings) -> bool:
-    """Whether a run changes so much of the backup that a person should know (an UPDATE without WHERE, ransomware)."""
-    return found.backup > MOST_UPDATES_FROM and found.updates > MOST_UPDATES * found.backup
+def many_updates(updates: int, backup: int) -> bool:
+    """Whether a run changes so much of a backup that a person should know (an UPDATE without WHERE, ransomware)."""
+    return backup > MOST_UPDATES_FROM and updates > MOST_UPDATES * backup
 
 
 def check_rejected(service: str, read: int, rejected: int, limits: Limits) -> None:

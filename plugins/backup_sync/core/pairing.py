@@ -21,11 +21,14 @@ log = logging.getLogger(__name__)
 STATE = "pairing"
 """Its name among the backup's states."""
 
+REMEMBERED_RUNS = 100
+"""Runs that have accepted another source and may not do so again."""
+
 
 def check(source: Store, backup: Store, states: Mapping[str, Any], *, accept: bool = False, run_id: str = "") -> bool:
     """Whether the pairing has to be written, because there is none yet or it changed; False: it stands as it is.
 
-    Writes nothing. ``states``: those of the backup (``Store.states``). ``accept``: the run called ``run_id`` may pair anew where something differs; once, so that neither its
+    Writes nothing. ``states``: those of the backup (:func:`states_of`). ``accept``: the run called ``run_id`` may pair anew where something differs; once, so that neither its
     retry nor clearing it later accepts what is behind the connections *then*.
 
     Raises PairingRefused, in one sentence that says what differs, unless the backup is this service's copy of this source,
@@ -49,7 +52,7 @@ def check(source: Store, backup: Store, states: Mapping[str, Any], *, accept: bo
             "over all the same, run backup_initialize once with accept_source=true"
         )
     found = _differences(recorded, source, backup)
-    spent = bool(run_id) and recorded.get("acceptedBy") == run_id
+    spent = run_id in recorded["acceptedBy"]
     if found and (spent or not accept):
         again = " (this run has accepted another one before; start a new run to accept this one)" if accept else ""
         raise PairingRefused(
@@ -59,16 +62,44 @@ def check(source: Store, backup: Store, states: Mapping[str, Any], *, accept: bo
         )
     if found:
         log.warning("%s: accepted another source for this run: %s", backup.where, "; ".join(found))
-    return bool(found) or _value(source, backup) != {name: recorded.get(name) for name in _value(source, backup)}
+    return bool(found) or _tells_more(_value(source, backup), recorded)
 
 
-def write(source: Store, backup: Store, *, accepted_by: str = "") -> None:
-    """Write down what belongs together from now on. Raises PairingRefused if somebody else was first."""
-    value = {**_value(source, backup), "pairedAt": iso(utc_now()), "acceptedBy": accepted_by}
-    if STATE in backup.states():
-        backup.keep_state(STATE, value)
-    elif not backup.keep_state(STATE, value, new=True):
+def check_source(source: Store, backup: Store) -> None:
+    """Raise PairingRefused if the source is itself a backup: the connections are swapped, most likely.
+
+    Asked before a first pairing. A place that was written by mistake may hold a history of ours, and looks like a backup.
+    """
+    if STATE in states_of(source):
+        raise PairingRefused(
+            f"{source.where}: what is there at {_place(source.identity())} is itself a backup made by backup_sync, and not a "
+            f"source; are connections {source.where} and {backup.where} of service {backup.service.name} swapped?"
+        )
+
+
+def states_of(store: Store) -> Mapping[str, Any]:
+    """What a store remembers of its copy; nothing where its database is not there yet."""
+    return store.states() if store.identity() else {}
+
+
+def write(source: Store, backup: Store, seen: Mapping[str, Any], *, accepted_by: str = "") -> None:
+    """Write down what belongs together from now on.
+
+    ``seen``: the states that were checked. Raises PairingRefused if somebody else paired the backup since then.
+    """
+    before = seen.get(STATE)
+    value = {**_value(source, backup), "pairedAt": iso(utc_now()), "acceptedBy": [accepted_by] if accepted_by else []}
+    if before is None:
+        if not backup.keep_state(STATE, value, new=True):
+            check(source, backup, backup.states())
+        return
+    if backup.states().get(STATE) != before:
         check(source, backup, backup.states())
+        return
+    value["acceptedBy"] = [*before["acceptedBy"], *value["acceptedBy"]][-REMEMBERED_RUNS:]
+    for end in ("source", "backup"):  # what is not told tonight is not forgotten
+        value[end] = {**before[end], **{name: told for name, told in value[end].items() if told is not None}}
+    backup.keep_state(STATE, value)
 
 
 def _value(source: Store, backup: Store) -> dict[str, Any]:
@@ -79,6 +110,15 @@ def _value(source: Store, backup: Store) -> dict[str, Any]:
         "backup": dict(backup.identity()),
         "definition": _definition(backup.service),
     }
+
+
+def _tells_more(now: Mapping[str, Any], recorded: Mapping[str, Any]) -> bool:
+    """Whether the ends tell something of themselves that was not written down."""
+    return any(
+        told is not None and recorded[end].get(name) != told
+        for end in ("source", "backup")
+        for name, told in now[end].items()
+    )
 
 
 def _definition(service: Service) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from typing import Any
 
 PENDING, IN_PROGRESS, COMPLETED, FAILED = "Pending", "InProgress", "Completed", "Failed"
 
+PAIRING_CHECKED, PAIRING_REFUSED = "checked", "refused"
+
 # Fixed once and for all: SyncIds made from it must stay the same across releases.
 _NAMESPACE = uuid.UUID("6f0f5b52-2c2c-5d5b-9b7e-5a3c1d0c7e11")
 
@@ -39,8 +41,8 @@ class SyncResult:
     ``rejected``: source records that cannot be copied. ``ahead``: records whose backup stamp was higher than the
     source's; they are among the updated, or among the skipped if the guard stopped them.
     ``request_charge`` (Cosmos request units) and ``throttled`` (429 answers) cover both stores. ``notice``: what a person
-    should look at though nothing failed. ``unpaired``: the backup is not this service's, so that nothing may be written
-    there, its history included.
+    should look at though nothing failed. ``pairing``: whether the backup was found to be this service's (``checked``), or
+    another's (``refused``: nothing may be written there, its history included); empty: the run did not get that far.
     """
 
     sync_id: uuid.UUID
@@ -62,7 +64,7 @@ class SyncResult:
     request_charge: float = 0.0
     throttled: int = 0
     notice: str | None = None
-    unpaired: bool = False
+    pairing: str = ""
 
     @property
     def total_processed(self) -> int:

@@ -276,9 +276,7 @@ class CosmosStore:
 
     def is_ours(self) -> bool:
         """Whether there is nothing at all, or an earlier run of this service is in the history beside it."""
-        return self.is_void() or (
-            find(self.connection, self.history_name) is not None and bool(self.history_container.newest(1))
-        )
+        return self.is_void() or self.history_container.has_success()
 
     def check_fields(self, *, matched: bool = False) -> None:
         """Refuse fields of ``changed`` and ``where`` that no document has, unless the container is empty.

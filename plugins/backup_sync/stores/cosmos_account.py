@@ -233,6 +233,7 @@ class Connection:
         """
         if self._account_id is None:
             self.run(self.call(self.client()._get_database_account))
+            self._account_id = self._account_id or ""  # asked, and not told
         return self._account_id or None
 
     def _check(self) -> None:
@@ -330,8 +331,8 @@ class Connection:
 
     def close(self) -> None:
         """Give up what is still under way, and the connections. Waits CLOSE_SECONDS for that at most, three times."""
-        if self._loop.is_closed():
-            return
+        if self._loop.is_closed() or self._loop.is_running():
+            return  # running: a thread that was left behind is in it, and closes nothing that is not its own
         client, self._client = self._client, None
         try:
             self._end([self._loop.create_task(client.close())] if client is not None else [])

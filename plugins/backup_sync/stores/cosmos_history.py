@@ -102,6 +102,16 @@ class CosmosHistory:
         found = self._query("true ORDER BY c.startedAt DESC", {}, f"TOP {limit} ")
         return [_from_document(document) for document in found]
 
+    def has_success(self) -> bool:
+        """Whether a run of this service has succeeded here; not where there is no such container."""
+        try:
+            found = found_in(self._connection, self._container, self._service, "c.success = true", {}, "TOP 1 ")
+            return bool(self._connection.run(found))
+        except CosmosError as error:
+            if error.status == 404 and not lags(error):
+                return False
+            raise missing(self._connection, self._container, error) from None
+
     def _own(self, document: dict[str, Any], request: Any) -> bool:
         """A write that succeeds only if nobody else wrote the record; whether it did."""
         try:

@@ -47,7 +47,8 @@ class CosmosState:
             return True
         # The token tells our own document from an equal one of somebody else when the answer to its making was lost.
         token = uuid.uuid4().hex
-        document = {"id": name, "serviceName": self._partition, "value": dict(value), "token": token}
+        # Whoever lets the history expire does not mean this.
+        document = {"id": name, "serviceName": self._partition, "value": dict(value), "token": token, "ttl": -1}
         if not new:
             self._do(partial(container.upsert_item, document, no_response=True))
             return True

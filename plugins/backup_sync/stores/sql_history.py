@@ -118,8 +118,8 @@ class SqlHistory(SqlState):
         return [(name, kind) for name, kind, null in HISTORY_COLUMNS if null and name.casefold() not in known]
 
     def has_history(self) -> bool:
-        """Whether there is a record of a run of this service."""
-        sql = f"SELECT SyncId FROM {self.history_name} WHERE ServiceName = {self.slot('text')}"
+        """Whether a run of this service has succeeded here."""
+        sql = f"SELECT SyncId FROM {self.history_name} WHERE ServiceName = {self.slot('text')} AND Success = 1"
         return next(self.rows_if_there(self.history_name, sql, [self.service.name]), None) is not None
 
     def begin(self, run: SyncResult) -> bool:

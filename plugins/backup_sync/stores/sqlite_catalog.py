@@ -91,12 +91,14 @@ class SqliteCatalog(SqlStore):
             made.append((f"table {self.table}", self.create_table_sql(self.name, shape)))
         else:
             evolved = self.evolve(shape, own, dry_run=dry_run)
-        made += self._beside()
-        if made and not dry_run:
+        if dry_run:
+            return evolved + [what for what, _ in (*made, *self._beside())]
+        if made or self._beside():
             self.run_sql("PRAGMA journal_mode = WAL")  # so that the copy can be queried while a run writes to it
             with self.transaction():
+                # Chains run side by side: another one may have made the history meanwhile.
+                made += self._beside()
                 for _, statement in made:
-                    # Chains run side by side: another one may have made the history meanwhile.
                     self.run_sql(statement.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS", 1))
             self._own = None
         return evolved + [what for what, _ in made]
