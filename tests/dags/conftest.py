@@ -109,7 +109,8 @@ class World:
 
         with CosmosClient(self.cosmos[1].endpoint, self.cosmos[1].key) as client:
             database = client.get_database_client("orderdb-backup")
-            return list(database.get_container_client("sync-history").read_all_items())
+            found = database.get_container_client("sync-history").read_all_items()
+            return [item for item in found if item["serviceName"] == "order"]
 
     def services(self, tmp_path: Path, **changes: dict[str, Any]) -> None:
         """Use a configuration like the shipped one, with some settings of a service changed."""

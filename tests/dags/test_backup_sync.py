@@ -63,8 +63,9 @@ def test_the_four_scenarios_on_two_sql_servers(world: World, monkeypatch):
     assert first.returned["customer.initialize"]["Created"] == [
         "database BackupSyncDag_Backup",
         "schema customer",
-        "table customer.SyncHistory",
         "table customer.Customers",
+        "table customer.SyncHistory",
+        "table customer.SyncState",
     ]
     assert first.counts("customer") == (100, 0, 0, 0)
     world.customers.change([1, 2, 3, 4, 5])
@@ -165,14 +166,14 @@ def test_withheld_deletes_fail_the_run_and_the_parameter_lets_them_through(world
     assert world.run(conf={"allow_deletes": 15}).counts("customer") == (0, 0, 15, 5)
 
 
-def test_a_document_without_id_or_partition_key_is_counted_and_stops_nothing(world: World):
+def test_a_document_without_id_is_counted_and_one_without_partition_key_is_copied(world: World):
     world.cosmos[0].put_raw("orderdb", "orders", {"customerId": "c", "type": "Order"})
     world.cosmos[0].put_raw("orderdb", "orders", {"id": "lost", "type": "Order", "status": "x", "note": "hunter2"})
     outcome = world.run()
     assert outcome.state == "success"
-    assert outcome.counts("order") == (20, 0, 0, 0)
-    assert outcome.summary["Results"][1]["RejectedCount"] == 2
-    assert "document lost has no value for the partition key /customerId" in outcome.log
+    assert outcome.counts("order") == (21, 0, 0, 0)
+    assert outcome.summary["Results"][1]["RejectedCount"] == 1
+    assert "document (no id) has no id; it is counted as rejected" in outcome.log
     assert "hunter2" not in outcome.log
 
 
@@ -245,11 +246,11 @@ def test_no_secret_and_no_value_of_a_record_is_logged(world: World):
 def test_initialize_alone_makes_everything_and_can_be_run_again(world: World):
     first = world.run("backup_initialize")
     assert first.state == "success"
-    assert first.returned["customer"]["Created"] == ["table SyncHistory", "table Customers"]
+    assert first.returned["customer"]["Created"] == ["table Customers", "table SyncHistory", "table SyncState"]
     assert first.returned["order"]["Created"] == [
         "database orderdb-backup",
-        "container sync-history",
         "container orders",
+        "container sync-history",
     ]
     second = world.run("backup_initialize")
     assert [second.returned[name]["Created"] for name in ("customer", "order")] == [[], []]

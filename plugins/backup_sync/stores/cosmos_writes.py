@@ -144,6 +144,6 @@ def _unexpected(connection: Connection, error: CosmosError, doing: str) -> Fatal
         account = connection.account
         return FatalError(
             f"{connection.where}: container {account.container} of database {account.database} is gone (404 on {doing}); "
-            "restore it, or run the DAG backup_initialize to make an empty one"
+            "restore it, or run the DAG backup_initialize to get an empty one"
         )
     return connection.unexpected(error, doing)
