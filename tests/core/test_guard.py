@@ -63,6 +63,7 @@ def test_an_ordinary_night_of_a_small_table_is_let_through() -> None:
     assert problem(source=1, backup=10, deletes=9, updates=1) is DeletesWithheld
     assert problem(source=8, backup=10, deletes=5, inserts=3, updates=1) is None
     assert problem(source=10, backup=10, deletes=5, updates=5, inserts=5) is DeletesWithheld
+    assert problem(source=1_003, backup=1_000, deletes=2, updates=998, inserts=5) is None
 
 
 @pytest.mark.parametrize("allow", [None, 1, 100, 10**9])
@@ -90,6 +91,12 @@ def test_what_was_withheld_before_stays_withheld_however_ordinary_its_number_is_
     assert found.writes
     assert problem(backup=10_000, deletes=1, held=1, allow_deletes=1) is None
     assert problem(backup=10_000, source=10_000, ahead=1, held_ahead=1) is SetBackWithheld
+
+
+def test_what_stopped_everything_stops_it_on_the_next_night_as_well() -> None:
+    found = {"source": 1, "backup": 10, "deletes": 10, "inserts": 1}
+    assert not verdict(**found).writes
+    assert not verdict(**found, held=10, since="yesterday").writes
 
 
 def test_another_data_set_is_stopped_before_anything_is_written() -> None:

@@ -69,7 +69,11 @@ def plan(
     # What changes by order of a person says nothing of the source.
     updates = 0 if force else len(changed)
     foreign = 3 * (len(inserts) + updates + len(ahead)) > len(source)
-    nothing = foreign and many(len(ahead) + len(gone))
+
+    def leaves_nothing(losses: int) -> bool:
+        return bool(losses) and losses + updates >= len(backup) and losses + bool(inserts) > updates
+
+    nothing = leaves_nothing(len(ahead) + len(gone)) or (foreign and many(len(ahead) + len(gone)))
     problem: type[BackupSyncError] | None = None
     allowed = allow is not None and len(gone) <= allow
     losses = len(ahead) + (0 if allowed else len(gone))
@@ -79,8 +83,8 @@ def plan(
         problem = SetBackWithheld
     elif (allow is not None and not allowed) or (gone & held.deletes and not allowed) or many(losses):
         problem = DeletesWithheld
-    elif losses and losses + updates >= len(backup) and (losses > updates or inserts):
-        problem, nothing = DeletesWithheld if gone else SetBackWithheld, True
+    elif leaves_nothing(losses):
+        problem = DeletesWithheld if gone else SetBackWithheld
 
     made = Plan(dict(backup), held, ahead=len(ahead), problem=problem)
     writes: set[int] = set()

@@ -79,10 +79,15 @@ def judge(service: str, limits: Limits, found: Findings, *, allow_deletes: int |
     updates = 0 if force else found.updates
     losses = found.ahead + found.deletes
     foreign = found.inserts + updates + found.ahead > FOREIGN * found.source
-    other = foreign and limits.exceeded(losses, found.backup)
 
-    def deletes(reason: str, *, all_: bool = other) -> Verdict:
-        told = "nothing was written" if all_ else "inserts and updates were applied"
+    def nothing_left(losses: int) -> bool:
+        # Half gone and half changed is a night of a tiny table, unless others came in their place.
+        return bool(losses) and losses + updates >= found.backup and losses + bool(found.inserts) > updates
+
+    other = nothing_left(losses) or (foreign and limits.exceeded(losses, found.backup))
+
+    def deletes(reason: str) -> Verdict:
+        told = "nothing was written" if other else "inserts and updates were applied"
         if not found.source:
             told = "nothing was deleted"
         set_back = f" and {found.ahead} records that are newer in the backup" if found.ahead else ""
@@ -97,11 +102,11 @@ def judge(service: str, limits: Limits, found: Findings, *, allow_deletes: int |
                 f"{service}: withheld {found.deletes} deletes{set_back} from a backup of {found.backup} records because "
                 f"{reason}; {told}. {way}"
             ),
-            writes=not all_,
+            writes=not other,
         )
 
-    def set_back(reason: str, *, all_: bool = other) -> Verdict:
-        told = "nothing was written" if all_ else "they were left alone and nothing was deleted"
+    def set_back(reason: str) -> Verdict:
+        told = "nothing was written" if other else "they were left alone and nothing was deleted"
         also = {"allow_deletes": found.deletes} if found.deletes else {}
         return Verdict(
             SetBackWithheld(
@@ -109,7 +114,7 @@ def judge(service: str, limits: Limits, found: Findings, *, allow_deletes: int |
                 f"is right, run once with force=true: {_call(service, force=True, **also)}; if the backup is, restore the source "
                 "from it"
             ),
-            writes=not all_,
+            writes=not other,
         )
 
     if found.deletes and not found.source:
@@ -129,9 +134,9 @@ def judge(service: str, limits: Limits, found: Findings, *, allow_deletes: int |
     if limits.exceeded(losses, found.backup):
         together = ", together with the records that are newer in the backup" if found.ahead else ""
         return deletes(f"that is {limits.words(losses, found.backup)}{together}")
-    if losses and losses + updates >= found.backup and (losses > updates or found.inserts):
+    if nothing_left(losses):
         reason = "the run would leave nothing of the backup as it is"
-        return deletes(reason, all_=True) if found.deletes else set_back(f"and {reason}", all_=True)
+        return deletes(reason) if found.deletes else set_back(f"and {reason}")
     if limits.ask_updates and not force and many_updates(found.updates, found.backup):
         return Verdict(
             UpdatesWithheld(
