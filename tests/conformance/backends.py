@@ -326,7 +326,7 @@ class CosmosBackend(Backend):
         return self.rows(1, self.container)
 
     def history_rows(self) -> list[Row]:
-        return self.rows(1, self.history)
+        return [row for row in self.rows(1, self.history) if not row["serviceName"].startswith("state:")]
 
     def rows(self, end: int, container: str) -> list[Row]:
         from azure.cosmos.exceptions import CosmosHttpResponseError
