@@ -465,7 +465,7 @@ def test_the_schedule_comes_from_env(values: dict[str, str], monkeypatch: pytest
     for name, value in interpolate(RAW, values | chosen)["services"]["airflow-scheduler"]["environment"].items():
         if name.startswith("AIRFLOW__BACKUP_SYNC__"):
             monkeypatch.setenv(name, value)
-    assert read_settings() == Settings(schedule="*/5 * * * *", retries=7, retry_delay=9.0)
+    assert read_settings() == Settings("*/5 * * * *", 7, 9.0, None, None)
 
 
 def test_without_a_choice_the_stack_has_the_defaults(values: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,7 +71,7 @@ SELECT  [SyncId], [SyncedAt], [InsertedCount], [UpdatedCount], [DeletedCount], [
 SELECT TOP (5) [SyncId], [SyncedAt], [InsertedCount], [UpdatedCount], [DeletedCount], [Success], [ErrorMessage], [SkippedCount], [WithheldCount], [RejectedCount], [AheadCount], [StartedAt], [CompletedAt], [Attempt], [RunId], [ServiceName], [Notice] FROM [app].[SyncHistory] WHERE ServiceName = CONVERT(NVARCHAR(MAX), %s) ORDER BY StartedAt DESC ;
 
 -- customers: is there history, 1 bound
-IF OBJECT_ID(N'[app].[SyncHistory]') IS NULL SELECT N'' WHERE 1 = 0 ELSE SELECT SyncId FROM [app].[SyncHistory] WHERE ServiceName = CONVERT(NVARCHAR(MAX), %s);
+IF OBJECT_ID(N'[app].[SyncHistory]') IS NULL SELECT N'' WHERE 1 = 0 ELSE SELECT SyncId FROM [app].[SyncHistory] WHERE ServiceName = CONVERT(NVARCHAR(MAX), %s) AND Success = 1;
 
 -- customers: create state, 0 bound
 CREATE TABLE [app].[SyncState] (TableName NVARCHAR(300) NOT NULL, Name NVARCHAR(100) NOT NULL, Value NVARCHAR(MAX) NOT NULL, PRIMARY KEY (TableName, Name));
@@ -182,7 +182,7 @@ SELECT  [SyncId], [SyncedAt], [InsertedCount], [UpdatedCount], [DeletedCount], [
 SELECT TOP (5) [SyncId], [SyncedAt], [InsertedCount], [UpdatedCount], [DeletedCount], [Success], [ErrorMessage], [SkippedCount], [WithheldCount], [RejectedCount], [AheadCount], [StartedAt], [CompletedAt], [Attempt], [RunId], [ServiceName], [Notice] FROM [app].[SyncHistory] WHERE ServiceName = CONVERT(NVARCHAR(MAX), %s) ORDER BY StartedAt DESC ;
 
 -- lines: is there history, 1 bound
-IF OBJECT_ID(N'[app].[SyncHistory]') IS NULL SELECT N'' WHERE 1 = 0 ELSE SELECT SyncId FROM [app].[SyncHistory] WHERE ServiceName = CONVERT(NVARCHAR(MAX), %s);
+IF OBJECT_ID(N'[app].[SyncHistory]') IS NULL SELECT N'' WHERE 1 = 0 ELSE SELECT SyncId FROM [app].[SyncHistory] WHERE ServiceName = CONVERT(NVARCHAR(MAX), %s) AND Success = 1;
 
 -- lines: create state, 0 bound
 CREATE TABLE [app].[SyncState] (TableName NVARCHAR(300) NOT NULL, Name NVARCHAR(100) NOT NULL, Value NVARCHAR(MAX) NOT NULL, PRIMARY KEY (TableName, Name));

@@ -399,12 +399,14 @@ BOTH_ENDS = ["CONNECT", "INFORMATION_SCHEMA", "COUNT_BIG", "FETCH"]
     "end, blocks",
     [*product(["source", "backup"], BOTH_ENDS), ("source", "MIN("), ("backup", "getapplock")],
 )
-def test_a_run_whose_statement_is_blocked_ends_when_it_is_told_to(end, blocks):
+def test_a_run_whose_statement_is_blocked_ends_when_it_is_told_to(end, blocks, monkeypatch):
     """Whichever end hangs, and in whichever thread: the time-out's and a few seconds."""
     driver = Driver(blocks)
     ends = {name: store(driver if name == end else Driver(), name) for name in ("source", "backup")}
-    # Not empty, so that both are digested.
+    # A pair, and not empty, so that both are digested.
+    monkeypatch.setattr("backup_sync.core.pairing.check", lambda *_: False)
     for one in ends.values():
+        one.states = lambda: {"pairing": {}}  # type: ignore[method-assign]
         one.empty = lambda: False  # type: ignore[method-assign]
         one.unfilled = list  # type: ignore[method-assign]
         one.begin = lambda run: False  # type: ignore[method-assign]
