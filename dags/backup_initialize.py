@@ -29,7 +29,7 @@ with DAG(
             False,
             type="boolean",
             title="Accept source",
-            description="This run may pair the backups anew with what is behind the connections now.",
+            description="Accept the current sources for the backups, for this run only.",
         ),
     },
 ):

@@ -74,7 +74,7 @@ with DAG(
             False,
             type="boolean",
             title="Accept source",
-            description="This run may pair the backup anew with what is behind the connections now.",
+            description="Accept the current source for the backup, for this run only.",
         ),
     },
 ) as dag:

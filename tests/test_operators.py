@@ -156,7 +156,6 @@ def test_a_killed_task_tells_its_run_to_stop(kind, config, monkeypatch):
         "dag_run": SimpleNamespace(run_id="tonight", conf={}),
         "dag": SimpleNamespace(params={}),
     }
-    task.pre_execute(context)
     try:
         task.execute(context)
     except AirflowException:
@@ -177,7 +176,6 @@ def test_a_task_that_was_killed_before_it_began_writes_nothing(kind, config, tmp
         "dag_run": SimpleNamespace(run_id="tonight", conf={}),
         "dag": SimpleNamespace(params={}),
     }
-    task.pre_execute(context)
     with pytest.raises(AirflowException):
         task.execute(context)
     assert (tmp_path / "backup.sqlite").read_bytes() == left

@@ -53,13 +53,14 @@ class ServiceOperator(BaseOperator):
 
     def on_kill(self) -> None:
         """Airflow wants the task to end (marked, cleared, stopped): it writes nothing more, and gives its lock back."""
-        self.pre_execute(None)
-        assert self._stop is not None
-        self._stop.set()
+        self.stop.set()
 
-    def pre_execute(self, context: Any) -> None:
-        # Not in the constructor: operators are copied, and an event cannot be. It may be set before the task begins.
+    @property
+    def stop(self) -> threading.Event:
+        """Set once the task has to end, which may be before it begins."""
+        # Not made in the constructor: operators are copied, and an event cannot be.
         self._stop = self._stop or threading.Event()
+        return self._stop
 
     def load(self) -> Service:
         return load_service(Path(self.config), self.service)
@@ -136,7 +137,7 @@ class InitializeBackupOperator(ServiceOperator):
                 dry_run=flag(self.dry),
                 accept_source=flag(self.accept_source),
                 run_id=result.run_id,
-                stop=self._stop,
+                stop=self.stop,
             )
         verb = "would make" if flag(self.dry) else "made"
         kept = [what for what in created if what.startswith("kept ")]
@@ -176,7 +177,7 @@ class SyncOperator(ServiceOperator):
         result = self.new_result(context)
         with self.reporting(context, result), _stores(self) as (service, source, backup):
             options = Options(flag(self.force), flag(self.dry), number("allow_deletes", self.allow_deletes))
-            sync(service, source, backup, result, options, stop=self._stop)
+            sync(service, source, backup, result, options, stop=self.stop)
         log.info(result_line(result.to_dict()))
         return result.to_dict()
 
@@ -213,7 +214,7 @@ class RecordHistoryOperator(ServiceOperator):
             result.fail(f"the task {self.after[0]} ended as {state} without reporting a result; see its log")
         if not result.dry_run and result.pairing != PAIRING_REFUSED:
             with self.reporting(context, result), _stores(self) as (_, source, backup):
-                record_history(backup, result, source=source, stop=self._stop)
+                record_history(backup, result, source=source, stop=self.stop)
         if not result.success:
             context["ti"].xcom_push(key=FAILURE, value=result.to_dict())
             if result.pairing == PAIRING_REFUSED:

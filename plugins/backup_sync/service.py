@@ -13,8 +13,9 @@ from backup_sync.core.guard import Limits
 ASSIGNED = ("_rid", "_self", "_etag", "_attachments", "_ts", "_lsn")
 """Properties of a document that Cosmos DB assigns (https://learn.microsoft.com/azure/cosmos-db/resource-model)."""
 
-STATE = "SyncState"
-"""The table of the states beside the history of a SQL backup."""
+HISTORY, UNFILLED, STATE = "SyncHistory", "_Unfilled", "SyncState"
+"""Tables beside the copy of a SQL backup: the run history unless a service names another, what ends the name of the one with
+columns to be filled in, and the states."""
 
 Rule = Literal["higher", "newer", "different"]
 Name = Annotated[str, Field(min_length=1, max_length=255)]
@@ -94,10 +95,8 @@ class Service(BaseModel):
                 f"Cosmos DB assigns {', '.join(assigned)} anew in the copy, so that it can be compared with nothing; name a "
                 "property that your application writes"
             )
-        beside = {
-            name.casefold()
-            for name in (self.history or "SyncHistory", f"{self.history or 'SyncHistory'}_Unfilled", STATE)
-        }
+        history = self.history or HISTORY
+        beside = {name.casefold() for name in (history, history + UNFILLED, STATE)}
         if self.table is not None and self.table.split(".")[1].casefold() in beside:
             raise ValueError(
                 f"{self.table} is called as a table that the backup needs for itself; name another 'history', or back up a "

@@ -142,6 +142,17 @@ def mssql() -> Iterator[MssqlBackend]:
     found.close()
 
 
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[EmbeddedCosmos]]:
+    """Two servers of a module's own. Who tells them to fail resets them."""
+    folder = tmp_path_factory.mktemp("servers")
+    with (
+        EmbeddedCosmos(folder / "source.sqlite", partitions=3) as source,
+        EmbeddedCosmos(folder / "backup.sqlite", partitions=2) as backup,
+    ):
+        yield [source, backup]
+
+
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[list[EmbeddedCosmos]]:
     """Two servers of this test's own, to be told to fail."""

@@ -18,16 +18,6 @@ from tests.conformance.backends import CosmosBackend
 from tests.conformance.test_cosmos import document, put
 
 
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[EmbeddedCosmos]]:
-    folder = tmp_path_factory.mktemp("answers")
-    with (
-        EmbeddedCosmos(folder / "source.sqlite", partitions=3) as source,
-        EmbeddedCosmos(folder / "backup.sqlite", partitions=2) as backup,
-    ):
-        yield [source, backup]
-
-
 @pytest.fixture
 def alone(servers: list[EmbeddedCosmos]) -> Iterator[CosmosBackend]:
     found = CosmosBackend("own", *[(server.endpoint, server.key) for server in servers])

@@ -53,16 +53,6 @@ PATHS: list[Sequence[str]] = [
 ]
 
 
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[EmbeddedCosmos]]:
-    folder = tmp_path_factory.mktemp("keys")
-    with (
-        EmbeddedCosmos(folder / "source.sqlite", partitions=3) as source,
-        EmbeddedCosmos(folder / "backup.sqlite", partitions=2) as backup,
-    ):
-        yield [source, backup]
-
-
 class Keyed:
     """A backend whose source has another partition key, and documents with any value in it."""
 
@@ -152,11 +142,10 @@ def test_documents_under_any_partition_key_are_kept_in_step(keyed: Keyed) -> Non
         keys = [key for page in source.records(None) for key in map(source.key_of, page)]
         assert len(set(keys)) == len(own.source_rows())
         assert source.present([*keys, ("kept-0", key_text(["another"] * width))]) == set(keys)
-        list(source.records_of(keys[:1]))
-        assert source._places is not None
-        by_place = source._run(source._places.sorted(keys))
+        reads = source._by_key
+        by_place = source._run(reads._places.sorted(keys))
         assert FULL not in by_place
-        assert source._run(source._rows_of("SELECT * FROM c", by_place, source.key_of)).keys() == set(keys)
+        assert source._run(reads._rows("SELECT * FROM c", by_place, source.key_of)).keys() == set(keys)
         assert sum(map(len, source.records_of([*keys, ("gone", keys[0][1])]))) == len(keys)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from backup_sync.core.result import SyncResult, sync_id
 from backup_sync.stores import mssql_session
 from backup_sync.stores.mssql import MssqlStore
 from backup_sync.stores.mssql_errors import CONFIGURATION, CONNECTION, FATAL, RETRIABLE, TIMED_OUT, translate
+from tests.alarm import TimeIsUp, alarm
 from tests.conformance.backends import MssqlBackend
 from tests.conformance.conftest import MSSQL, named
 from tests.reliability.conftest import Case
@@ -135,26 +135,6 @@ def test_the_lock_of_a_run_is_waited_for_as_long_as_the_service_says(
         with pytest.raises(LockHeld, match=r"waited 2 s for it to end"), waiter.lock(run, 2):
             pytest.fail("two runs hold one lock")
         assert 1.9 <= time.monotonic() - begun < 10
-
-
-class TimeIsUp(BaseException):
-    """As Airflow's own, no Exception."""
-
-
-@contextmanager
-def alarm(seconds: float) -> Iterator[None]:
-    """What Airflow does for an execution_timeout."""
-
-    def ring(*_: Any) -> None:
-        raise TimeIsUp
-
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.mark.parametrize("end", ["source", "backup"])

@@ -9,8 +9,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from backup_sync.core.result import SyncResult, sync_id
 from backup_sync.service import parse_service
 from backup_sync.stores.mssql import MssqlStore
 from backup_sync.stores.mssql_session import LOCK_MILLISECONDS, MssqlSession
+from tests.alarm import TimeIsUp, alarm
 
 COLUMNS = [(name, "int", "NO", None, 10, 0, None, None) for name in ("Id", "Version")]
 
@@ -112,24 +112,6 @@ class Cursor:
     def nextset(self) -> bool:
         self.sets.pop(0)
         return bool(self.sets)
-
-
-class TimeIsUp(BaseException):
-    """What Airflow's own handler raises is no Exception either."""
-
-
-@contextmanager
-def alarm(seconds: float) -> Iterator[None]:
-    def ring(*_: Any) -> None:
-        raise TimeIsUp
-
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def stops_in_time(work: Callable[[], Any], limit: float = 0.3, within: float = 3.0) -> None:

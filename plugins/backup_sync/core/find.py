@@ -52,8 +52,9 @@ class Dense:
 class Plan:
     """What a comparison found. Keys lie in a private file, so that its memory does not grow with their number.
 
-    ``copies``: ranges of which the backup holds nothing. ``changed`` and ``dense`` hold rows of (1 for an update or 0 for an insert, key …). ``skipped`` are the same on both
-    sides; ``filled``: updates that only fill in a new column; the counts of records are of what each side holds.
+    ``copies``: ranges of which the backup holds nothing. ``changed`` and ``dense`` hold rows of (1 for an update or 0 for
+    an insert, key …). ``skipped`` are the same on both sides; ``filled``: updates that only fill in a new column; the counts
+    of records are of what each side holds.
     """
 
     def __init__(self) -> None:

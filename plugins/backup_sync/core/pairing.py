@@ -28,8 +28,9 @@ REMEMBERED_RUNS = 100
 def check(source: Store, backup: Store, states: Mapping[str, Any], *, accept: bool = False, run_id: str = "") -> bool:
     """Whether the pairing has to be written, because there is none yet or it changed; False: it stands as it is.
 
-    Writes nothing. ``states``: those of the backup (:func:`states_of`). ``accept``: the run called ``run_id`` may pair anew where something differs; once, so that neither its
-    retry nor clearing it later accepts what is behind the connections *then*.
+    Writes nothing. ``states``: those of the backup (:func:`states_of`). ``accept``: the run called ``run_id`` may pair anew
+    where something differs; once, so that neither its retry nor clearing it later accepts what is behind the connections
+    *then*.
 
     Raises PairingRefused, in one sentence that says what differs, unless the backup is this service's copy of this source,
     or is empty, or was made by an earlier version of this package for this service.
@@ -148,12 +149,12 @@ def _differences(recorded: Mapping[str, Any], source: Store, backup: Store) -> l
     before, after = recorded["definition"], now["definition"]
     if before["key"] != after["key"]:
         found.append(f"its key was {_listed(before['key'])}, and is {_listed(after['key'])} now")
-    if typed(before["where"]) != typed(after["where"]):
+    if _typed(before["where"]) != _typed(after["where"]):
         found.append("its 'where' was another one, and the documents of that one would be stranded")
     return found
 
 
-def typed(where: Mapping[str, Any]) -> dict[str, tuple[str, Any]]:
+def _typed(where: Mapping[str, Any]) -> dict[str, tuple[str, Any]]:
     """With the kind of each value, since true and 1 are equal in Python."""
     return {name: (type(value).__name__, value) for name, value in where.items()}
 

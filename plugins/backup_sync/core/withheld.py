@@ -57,4 +57,6 @@ def known(keys: Iterable[Key], hashes: frozenset[str]) -> int:
 
 
 def _hash(key: Key) -> str:
-    return sha256(repr(key).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    # 2 and 2.0 are one key to a comparison, so they have to be one here.
+    same = tuple(int(part) if isinstance(part, float) and part.is_integer() else part for part in key)
+    return sha256(repr(same).encode("utf-8", "surrogatepass")).hexdigest()[:16]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable, Collection, Coroutine, Generator, Hashable, Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Coroutine, Generator, Hashable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, closing
 from datetime import datetime
 from typing import Any
@@ -24,8 +24,8 @@ from backup_sync.stores.cosmos_catalog import ContainerShape, Found, database_ex
 from backup_sync.stores.cosmos_checks import check_fields
 from backup_sync.stores.cosmos_history import CosmosHistory
 from backup_sync.stores.cosmos_lease import Lease
-from backup_sync.stores.cosmos_queries import FULL, all_rows, pages
-from backup_sync.stores.cosmos_reads import Asked, Places, asked
+from backup_sync.stores.cosmos_queries import pages
+from backup_sync.stores.cosmos_reads import ByKey
 from backup_sync.stores.cosmos_state import CosmosState
 from backup_sync.stores.cosmos_writes import delete_all, upsert_all
 from backup_sync.stores.documents import (
@@ -41,7 +41,7 @@ from backup_sync.stores.documents import (
     value_at,
     without_system,
 )
-from backup_sync.stores.feed_ranges import EpkRange, FeedCut, Span
+from backup_sync.stores.feed_ranges import EpkRange, FeedCut
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class CosmosStore:
         self._history: CosmosHistory | None = None
         self.shape: ContainerShape | None = None
         self._names: tuple[Names, ...] = ()
-        self._places: Places | None = None
+        self._reads: ByKey | None = None
         self.run: SyncResult | None = None
         self._found: Found | None = None
         self._rejected = 0
@@ -226,29 +226,14 @@ class CosmosStore:
         return copyable
 
     async def _read_keys(self, keys: Sequence[Key]) -> list[dict[str, Any]]:
-        if self._places is None:
-            self._places = Places(self.connection, self._feed_ranges)
-        by_place = await self._places.sorted(keys)
-        found = await self._rows_of("SELECT * FROM c", by_place, self.key_of)
-        if by_place.keys() != {FULL}:
-            lost = [key for key in keys if key not in found]
-            found |= await self._rows_of("SELECT * FROM c", {FULL: lost}, self.key_of)
+        found = await self._by_key.rows("SELECT * FROM c", keys, self.key_of)
         return [without_system(document) for document in found.values()]
 
-    async def _rows_of(
-        self, select: str, by_place: Mapping[Span, Sequence[Key]], key_of: Callable[[dict[str, Any]], Key]
-    ) -> dict[Key, dict[str, Any]]:
-        """What there is of some keys, by key. A partition that splits meanwhile may tell of a document twice."""
-        parts = [(span, part) for span, keys in by_place.items() for part in asked(keys, self._names)]
-        found: dict[Key, dict[str, Any]] = {}
-        for (_, part), rows in zip(parts, await all_of(self._ask(select, *one) for one in parts), strict=True):
-            wanted = set(part.keys)
-            found |= {key: row for row in rows if (key := key_of(row)) in wanted}
-        return found
-
-    def _ask(self, select: str, span: Span, part: Asked) -> Coroutine[Any, Any, list[dict[str, Any]]]:
-        text, parameters = self._question(select, part.condition, part.parameters)
-        return all_rows(self.connection, text, parameters, span, PAGE)
+    @property
+    def _by_key(self) -> ByKey:
+        if self._reads is None:
+            self._reads = ByKey(self.connection, self._names, self._question, self._feed_ranges, PAGE)
+        return self._reads
 
     def key_of(self, record: Record) -> Key:
         return (record.get("id"), key_text([value_at(record, names) for names in self._names]))
@@ -258,7 +243,7 @@ class CosmosStore:
             return (row.get("i"), key_text([row.get(name, MISSING) for name in self._key_names]))
 
         # Asked everywhere: what is believed to be absent will be deleted.
-        return set(self._run(self._rows_of(f"SELECT {self._key_columns} FROM c", {FULL: keys}, key_of)))
+        return set(self._run(self._by_key.rows_anywhere(f"SELECT {self._key_columns} FROM c", keys, key_of)))
 
     def written_since(self, within: Any, moment: datetime) -> set[Key]:
         return set()  # a copy is the source's document and nothing else
@@ -424,7 +409,7 @@ class CosmosStore:
         if self._connection is not None:
             self._used = self._connection.usage
             self._connection.close()
-            self._connection = self._history = self._places = None
+            self._connection = self._history = self._reads = None
 
     @property
     def _paths(self) -> tuple[str, ...]:

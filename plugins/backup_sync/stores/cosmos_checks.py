@@ -37,5 +37,5 @@ def check_fields(service: Service, where: str, container: str, exists: Exists, *
     elif not matched:
         raise ConfigurationError(
             f"{where}: no document of container {container} matches 'where' of service {service.name} while the container "
-            "holds others; correct its values (text, number and true are told apart)"
+            "holds others; correct its values (1, true and '1' differ)"
         )

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from backup_sync.core.diff import Key
-from backup_sync.stores.cosmos_account import Connection
-from backup_sync.stores.cosmos_queries import FULL
+from backup_sync.stores.cosmos_account import Connection, all_of
+from backup_sync.stores.cosmos_queries import FULL, all_rows
 from backup_sync.stores.documents import Names, key_value, property_of
 from backup_sync.stores.feed_ranges import Span
 
@@ -30,6 +30,7 @@ _PARAMETER = 40
 """Bytes of a parameter besides its value: ``{"name":"@k999p2","value":},`` and more."""
 
 Parameters = list[dict[str, Any]]
+KeyOf = Callable[[dict[str, Any]], Key]
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,52 @@ def _term(number: int, ids: Sequence[str], group: tuple[str, ...], paths: Sequen
             terms.append(f"{property_of(names)} = {name}")
             parameters.append({"name": name, "value": json.loads(text)})
     return (terms[0] if len(terms) == 1 else f"({' AND '.join(terms)})"), parameters
+
+
+class ByKey:
+    """Reads a container's documents by their keys.
+
+    ``paths``: its partition key. ``question``: the text and parameters of a query, made of a SELECT, a condition and its
+    parameters. ``size``: rows of a page, at most.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        paths: Sequence[Names],
+        question: Callable[[str, str, Parameters], tuple[str, Parameters]],
+        feed_ranges: Callable[[], Awaitable[Sequence[Span]]],
+        size: int,
+    ) -> None:
+        self._connection, self._paths, self._question, self._size = connection, paths, question, size
+        self._places = Places(connection, feed_ranges)
+
+    async def rows(self, select: str, keys: Sequence[Key], key_of: KeyOf) -> dict[Key, dict[str, Any]]:
+        """What there is of some keys, by key: asked for where it should lie, and what is not there everywhere."""
+        by_place = await self._places.sorted(keys)
+        found = await self._rows(select, by_place, key_of)
+        if by_place.keys() != {FULL}:
+            found |= await self.rows_anywhere(select, [key for key in keys if key not in found], key_of)
+        return found
+
+    async def rows_anywhere(self, select: str, keys: Sequence[Key], key_of: KeyOf) -> dict[Key, dict[str, Any]]:
+        """What there is of some keys, by key, wherever it lies."""
+        return await self._rows(select, {FULL: keys}, key_of)
+
+    async def _rows(
+        self, select: str, by_place: Mapping[Span, Sequence[Key]], key_of: KeyOf
+    ) -> dict[Key, dict[str, Any]]:
+        """A partition that splits meanwhile may tell of a document twice."""
+        parts = [(span, part) for span, keys in by_place.items() for part in asked(keys, self._paths)]
+        found: dict[Key, dict[str, Any]] = {}
+        for (_, part), rows in zip(parts, await all_of(self._ask(select, *one) for one in parts), strict=True):
+            wanted = set(part.keys)
+            found |= {key: row for row in rows if (key := key_of(row)) in wanted}
+        return found
+
+    def _ask(self, select: str, span: Span, part: Asked) -> Awaitable[list[dict[str, Any]]]:
+        text, parameters = self._question(select, part.condition, part.parameters)
+        return all_rows(self._connection, text, parameters, span, self._size)
 
 
 class Places:

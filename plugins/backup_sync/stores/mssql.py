@@ -21,6 +21,7 @@ from typing import Any
 from backup_sync.core.diff import Key, Stamp
 from backup_sync.core.errors import BackupSyncError, ConfigurationError, LockHeld, RetriableError
 from backup_sync.core.result import SyncResult, utc_now
+from backup_sync.service import STATE
 from backup_sync.stores import heavy as heavy_rows
 from backup_sync.stores import mssql_types as types
 from backup_sync.stores.base import Applied, Record, batches
@@ -33,7 +34,6 @@ from backup_sync.stores.mssql_statements import quote
 from backup_sync.stores.ranges import EvenCut, KeyRange
 from backup_sync.stores.schema import SYNCED_AT, TableShape
 from backup_sync.stores.sql import EVERYTHING, FETCH_ROWS
-from backup_sync.stores.sql_state import STATE
 
 BULK_ROWS = 4_000
 BULK_ROWS_AGAIN = 500

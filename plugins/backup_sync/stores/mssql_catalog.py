@@ -8,11 +8,11 @@ from contextlib import closing
 from typing import Any
 
 from backup_sync.core.errors import BackupSyncError, ConfigurationError, RetriableError
+from backup_sync.service import STATE
 from backup_sync.stores import mssql_types as types
 from backup_sync.stores.mssql_session import MssqlSession
 from backup_sync.stores.mssql_statements import MSSQL_TYPES, MssqlStatements, escaped, quote
 from backup_sync.stores.schema import Column, Difference, TableShape
-from backup_sync.stores.sql_state import STATE
 
 CATALOG_COLUMNS = (
     "COLUMN_NAME",

@@ -14,15 +14,14 @@ from typing import Any
 
 from backup_sync.core.diff import Key, Stamp
 from backup_sync.core.errors import ConfigurationError
-from backup_sync.service import Service
+from backup_sync.service import HISTORY, UNFILLED, Service
 from backup_sync.stores.base import Applied, Cut, Digest, Record, Usage, batches
 from backup_sync.stores.ranges import MOST_DIGESTS, EvenCut, KeyRange, ListCut
 from backup_sync.stores.schema import SYNCED_AT, Column, TableShape
-from backup_sync.stores.sql_schema import UNFILLED, SqlSchema
+from backup_sync.stores.sql_schema import SqlSchema
 
 log = logging.getLogger(__name__)
 
-HISTORY = "SyncHistory"
 EVERYTHING = KeyRange()
 
 FEW_PIECES = 512

@@ -19,9 +19,6 @@ from backup_sync.stores.sql_history import SqlHistory
 
 log = logging.getLogger(__name__)
 
-UNFILLED = "_Unfilled"
-"""Ends the name of the table, beside the history, that holds these columns. It is made when there is a first one."""
-
 
 class SqlSchema(SqlHistory):
     """The schema half of a SQL store; the dialects provide the catalog and the statements."""

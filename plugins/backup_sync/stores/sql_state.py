@@ -12,9 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from backup_sync.core.errors import BackupSyncError
-from backup_sync.service import STATE
-
-__all__ = ["STATE", "SqlState"]
 
 
 class SqlState:

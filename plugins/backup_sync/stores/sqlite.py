@@ -20,14 +20,13 @@ from typing import Any
 from backup_sync.core.diff import Key
 from backup_sync.core.errors import ConfigurationError
 from backup_sync.core.result import SyncResult, iso, utc_now
-from backup_sync.service import Service
+from backup_sync.service import STATE, Service
 from backup_sync.stores import heavy as heavy_rows
 from backup_sync.stores.base import Applied, Cut, Identity, Record
 from backup_sync.stores.file_lock import file_lock
 from backup_sync.stores.ranges import EvenCut, KeyRange
 from backup_sync.stores.schema import SYNCED_AT
 from backup_sync.stores.sql import FETCH_ROWS, SqlStore
-from backup_sync.stores.sql_state import STATE
 from backup_sync.stores.sqlite_catalog import quote
 from backup_sync.stores.sqlite_errors import translate
 from backup_sync.stores.sqlite_ranges import SqliteRanges

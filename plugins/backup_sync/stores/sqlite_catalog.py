@@ -5,9 +5,9 @@ from __future__ import annotations
 import sqlite3
 from abc import abstractmethod
 
+from backup_sync.service import STATE
 from backup_sync.stores.schema import SYNCED_AT, Column, Difference, TableShape, Types
 from backup_sync.stores.sql import SqlStore
-from backup_sync.stores.sql_state import STATE
 
 SQLITE_TYPES = {"uuid": "TEXT", "text": "TEXT", "count": "INTEGER", "flag": "INTEGER", "moment": "TEXT"}
 
