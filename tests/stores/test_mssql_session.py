@@ -121,8 +121,13 @@ def stops_in_time(work: Callable[[], Any], limit: float = 0.3, within: float = 3
     assert limit <= time.monotonic() - begun < limit + within
 
 
-def session(driver: Driver) -> MssqlSession:
-    return MssqlSession("backup", driver.connect)
+def session(driver: Driver, where: str = "backup") -> MssqlSession:
+    return MssqlSession(where, driver.connect)
+
+
+def threads_of(where: str) -> list[threading.Thread]:
+    """The threads of the sessions at this end. Not how many there are in all: those of other tests come and go."""
+    return [thread for thread in threading.enumerate() if thread.name == f"backup_sync-sql-{where}"]
 
 
 def eventually(true: Callable[[], bool]) -> None:
@@ -170,21 +175,28 @@ def test_errors_are_those_of_the_tree_and_others_are_as_they_were():
 
 
 def test_a_session_that_cannot_be_opened_leaves_no_thread_behind():
-    def refuse() -> None:
-        raise ConfigurationError("backup: no such thing")
+    asked: list[int] = []
 
-    before = threading.active_count()
+    def refuse() -> None:
+        asked.append(len(threads_of("refused")))
+        raise ConfigurationError("refused: no such thing")
+
     with pytest.raises(ConfigurationError, match="no such thing"):
-        MssqlSession("backup", refuse)
-    eventually(lambda: threading.active_count() == before)
+        MssqlSession("refused", refuse)
+    assert asked == [1]
+    eventually(lambda: not threads_of("refused"))
 
 
 def test_a_session_that_is_closed_or_forgotten_leaves_no_thread_behind():
-    before = threading.active_count()
-    session(Driver()).close()
-    session(Driver())
+    one = session(Driver(), "closed")
+    assert len(threads_of("closed")) == 1
+    one.close()
+    eventually(lambda: not threads_of("closed"))
+    other = session(Driver(), "forgotten")
+    assert len(threads_of("forgotten")) == 1
+    del other
     gc.collect()
-    eventually(lambda: threading.active_count() == before)
+    eventually(lambda: not threads_of("forgotten"))
 
 
 def test_a_page_is_held_by_nobody_but_the_one_who_asked_for_it():
