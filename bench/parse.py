@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-DAG_FILE = Path(__file__).resolve().parents[1] / "dags" / "backup_sync.py"
+DAG_FILE = Path(__file__).resolve().parents[1] / "dags" / "backup_sync_dag.py"
 LIMIT = 0.2
 
 # The names are imported because airflow.sdk loads what is behind them only when they are asked for.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from airflow.sdk import DAG, Param
 
 from backup_sync.config import config_path, read_services
-from backup_sync.operators import InitializeBackupOperator
+from backup_sync.operators import InitializeBackupOperator, RefuseOperator, mistakes
 
 CONFIG = config_path(__file__)
-SERVICES = read_services(CONFIG)
+DECLARED = read_services(CONFIG)
 
 with DAG(
     dag_id="backup_initialize",
@@ -16,11 +16,15 @@ with DAG(
     doc_md="Creates the backup databases, schemas, tables, containers and histories that are missing. "
     "What is there already is left as it is, so it can be run at any time.",
     schedule=None,
+    is_paused_upon_creation=False,
     render_template_as_native_obj=True,
-    tags=["backup", *SERVICES],
+    tags=["backup", *DECLARED.services],
     params={
         "service": Param(
-            "all", enum=["all", *SERVICES], title="Service", description="All declared services, or one of them."
+            "all",
+            enum=["all", *DECLARED.services],
+            title="Service",
+            description="All declared services, or one of them.",
         ),
         "dry_run": Param(
             False, type="boolean", title="Dry run", description="Say what would be created, and create nothing."
@@ -33,7 +37,7 @@ with DAG(
         ),
     },
 ):
-    for service in SERVICES:
+    for service in DECLARED.services:
         InitializeBackupOperator(
             task_id=service,
             service=service,
@@ -42,3 +46,5 @@ with DAG(
             dry_run="{{ params.dry_run }}",
             accept_source="{{ params.accept_source }}",
         )
+    for name, task_id, problem in mistakes(DECLARED):
+        RefuseOperator(task_id=task_id, service=name, reason=problem, only="{{ params.service }}")

@@ -776,7 +776,7 @@ def test_the_example_names_the_log_store_of_the_stack(cfg: configparser.ConfigPa
 
 
 def test_the_schedule_is_in_utc_whatever_the_default_timezone() -> None:
-    source = (ROOT / "dags" / "backup_sync.py").read_text()
+    source = (ROOT / "dags" / "backup_sync_dag.py").read_text()
     assert "tzinfo=timezone.utc" in source  # the comments in airflow.cfg.example and .env.example rest on it
 
 

@@ -7,30 +7,33 @@ import sqlite3
 import threading
 import traceback
 from contextlib import closing
+from datetime import datetime, timezone
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from backup_sync.core import errors
 from backup_sync.core.errors import (
     BackupSyncError,
     ConfigurationError,
     FatalError,
+    Held,
     PairingRefused,
     RetriableError,
 )
+from backup_sync.core.result import SyncResult, sync_id
 from backup_sync.operators import (
     FAILURE,
     InitializeBackupOperator,
     RecordHistoryOperator,
     ServiceOperator,
     SyncOperator,
-    number,
 )
+from backup_sync.operators.base import number
 
 TREE = {kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, BackupSyncError)}
 FAIL = sorted((kind for kind in TREE if issubclass(kind, ConfigurationError | FatalError)), key=str)
@@ -75,7 +78,11 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def outcome(
-    kind: tuple[type[ServiceOperator], str], config: Path, error: Exception, monkeypatch: pytest.MonkeyPatch
+    kind: tuple[type[ServiceOperator], str],
+    config: Path,
+    error: Exception,
+    monkeypatch: pytest.MonkeyPatch,
+    task: Task | None = None,
 ) -> tuple[AirflowException, dict[str, Any]]:
     """What Airflow gets to see of an error out of the engine, and what the task leaves for those behind it."""
     operator, step = kind
@@ -85,7 +92,7 @@ def outcome(
 
     monkeypatch.setattr(f"backup_sync.core.engine.{step}", fail)
     more = {"after": ["sync"]} if operator is RecordHistoryOperator else {}
-    task = Task()
+    task = task or Task()
     context: Any = {
         "ti": task,
         "dag_run": SimpleNamespace(run_id="tonight", conf={}),
@@ -100,7 +107,93 @@ def test_every_error_of_the_tree_is_one_that_fails_or_one_that_is_retried() -> N
     leaves = {
         found for found in vars(errors).values() if isinstance(found, type) and issubclass(found, BackupSyncError)
     }
-    assert leaves - {BackupSyncError} == {*FAIL, *RETRY}
+    assert leaves - {BackupSyncError} == {*FAIL, *RETRY, Held}
+
+
+@pytest.mark.parametrize("kind", OPERATORS[:2], ids=[name for _, name in OPERATORS[:2]])
+def test_a_held_backup_skips_the_task_with_the_reason_and_leaves_a_result_that_is_no_failure(kind, config, monkeypatch):
+    raised, left = outcome(kind, config, Held("thing: the backup is held by anna: moving house"), monkeypatch)
+    assert isinstance(raised, AirflowSkipException)
+    assert str(raised) == "thing: the backup is held by anna: moving house"
+    assert (left[FAILURE]["Status"], left[FAILURE]["ErrorMessage"]) == ("Held", None)
+    assert left[FAILURE]["Notice"] == str(raised)
+
+
+def test_a_failure_that_could_not_be_recorded_for_the_same_reason_is_told_once(config, monkeypatch):
+    class Behind(Task):
+        def xcom_pull(self, task_ids: str, key: str) -> Any:
+            run = SyncResult(sync_id("d", "tonight", "thing"), "thing", run_id="tonight")
+            run.fail("backup: cannot reach it")
+            return run.to_dict()
+
+    for said, expected in (
+        ("backup: cannot reach it", "backup: cannot reach it"),
+        ("backup: is full", "backup: cannot reach it; and its history could not be written: backup: is full"),
+    ):
+        raised, left = outcome(OPERATORS[2], config, RetriableError(said), monkeypatch, Behind())
+        assert str(raised) == said
+        assert left[FAILURE]["ErrorMessage"] == expected
+
+
+@pytest.mark.parametrize(
+    "conf, given, agrees",
+    [
+        ({"force": True}, {"force": True}, True),
+        ({"force": True}, {"force": "True"}, True),
+        ({"force": True}, {"force": False}, False),
+        ({"force": False}, {"force": True}, False),
+        ({"dry_run": True}, {"dry_run": False}, False),
+        ({"allow_deletes": 5}, {"allow_deletes": "5"}, True),
+        ({"allow_deletes": 5}, {"allow_deletes": None}, False),
+        ({"allow_deletes": None}, {"allow_deletes": 5}, False),
+        ({"service": "thing"}, {"only": "thing"}, True),
+        ({"service": "other"}, {"only": "all"}, False),
+        ({}, {"force": True}, True),
+        (None, {"force": True}, True),
+    ],
+)
+def test_a_task_that_was_not_given_what_the_runs_conf_asks_for_fails_before_it_does_anything(
+    conf, given, agrees, config, monkeypatch
+):
+    done: list[Any] = []
+    monkeypatch.setattr("backup_sync.core.engine.sync", lambda *args, **_: done.append(args))
+    task = SyncOperator(task_id="it", service="thing", config=config, **given)
+    params = dict.fromkeys(("service", "force", "dry_run", "allow_deletes", "accept_source"))
+    context: Any = {
+        "ti": Task(),
+        "dag_run": SimpleNamespace(run_id="tonight", conf=conf),
+        "dag": SimpleNamespace(params=params),
+    }
+    if agrees:
+        task.execute(context)
+        assert len(done) == 1
+    else:
+        with pytest.raises(AirflowFailException, match="dag_run_conf_overrides_params"):
+            task.execute(context)
+        assert done == []
+        assert context["ti"].pushed[FAILURE]["DryRun"] is bool(conf.get("dry_run"))
+
+
+@pytest.mark.parametrize(
+    "last, missed",
+    [
+        ("2026-11-22T00:00:05Z", 2),  # the runs of the 23rd and 24th did not happen
+        ("2026-11-23T12:00:00Z", 1),
+        ("2026-11-24T12:00:00Z", 0),
+        ("2026-11-23T23:59:00Z", 1),
+        (None, 0),
+    ],
+)
+def test_the_first_scheduled_run_after_a_pause_of_more_than_a_day_says_so(last, missed, config, caplog):
+    backup = SimpleNamespace(exists=lambda: True, history=lambda limit: [{"StartedAt": last}] if last else [])
+    task = SyncOperator(task_id="it", service="thing", config=config, schedule="0 0 * * *")
+    task._tell_of_pause(backup, datetime(2026, 11, 25, tzinfo=timezone.utc))
+    found = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    if not missed:
+        assert found == []
+    else:
+        assert "the first scheduled run after a pause" in found[0]
+        assert ("once" if missed == 1 else f"{missed} times") in found[0]
 
 
 @pytest.mark.parametrize("kind", OPERATORS, ids=[name for _, name in OPERATORS])

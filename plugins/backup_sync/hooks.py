@@ -130,7 +130,7 @@ def _mssql(service: Service, conn_id: str, connection: Connection) -> Store:
         # The connection is handed over: it is asked of Airflow in the task's own thread, and not in the session's.
         return MsSqlHook(mssql_conn_id=conn_id, schema=database, connection=connection).get_conn()
 
-    return MssqlStore(service, connect, conn_id, connection.schema)
+    return MssqlStore(service, connect, conn_id, connection.schema, f"{connection.host}:{connection.port}")
 
 
 def _sqlite(service: Service, conn_id: str, connection: Connection) -> Store:

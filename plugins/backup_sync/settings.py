@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any, TypeVar
 
 from airflow.sdk.configuration import conf
+from airflow.sdk.exceptions import AirflowConfigException
+
+T = TypeVar("T")
 
 SECTION = "backup_sync"
 PRESETS = {
@@ -21,13 +26,17 @@ PRESETS = {
 @dataclass(frozen=True)
 class Settings:
     """``schedule``: a cron text or preset, None when switched off. ``retry_delay``: seconds before the first retry.
-    ``execution_timeout``, ``dagrun_timeout``: how long a task and a run may take; None: as long as they want."""
+    ``execution_timeout``, ``dagrun_timeout``: how long a task and a run may take; None: as long as they want.
+    ``docs``: where the pages of the docs are, for messages: a path or an address.
+    ``problems``: for each option that cannot be read, and whose default stands in for it, one sentence."""
 
     schedule: str | None
     retries: int
     retry_delay: float
     execution_timeout: timedelta | None
     dagrun_timeout: timedelta | None
+    docs: str
+    problems: dict[str, str] = field(default_factory=dict)
 
     @property
     def cron(self) -> str | None:
@@ -36,15 +45,43 @@ class Settings:
 
 
 def read_settings() -> Settings:
-    """Raises AirflowConfigException for a value of the wrong type (it shows as the DAG's import error)."""
-    enabled = conf.getboolean(SECTION, "enabled", fallback=True)
+    """Raises nothing: with a DAG that cannot be read no run would fail, and nobody be told."""
+    problems: dict[str, str] = {}
+
+    def read(option: str, default: T, get: Callable[..., Any], needs: str, good: Callable[[Any], bool]) -> T:
+        try:
+            found = get(SECTION, option, fallback=default)
+            if good(found):
+                return found
+        except (AirflowConfigException, ValueError):
+            pass
+        problems[option] = f"[{SECTION}] {option} has to be {needs}; until then it counts as {default}"
+        return default
+
+    seconds = "a number of seconds, 0 or more"
+    enabled = read("enabled", True, conf.getboolean, "True or False", lambda value: True)
+    schedule = read("schedule", "@daily", conf.get, f"five cron fields or one of {', '.join(PRESETS)}", _is_schedule)
     return Settings(
-        schedule=conf.get(SECTION, "schedule", fallback="@daily") if enabled else None,
-        retries=conf.getint(SECTION, "retries", fallback=2),
-        retry_delay=conf.getfloat(SECTION, "retry_delay", fallback=60.0),
-        execution_timeout=_span(conf.getfloat(SECTION, "execution_timeout", fallback=0.0)),
-        dagrun_timeout=_span(conf.getfloat(SECTION, "dagrun_timeout", fallback=0.0)),
+        schedule=schedule if enabled else None,
+        retries=read("retries", 2, conf.getint, "a whole number, 0 or more", _not_negative),
+        retry_delay=read("retry_delay", 60.0, conf.getfloat, seconds, _not_negative),
+        execution_timeout=_span(read("execution_timeout", 0.0, conf.getfloat, seconds, _not_negative)),
+        dagrun_timeout=_span(read("dagrun_timeout", 0.0, conf.getfloat, seconds, _not_negative)),
+        docs=conf.get(SECTION, "docs", fallback="docs"),
+        problems=problems,
     )
+
+
+def _is_schedule(text: str) -> bool:
+    if text in PRESETS:
+        return True
+    from croniter import croniter  # Airflow's own cron reader
+
+    return len(text.split()) == 5 and bool(croniter.is_valid(text))
+
+
+def _not_negative(value: float) -> bool:
+    return 0 <= value < 10**9
 
 
 def _span(seconds: float) -> timedelta | None:

@@ -30,11 +30,13 @@ def metadata() -> None:
 
 @dataclass
 class Outcome:
-    """What a run came to: its state, the tasks' states, what the tasks returned, and what they logged."""
+    """What a run came to: its state, the tasks' states, what the tasks returned, the reason of those that did not succeed,
+    and what they logged."""
 
     state: str
     tasks: dict[str, str]
     returned: dict[str, Any]
+    reasons: dict[str, str]
     log: str
 
     @property
@@ -80,6 +82,8 @@ class World:
         from airflow.models.xcom import XComModel
         from airflow.utils.session import create_session
 
+        from backup_sync.operators import FAILURE
+
         bag = DagBag(str(DAGS))
         assert not bag.import_errors
         collector = _Collector()
@@ -91,8 +95,14 @@ class World:
         with create_session() as session:
             found = session.scalars(XComModel.get_many(run_id=run.run_id, dag_ids=dag_id)).all()
             returned = {row.task_id: XComModel.deserialize_value(row) for row in found if row.key == "return_value"}
+            reasons = {
+                row.task_id: left["ErrorMessage"] or left["Notice"]
+                for row in found
+                if row.key == FAILURE
+                for left in [XComModel.deserialize_value(row)]
+            }
             tasks = {ti.task_id: str(ti.state) for ti in run.get_task_instances(session=session)}
-        return Outcome(str(run.state), tasks, returned, "\n".join(collector.lines))
+        return Outcome(str(run.state), tasks, returned, reasons, "\n".join(collector.lines))
 
     def rows(self, path: Path, sql: str) -> list[tuple[Any, ...]]:
         with closing(sqlite3.connect(path)) as db:

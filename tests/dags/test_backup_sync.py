@@ -122,7 +122,7 @@ def test_a_dry_run_counts_and_writes_nothing(world: World):
     outcome = world.run(conf={"dry_run": True})
     assert outcome.counts("customer") == (0, 1, 0, 19)
     assert len(world.customer_history()) == len(world.order_history()) == 1
-    assert "dry run: nothing was written" in outcome.log
+    assert "customer sync would insert 0, update 1 and delete 0, and leave 19 as they are" in outcome.log
 
 
 def test_a_dry_run_before_anything_was_made_makes_nothing(world: World):
@@ -309,7 +309,7 @@ def test_the_schedule_comes_from_the_configuration(monkeypatch, environment, sch
 def test_parsing_the_dag_imports_no_driver_and_builds_no_model():
     code = (
         "import sys, airflow.sdk; sys.path[:0] = ['plugins', 'dags']; import backup_sync\n"
-        "import runpy; runpy.run_path('dags/backup_sync.py')\n"
+        "import runpy; runpy.run_path('dags/backup_sync_dag.py')\n"
         "heavy = ['pymssql', 'azure.cosmos', 'backup_sync.core.engine', 'backup_sync.service', 'backup_sync.hooks']\n"
         "print([name for name in heavy if name in sys.modules])"
     )

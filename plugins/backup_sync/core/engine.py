@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from backup_sync.core import find, guard, pairing, withheld
+from backup_sync.core import find, guard, hold, pairing, withheld
 from backup_sync.core.apply import Applier
 from backup_sync.core.diff import UNFILLED, Key
 from backup_sync.core.errors import BackupSyncError, ConfigurationError, PairingRefused, Stopped, UpdatesWithheld
@@ -22,7 +22,7 @@ from backup_sync.core.faults import point
 from backup_sync.core.find import Finder, Plan
 from backup_sync.core.pipeline import both
 from backup_sync.core.progress import Progress
-from backup_sync.core.result import IN_PROGRESS, PAIRING_CHECKED, SyncResult, iso, utc_now
+from backup_sync.core.result import HELD, IN_PROGRESS, PAIRING_CHECKED, SyncResult, iso, utc_now
 from backup_sync.core.withheld import Withheld
 from backup_sync.service import Service
 from backup_sync.stores.base import Cut, Store
@@ -38,6 +38,11 @@ class Options:
     dry_run: bool = False
     allow_deletes: int | None = None
 
+    def words(self) -> str:
+        """What is special about the run; empty for one of every night."""
+        deletes = "" if self.allow_deletes is None else f"allowed {self.allow_deletes} deletes"
+        return ", ".join(filter(None, ["planned" * self.dry_run, "forced" * self.force, deletes]))
+
 
 def initialize(
     source: Store,
@@ -52,15 +57,17 @@ def initialize(
 
     Returns what was created (with ``dry_run``: what would be), in words; an empty list when all was there.
     ``accept_source``: the run called ``run_id`` may pair the backup anew with this source.
-    Raises ConfigurationError when the source cannot be backed up or the two ends do not fit, and PairingRefused, before
-    anything is created, when the backup is the copy of something else. For ``stop`` see :func:`sync`.
+    Raises, before anything is created, ConfigurationError when the source cannot be backed up or the two ends do not fit,
+    PairingRefused when the backup is the copy of something else, and Held. For ``stop`` see :func:`sync`.
     """
     if source.kind != backup.kind:
         raise ConfigurationError(
             f"source is {source.kind} and backup is {backup.kind}: both connections of a service must be of one type"
         )
-    shape = source.describe()
     states = pairing.states_of(backup)
+    if not dry_run:
+        hold.check(backup.service, states)
+    shape = source.describe()
     if pairing.STATE not in states:
         pairing.check_source(source, backup)
     due = pairing.check(source, backup, states, accept=accept_source, run_id=run_id)
@@ -84,11 +91,16 @@ def record_history(
 
     With ``source`` a run that did not get as far as finding out whose backup it is finds that out now. Raises
     PairingRefused, and has written nothing, where it is another's. Where the source does not answer, a record that is there
-    already is left as it is: it may be that of a run of the same name elsewhere.
+    already is left as it is: it may be that of a run of the same name elsewhere. A run that found the backup held asks
+    nothing of the source, which may be why there is a hold.
 
     What the record holds of earlier attempts stays: a sync that was killed never said what it had done, and one that
     failed before it could begin knows nothing of what the others had committed.
     """
+    if run.status == HELD:
+        if not pairing.is_of(run.service_name, pairing.states_of(backup)):
+            return
+        source = None
     certain = source is None or run.pairing == PAIRING_CHECKED or _is_ours(source, backup)
     committed = SyncResult(run.sync_id, run.service_name)
     backup.resume(committed)
@@ -126,31 +138,41 @@ def sync(
 
     On return ``run`` is Completed. On an exception it holds what had been done until then (counts of what was
     committed, deletes withheld) and the caller decides what becomes of it. A dry run takes no lock and writes
-    nothing, not even history. Once ``stop`` is set nothing more is written, and Stopped is raised.
+    nothing, not even history. Once ``stop`` is set nothing more is written, and Stopped is raised. Held is raised where
+    the backup is held; a dry run may look at it all the same.
     """
-    run.status, run.dry_run = IN_PROGRESS, options.dry_run
+    run.status, run.dry_run, run.mode = IN_PROGRESS, options.dry_run, options.words()
     over = threading.Event()
 
     def check() -> None:
         _check(stop, service.name)
         _check(over, service.name)
 
-    def look() -> Any:
+    def look() -> tuple[bool, Mapping[str, Any]]:
+        states = pairing.states_of(backup)
+        if not options.dry_run:
+            hold.check(service, states)
+        elif found := hold.of(states):
+            run.note(f"the backup is {found.words()}")
+        return backup.exists(), states
+
+    def describe() -> Any:
         shape = source.describe()
-        source.identity()  # asked for by this thread, and remembered for the other one
+        source.identity()  # asked for now, and remembered for when the other thread wants it
         return shape
 
-    shape, exists = both(look, backup.exists)
+    # The backup first: if it is held, the source may be in any state.
+    (exists, before), shape = both(look, describe)
     source.open(shape)
     with ExitStack() as held:
 
         def cut() -> Cut:
             return source.cut(None, find.RANGE_RECORDS)
 
-        def hold() -> tuple[bool, Sequence[str], bool, Withheld]:
-            states = backup.states()
+        def take() -> tuple[bool, Sequence[str], bool, Withheld]:
+            states = before
             pairing.check(source, backup, states)
-            backup.open(shape)
+            backup.open(shape, planned=options.dry_run)
             resumed = False
             if not options.dry_run:
                 check()
@@ -163,17 +185,20 @@ def sync(
                 if over.is_set():
                     held.close()  # nobody waits for this thread any more, nor gives the lock back
                 check()
-                # Once more: whoever we waited for may have paired it anew, and withheld something.
+                # Once more: whoever we waited for may have paired it anew, withheld something, or held it.
                 states = backup.states()
+                hold.check(service, states)
                 if pairing.check(source, backup, states):
                     pairing.write(source, backup, states)
                 run.pairing = PAIRING_CHECKED
+                if pairing.accepted_by(run.run_id, states):
+                    run.mode = ", ".join(filter(None, [run.mode, "accepted another source"]))
                 resumed = backup.begin(run)
             return backup.empty(), backup.unfilled(), resumed, Withheld.from_value(states.get(withheld.STATE))
 
         if exists:
             try:
-                first, (empty, unfilled, resumed, known) = both(cut, hold)
+                first, (empty, unfilled, resumed, known) = both(cut, take)
             except BaseException:
                 over.set()
                 raise
@@ -184,7 +209,7 @@ def sync(
             if not options.dry_run:
                 backup.check_lock()
         elif options.dry_run:
-            pairing.check(source, backup, pairing.states_of(backup))
+            pairing.check(source, backup, before)
             run.inserted = source.count()
         else:
             backup.open(shape)  # says what is missing
@@ -272,7 +297,7 @@ class _Sync:
             log.warning("%s: %d records of the backup are newer than the source's", self.service.name, found.ahead)
         changed = found.updates + self.updated_before
         if guard.many_updates(changed, found.backup) and not options.force:
-            run.notice = f"{changed} of the backup's {found.backup} records changed at once"
+            run.note(f"{changed} of the backup's {found.backup} records changed at once")
         point("before guard")
         verdict = guard.judge(
             self.service.name,
@@ -297,6 +322,8 @@ class _Sync:
         if verdict.problem is not None:
             raise verdict.problem
         if options.dry_run:
+            if self.unfilled:
+                run.note(f"{plan.filled} of the updates fill in {', '.join(self.unfilled)}")
             run.updated += found.ahead
             run.deleted = sum(map(len, self.applier.gone(plan.deletes)))
             return

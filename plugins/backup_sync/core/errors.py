@@ -8,6 +8,7 @@
     │   ├── SetBackWithheld  so many older records that it looks like a source that was set back
     │   ├── UpdatesWithheld  so many updates that it looks like an accident, where a service wants to be asked
     │   └── TooManyRejected  so many records cannot be copied that the copy is none
+    ├── Held                 the backup is held, on purpose           → skip: neither good nor bad
     └── RetriableError       a store is away, busy or locked; disk full   → Airflow retries with back-off
         ├── LockHeld         another run is writing to this backup
         ├── Unaccounted      a store left out records that it was asked for
@@ -24,11 +25,15 @@ from __future__ import annotations
 
 
 class BackupSyncError(Exception):
-    """Base of every error that backup_sync raises on purpose."""
+    """Base of every error that backup_sync raises on purpose. ``page``: of the docs, the one that says what to do."""
+
+    page = "runbook.md#a-run-failed"
 
 
 class ConfigurationError(BackupSyncError):
     """A declared service, an Airflow connection or a database grant is not as it has to be."""
+
+    page = "connections.md"
 
 
 class FatalError(BackupSyncError):
@@ -38,13 +43,19 @@ class FatalError(BackupSyncError):
 class PairingRefused(FatalError):
     """The backup belongs to another source or service, or is none of ours: nothing may be written to it."""
 
+    page = "runbook.md#the-backup-belongs-to-something-else"
+
 
 class DeletesWithheld(FatalError):
     """The guard stopped the deletes of a run, and what else its message says."""
 
+    page = "runbook.md#deletes-were-withheld"
+
 
 class SetBackWithheld(FatalError):
     """The guard did not let older records of the source replace newer ones of the backup, nor delete any."""
+
+    page = "runbook.md#the-source-was-set-back"
 
 
 class UpdatesWithheld(FatalError):
@@ -55,12 +66,18 @@ class TooManyRejected(FatalError):
     """So many records cannot be copied that the run must not count as a success; nothing was deleted."""
 
 
+class Held(BackupSyncError):
+    """Somebody holds the backup: no run writes to it until that is over. Not an error, and not a success either."""
+
+
 class RetriableError(BackupSyncError):
     """The same call may well succeed later."""
 
 
 class LockHeld(RetriableError):
     """Another run holds the lock on the backup."""
+
+    page = "runbook.md#the-lock-is-held"
 
 
 class Stopped(RetriableError):

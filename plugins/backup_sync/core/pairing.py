@@ -78,6 +78,16 @@ def check_source(source: Store, backup: Store) -> None:
         )
 
 
+def is_of(service: str, states: Mapping[str, Any]) -> bool:
+    """Whether a backup with these states was paired for this service, whatever its source is."""
+    return STATE in states and states[STATE]["service"] == service
+
+
+def accepted_by(run_id: str, states: Mapping[str, Any]) -> bool:
+    """Whether the run of this id accepted another source for the backup."""
+    return run_id in states.get(STATE, {}).get("acceptedBy", [])
+
+
 def states_of(store: Store) -> Mapping[str, Any]:
     """What a store remembers of its copy; nothing where its database is not there yet."""
     return store.states() if store.identity() else {}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime, timezone
 from typing import Any
 
-PENDING, IN_PROGRESS, COMPLETED, FAILED = "Pending", "InProgress", "Completed", "Failed"
+PENDING, IN_PROGRESS, COMPLETED, FAILED, HELD = "Pending", "InProgress", "Completed", "Failed", "Held"
 
 PAIRING_CHECKED, PAIRING_REFUSED = "checked", "refused"
 
@@ -43,6 +43,8 @@ class SyncResult:
     ``request_charge`` (Cosmos request units) and ``throttled`` (429 answers) cover both stores. ``notice``: what a person
     should look at though nothing failed. ``pairing``: whether the backup was found to be this service's (``checked``), or
     another's (``refused``: nothing may be written there, its history included); empty: the run did not get that far.
+    ``mode``: what was special about the run, in words (``forced``, ``allowed 50 deletes``, ``planned`` …). ``started_by``: what
+    started it (``scheduled``, ``manual by anna`` …). ``help``: for a failure, the page of the docs that says what to do.
     """
 
     sync_id: uuid.UUID
@@ -65,6 +67,9 @@ class SyncResult:
     throttled: int = 0
     notice: str | None = None
     pairing: str = ""
+    mode: str = ""
+    started_by: str = ""
+    help: str = ""
 
     @property
     def total_processed(self) -> int:
@@ -80,6 +85,14 @@ class SyncResult:
 
     def fail(self, message: str) -> None:
         self.status, self.completed_at, self.error_message = FAILED, utc_now(), message
+
+    def hold(self, reason: str) -> None:
+        """Nothing was done, and on purpose."""
+        self.status, self.completed_at, self.error_message, self.notice = HELD, utc_now(), None, reason
+
+    def note(self, text: str) -> None:
+        """Add to the notice; an empty text adds nothing."""
+        self.notice = "; ".join(filter(None, [self.notice, text])) or None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready, in the names that the summary and the REST API show (``InsertedCount`` …)."""
@@ -103,6 +116,15 @@ class SyncResult:
             if values.get(name):
                 values[name] = datetime.fromisoformat(values[name].replace("Z", "+00:00"))
         return cls(**values)
+
+
+def status_of(success: bool, completed_at: Any, error_message: str | None) -> str:
+    """The status of a run as its history record tells it."""
+    if success:
+        return COMPLETED
+    if completed_at is None:
+        return IN_PROGRESS
+    return FAILED if error_message is not None else HELD
 
 
 _COUNTS = {"inserted", "updated", "deleted", "skipped", "withheld", "rejected", "ahead", "throttled"}

@@ -2,58 +2,105 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from datetime import datetime
+from logging import ERROR, INFO
 from typing import Any
 
-from backup_sync.core.result import COMPLETED, iso, utc_now
+from backup_sync.core.result import COMPLETED, FAILED, HELD, iso, utc_now
 
 RULE = "=" * 40
+WRITTEN = ("Inserted", "Updated", "Deleted")
+ODD = ("Withheld", "Rejected", "Ahead")
+WIDTH = 110
+"""Characters of a line about a failure. Airflow's page of a log does not break lines by itself."""
 
 
 def build_summary(results: list[dict[str, Any]]) -> dict[str, Any]:
-    """``{Success, Message, Results, Timestamp}`` from the results (:meth:`SyncResult.to_dict`) of a run."""
-    failed = [result["ServiceName"] for result in results if result["Status"] != COMPLETED]
-    good = len(results) - len(failed)
+    """``{Success, Message, Results, Timestamp}`` from the results (:meth:`SyncResult.to_dict`) of a run.
+
+    A run whose services are all held is no success, though nothing failed.
+    """
+    failed, held, good = (
+        [result["ServiceName"] for result in results if result["Status"] in status]
+        for status in ({FAILED}, {HELD}, {COMPLETED})
+    )
     if failed:
         message = f"{len(failed)} of {len(results)} services failed: {', '.join(failed)}"
     else:
-        message = f"{good} of {len(results)} services completed"
-    return {"Success": not failed, "Message": message, "Results": results, "Timestamp": iso(utc_now())}
+        message = f"{len(good)} of {len(results)} services completed"
+    if held:
+        message += f"; held: {', '.join(held)}"
+    success = not failed and bool(good or not held)
+    return {"Success": success, "Message": message, "Results": results, "Timestamp": iso(utc_now())}
 
 
 def render_summary(
-    summary: dict[str, Any], run_type: str, started: datetime, following: datetime | None
-) -> Iterator[str]:
-    """The lines of the block. ``run_type``: Airflow's (scheduled, manual, backfill …)."""
+    summary: dict[str, Any], started_by: str, started: datetime, following: datetime | None, docs: str
+) -> Iterator[tuple[int, str]]:
+    """The lines of the block, each with its level (:mod:`logging`): failures are errors.
+
+    ``started_by``: what started the run (:attr:`SyncResult.started_by`); ``docs``: where the pages of the docs are.
+    """
     results = summary["Results"]
-    dry = " (dry run: nothing was written)" if any(result["DryRun"] for result in results) else ""
-    yield RULE
-    yield f"{run_type.partition('_')[0].capitalize()} sync started at {_second(started)}{dry}"
-    yield RULE
+    planned = bool(results) and all(result["DryRun"] for result in results)
+    kind, _, user = started_by.partition(" ")
+    job = f"{kind.partition('_')[0]} {'look at what a sync would do' if planned else 'sync'} {user}".strip()
+    yield INFO, RULE
+    yield INFO, f"{job[:1].upper()}{job[1:]} started at {_second(started)}{' (nothing was written)' if planned else ''}"
+    yield INFO, RULE
     for result in results:
-        yield result_line(result)
-    yield RULE
-    yield "Sync summary:"
-    good = sum(result["Status"] == COMPLETED for result in results)
-    yield f"  Success: {good}, Failed: {len(results) - good}"
-    totals = {name: sum(result[f"{name}Count"] for result in results) for name in ("Inserted", "Updated", "Deleted")}
-    yield "  Total " + ", ".join(f"{name}: {count}" for name, count in totals.items())
-    yield RULE
-    yield f"Next scheduled sync at {_second(following)}" if following else "No next sync is scheduled"
+        if result["Status"] == FAILED:
+            for line in failure_lines(result, docs):
+                yield ERROR, line
+        else:
+            yield INFO, result_line(result)
+    yield INFO, RULE
+    yield INFO, "Sync summary:"
+    failed, held = (sum(result["Status"] == status for result in results) for status in (FAILED, HELD))
+    yield INFO, f"  Success: {len(results) - failed - held}, Failed: {failed}" + (f", Held: {held}" if held else "")
+    totals = {name: sum(result[f"{name}Count"] for result in results) for name in WRITTEN}
+    counts = ", ".join(f"{name}: {count}" for name, count in totals.items())
+    yield INFO, f"  {'Would be' if planned else 'Total'} {counts}"
+    yield INFO, RULE
+    yield INFO, f"Next scheduled sync at {_second(following)}" if following else "No next sync is scheduled"
 
 
 def result_line(result: dict[str, Any]) -> str:
-    """One service's line: its counts, the reason if it failed, and what a person should look at."""
-    counts = ["Inserted", "Updated", "Deleted", "Skipped"]
-    # The unusual ones are named only when there are any, so that they are noticed.
-    counts += [name for name in ("Withheld", "Rejected", "Ahead") if result[f"{name}Count"]]
-    text = ", ".join(f"{name}: {result[f'{name}Count']}" for name in counts)
+    """One line of a service that did not fail: what it did (or would do), and what a person should look at."""
+    name = result["ServiceName"]
+    note = f". Note: {result['Notice']}" if result.get("Notice") else ""
+    if result["Status"] == HELD:
+        return f"‖ {name} sync skipped: {result['Notice']}"
+    if result["DryRun"]:
+        return (
+            f"✓ {name} sync would insert {result['InsertedCount']}, update {result['UpdatedCount']} and delete "
+            f"{result['DeletedCount']}, and leave {result['SkippedCount']} as they are{_odd(result)}{note}"
+        )
+    return f"✓ {name} sync completed. {_counts(result)}{note}"
+
+
+def failure_lines(result: dict[str, Any], docs: str) -> list[str]:
+    """A service that failed, in lines of :data:`WIDTH`: why, once; what was done all the same; and where to read on."""
+    text = f"✗ {result['ServiceName']} sync failed: {result['ErrorMessage']}"
+    lines = textwrap.wrap(text, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    if any(result[f"{name}Count"] for name in (*WRITTEN, "Skipped", *ODD)):
+        lines.append(f"  {_counts(result)}")
     if result.get("Notice"):
-        text += f". Note: {result['Notice']}"
-    if result["Status"] == COMPLETED:
-        return f"✓ {result['ServiceName']} sync completed. {text}"
-    return f"✗ {result['ServiceName']} sync failed: {result['ErrorMessage']} {text}"
+        lines.append(f"  Note: {result['Notice']}")
+    if result.get("Help"):
+        lines.append(f"  See {docs.rstrip('/')}/{result['Help']}")
+    return lines
+
+
+def _counts(result: dict[str, Any]) -> str:
+    return ", ".join(f"{name}: {result[f'{name}Count']}" for name in (*WRITTEN, "Skipped")) + _odd(result)
+
+
+def _odd(result: dict[str, Any]) -> str:
+    """The unusual counts: named only when there are any, so that they are noticed."""
+    return "".join(f", {name}: {result[f'{name}Count']}" for name in ODD if result[f"{name}Count"])
 
 
 def _second(moment: datetime) -> str:

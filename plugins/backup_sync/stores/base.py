@@ -103,8 +103,11 @@ class Store(Protocol):
     def exists(self) -> bool:
         """Whether the table or container is there at all."""
 
-    def open(self, shape: Any) -> None:
-        """Get ready to read or write records of ``shape``. Raises ConfigurationError if the store does not fit."""
+    def open(self, shape: Any, *, planned: bool = False) -> None:
+        """Get ready to read or write records of ``shape``. Raises ConfigurationError if the store does not fit.
+
+        ``planned``: get ready to be compared as :meth:`create` would leave it, and for nothing else.
+        """
 
     def unfilled(self) -> Sequence[str]:
         """Fields that this backup was given after its records, and that may lack the source's values in them."""

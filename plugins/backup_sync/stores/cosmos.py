@@ -101,7 +101,7 @@ class CosmosStore:
     def exists(self) -> bool:
         return self._own() is not None
 
-    def open(self, shape: ContainerShape) -> None:
+    def open(self, shape: ContainerShape, *, planned: bool = False) -> None:
         if not self.exists():
             raise ConfigurationError(
                 f"{self.where}: container {self.account.container} does not exist yet; run the DAG backup_initialize first"

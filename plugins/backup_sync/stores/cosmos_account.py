@@ -64,6 +64,12 @@ class Account:
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """More settings of the SDK's client, such as ``connection_verify``."""
 
+    @property
+    def address(self) -> str:
+        """Host and port, without anything else that somebody may have put into the endpoint."""
+        parts = urlsplit(self.endpoint)
+        return f"{parts.hostname}:{parts.port or 443}"
+
 
 class CosmosError(Exception):
     """An HTTP status that a caller may want to look at; never leaves the stores."""
@@ -284,7 +290,8 @@ class Connection:
                     ) from None
                 if time.monotonic() + wait > deadline:
                     raise RetriableError(
-                        f"{self.where}: cannot reach Cosmos DB, or the connection was cut ({type(error).__name__})"
+                        f"{self.where}: cannot reach Cosmos DB at {self.account.address}, or the connection was cut "
+                        f"({type(error).__name__})"
                     ) from None
                 pause = 0.0
             except AzureError as error:

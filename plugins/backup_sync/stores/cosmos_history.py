@@ -12,7 +12,7 @@ from typing import Any
 from azure.core import MatchConditions
 
 from backup_sync.core.errors import BackupSyncError, FatalError, RetriableError
-from backup_sync.core.result import COMPLETED, FAILED, IN_PROGRESS, SyncResult, iso, utc_now
+from backup_sync.core.result import SyncResult, iso, status_of, utc_now
 from backup_sync.stores.cosmos_account import Connection, CosmosError
 from backup_sync.stores.history import resume
 
@@ -43,6 +43,8 @@ PROPERTIES = {
     "RequestCharge": "requestCharge",
     "ThrottledCount": "throttledCount",
     "Notice": "notice",
+    "Mode": "mode",
+    "StartedBy": "startedBy",
 }
 
 
@@ -208,5 +210,5 @@ def _document(run: SyncResult) -> dict[str, Any]:
 
 def _from_document(document: dict[str, Any]) -> dict[str, Any]:
     found = {field: document.get(name) for field, name in PROPERTIES.items()}
-    found["Status"] = COMPLETED if found["Success"] else FAILED if found["CompletedAt"] else IN_PROGRESS
+    found["Status"] = status_of(bool(found["Success"]), found["CompletedAt"], found["ErrorMessage"])
     return found

@@ -47,9 +47,10 @@ JSON_ROWS = 2_000
 class MssqlStore(MssqlCatalog):
     kind = "mssql"
 
-    def __init__(self, service: Any, connect: Any, where: str, database: str) -> None:
+    def __init__(self, service: Any, connect: Any, where: str, database: str, address: str = "") -> None:
         super().__init__(service, connect, where)
         self.database = database
+        self.address = address
         self._places: list[int] = []  # known from the first bulk copy on
         self._second: MssqlSession | None = None  # for what is asked while the first one's rows are read
         self._closed = False
@@ -69,7 +70,7 @@ class MssqlStore(MssqlCatalog):
     def _open(self, database: str | None) -> MssqlSession:
         # A thread that was left behind may come back from its statement, or from this one, and want to go on.
         if not self._closed:
-            session = MssqlSession(self.where, partial(self._connected, database))
+            session = MssqlSession(self.where, partial(self._connected, database), self.address)
             if not self._closed:
                 return session
             session.close()
@@ -116,8 +117,8 @@ class MssqlStore(MssqlCatalog):
             raise
         self.run_sql("COMMIT TRANSACTION")
 
-    def open(self, shape: TableShape) -> None:
-        super().open(shape)
+    def open(self, shape: TableShape, *, planned: bool = False) -> None:
+        super().open(shape, planned=planned)
         self._bulk = BulkRows(shape)
         self._packed = PackedPairs(self.key_columns, self._fields, self.where)
         self._rows = WireRows(shape)
@@ -175,7 +176,7 @@ class MssqlStore(MssqlCatalog):
         if self._columns_packed():
             names = [quote(column.name) for column in (*self.key_columns, *self.stamp_columns)]
             where, params = self._where(within)
-            return self.pages(self._packed.sql(self.name, names, where), params, READ_ROWS // self._packed.to_a_row)
+            return self.pages(self._packed.sql(self.compared, names, where), params, READ_ROWS // self._packed.to_a_row)
         return self._plain_pairs(within)
 
     def _columns_packed(self) -> bool:
@@ -203,7 +204,7 @@ class MssqlStore(MssqlCatalog):
         ]
         parts += [self._whole(column) for column in self.watched]
         where, params = self._where(within)
-        return self.pages(f"SELECT {', '.join(parts)} FROM {self.name} WHERE {where}", params, READ_ROWS)
+        return self.pages(f"SELECT {', '.join(parts)} FROM {self.compared} WHERE {where}", params, READ_ROWS)
 
     def split(self, pair: Any) -> tuple[Key, Stamp]:
         if not isinstance(pair, int):

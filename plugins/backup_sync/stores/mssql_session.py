@@ -48,12 +48,14 @@ class MssqlSession:
 
     :param where: how messages call this end: the connection id.
     :param connect: opens a DB-API connection.
+    :param address: host and port, for messages about a server that is away.
 
     What the driver raises is raised as an error of our own, and RetriableError once the session is over.
     """
 
-    def __init__(self, where: str, connect: Callable[[], Any]) -> None:
+    def __init__(self, where: str, connect: Callable[[], Any], address: str = "") -> None:
         self.where = where
+        self.address = address
         self.interrupted = False
         """Somebody who waited for a call was told to end. What is left of the run is not to go on with another one."""
         self._over = False
@@ -131,7 +133,7 @@ class MssqlSession:
         number = number_of(error)
         try:
             # Not out of the driver's error: its frames hold the values that were sent.
-            raise error if number is None else translate(self.where, number, error)
+            raise error if number is None else translate(self.where, number, error, self.address)
         finally:
             del error  # it holds this frame, which would hold it
 

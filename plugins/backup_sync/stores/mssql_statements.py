@@ -105,6 +105,9 @@ class MssqlStatements(SqlStore, ABC):
             statements.append(f"ALTER TABLE {self.name} ALTER COLUMN {quote(column.name)} {column.type}{collate}{null}")
         return statements
 
+    def no_value(self, column: Column) -> str:
+        return f"CAST(NULL AS {column.type})"
+
     def is_integer(self, column: Column) -> bool:
         return types.base(column.type) in types.INTEGERS
 
@@ -168,7 +171,7 @@ class MssqlStatements(SqlStore, ABC):
         inner = f"SELECT {self._number(even) if even else '0'} AS piece, ({' + '.join(terms)}) % {DIGEST_P} AS mix"
         return (
             f"SELECT piece, COUNT_BIG(*), SUM(mix * mix % {DIGEST_Q}), SUM(mix) "
-            f"FROM ({inner} FROM {self.name} WHERE {where}) d GROUP BY piece"
+            f"FROM ({inner} FROM {self.compared} WHERE {where}) d GROUP BY piece"
         ), params
 
     def _whole(self, column: Column) -> str:
@@ -196,7 +199,7 @@ class MssqlStatements(SqlStore, ABC):
         key, stamp = (quote(column.name) for column in (*self.key_columns, *self.stamp_columns))
         where, params = self._where(within)
         return (
-            f"SELECT STRING_AGG(CONVERT(BIGINT, {key}) * {_big(2**32)} + {stamp}, ',') FROM {self.name} WHERE {where} "
+            f"SELECT STRING_AGG(CONVERT(BIGINT, {key}) * {_big(2**32)} + {stamp}, ',') FROM {self.compared} WHERE {where} "
             f"GROUP BY {key} / {PACKED_KEYS}"
         ), params
 

@@ -52,6 +52,8 @@ class SqlStore(SqlSchema, ABC):
     """
 
     kind: str
+    name: str
+    """The table's, quoted."""
     dense = 0.25
     few_pieces, piece_keys = FEW_PIECES, PIECE_KEYS
     most_parts = 8
@@ -71,6 +73,7 @@ class SqlStore(SqlSchema, ABC):
         self.shape: TableShape | None = None
         self._fields: tuple[Column, ...] = ()
         self.watched: tuple[Column, ...] = ()
+        self._planned: tuple[Column, ...] = ()
         self._key: tuple[Column, ...] = ()
 
     # what a dialect provides
@@ -98,6 +101,10 @@ class SqlStore(SqlSchema, ABC):
 
     @abstractmethod
     def transaction(self) -> AbstractContextManager[None]: ...
+
+    @abstractmethod
+    def no_value(self, column: Column) -> str:
+        """NULL, of the column's type where that matters."""
 
     @abstractmethod
     def is_integer(self, column: Column) -> bool: ...
@@ -214,17 +221,25 @@ class SqlStore(SqlSchema, ABC):
         self.check_is_backup(own)
         return self.empty() or self.has_history()
 
-    def open(self, shape: TableShape) -> None:
+    def open(self, shape: TableShape, *, planned: bool = False) -> None:
         own = self.own_shape()
         if own is None:
             raise ConfigurationError(
                 f"{self.where}: {self.service.table} does not exist yet; run the DAG backup_initialize first"
             )
-        self.check_fit(shape, own)
+        self._planned = self.check_fit(shape, own, planned=planned)
         self.shape = shape
         self._fields = tuple(shape.column(name) for name in self.service.fields)
         self._key = tuple(shape.column(name) for name in shape.key)
         self._key_at = tuple(shape.index(name) for name in shape.key)
+
+    @property
+    def compared(self) -> str:
+        """What pairs and digests are read from: the table, with the columns it is yet to get where that is planned."""
+        if not self._planned:
+            return self.name
+        columns = ", ".join(f"{self.no_value(column)} AS {self.quote(column.name)}" for column in self._planned)
+        return f"(SELECT t.*, {columns} FROM {self.name} t) planned"
 
     @property
     def key_columns(self) -> tuple[Column, ...]:
@@ -237,6 +252,7 @@ class SqlStore(SqlSchema, ABC):
     def watch(self, fields: Sequence[str]) -> None:
         """These columns enter as a hash: a pair has to stay small whatever they hold. Unfilled, any may be NULL."""
         assert self.shape is not None
+        self._fields = tuple(replace(one, nullable=one.nullable or one.name in fields) for one in self._fields)
         self.watched = tuple(replace(self.shape.column(name), nullable=True) for name in fields)
 
     def key_of(self, record: Record) -> Key:

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from backup_sync.core.errors import RetriableError
-from backup_sync.core.result import COMPLETED, FAILED, IN_PROGRESS, SyncResult, iso, utc_now
+from backup_sync.core.result import SyncResult, iso, status_of, utc_now
 from backup_sync.service import Service
 from backup_sync.stores.base import Applied
 from backup_sync.stores.history import parse_moment, resume
@@ -35,6 +35,8 @@ HISTORY_COLUMNS: tuple[tuple[str, str, bool], ...] = (
     ("RunId", "text", False),
     ("ServiceName", "text", False),
     ("Notice", "text", True),
+    ("Mode", "text", True),
+    ("StartedBy", "text", True),
 )
 
 
@@ -58,6 +60,8 @@ def to_row(run: SyncResult) -> list[Any]:
         run.run_id,
         run.service_name,
         run.notice,
+        run.mode,
+        run.started_by,
     ]
 
 
@@ -68,7 +72,7 @@ def from_row(row: tuple[Any, ...]) -> dict[str, Any]:
     found["Success"] = bool(found["Success"])
     for name in ("SyncedAt", "StartedAt", "CompletedAt"):
         found[name] = iso(parse_moment(found[name]))
-    found["Status"] = COMPLETED if found["Success"] else FAILED if found["CompletedAt"] else IN_PROGRESS
+    found["Status"] = status_of(found["Success"], found["CompletedAt"], found["ErrorMessage"])
     return found
 
 

@@ -14,7 +14,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 
 from backup_sync.core.errors import BackupSyncError, FatalError, PairingRefused
-from backup_sync.stores.schema import SYNCED_AT, Difference, TableShape, Types, difference
+from backup_sync.stores.schema import SYNCED_AT, Column, Difference, TableShape, Types, difference
 from backup_sync.stores.sql_history import SqlHistory
 
 log = logging.getLogger(__name__)
@@ -29,6 +29,7 @@ class SqlSchema(SqlHistory):
     unfilled_name: str
     shape: TableShape | None
     _own: TableShape | None
+    _planned: tuple[Column, ...]
 
     @abstractmethod
     def own_shape(self) -> TableShape | None: ...
@@ -63,15 +64,19 @@ class SqlSchema(SqlHistory):
                 f"{SYNCED_AT}); does the connection point at an operational database? If not, rename that table away"
             )
 
-    def check_fit(self, shape: TableShape, own: TableShape) -> None:
-        """Raise FatalError unless every record of ``shape`` can be written here as things are."""
+    def check_fit(self, shape: TableShape, own: TableShape, *, planned: bool = False) -> tuple[Column, ...]:
+        """Raise FatalError unless every record of ``shape`` can be written here as things are.
+
+        ``planned``: or could be, once the table has followed the source. Returns the columns that it is to get then.
+        """
         found = self.difference(shape, own)
         self._refuse(found)
-        if found.alters:
+        if found.alters and not (planned and self.service.on_schema_change == "evolve"):
             raise FatalError(
                 f"{self.where}: the table {self.service.table} does not fit the source yet: it "
                 f"{'; it '.join(found.words())}. Run the DAG backup_initialize, or clear the run from initialize on"
             )
+        return found.added
 
     def _refuse(self, found: Difference) -> None:
         if found.problems:
@@ -159,7 +164,9 @@ class SqlSchema(SqlHistory):
     def unfilled(self) -> list[str]:
         """The columns of the open shape that still lack the source's values."""
         assert self.shape is not None
-        pending = {name.casefold() for name in self.read_unfilled()}
+        pending = {name.casefold() for name in self.read_unfilled()} | _folded(
+            [column.name for column in self._planned]
+        )
         return [column.name for column in self.shape.columns if column.name.casefold() in pending]
 
     def filled(self, fields: Sequence[str]) -> None:

@@ -21,6 +21,9 @@ class SqliteRanges(SqliteCatalog):
     # A group costs next to nothing where no wire is crossed, and a pair that need not be read saves more.
     few_pieces, piece_keys, most_parts = 2**20, 16, 512
 
+    def no_value(self, column: Column) -> str:
+        return "NULL"
+
     def is_integer(self, column: Column) -> bool:
         # Any declared type may hold anything in SQLite, so INTEGER affinity alone does not promise whole numbers;
         # an INTEGER PRIMARY KEY does, and for other columns the digest checks each value's storage class.
@@ -94,7 +97,7 @@ class SqliteRanges(SqliteCatalog):
         piece = self._piece(even) if even else "0"
         names = ", ".join(f"{quote(column.name)} AS c{number}" for number, column in enumerate(whole))
         # The mix is computed in a derived table, which LIMIT -1 keeps from being merged, so that it is evaluated once.
-        inner = f"SELECT {piece} AS piece, {linear} AS mix, {names} FROM {self.name} WHERE {where} LIMIT -1"
+        inner = f"SELECT {piece} AS piece, {linear} AS mix, {names} FROM {self.compared} WHERE {where} LIMIT -1"
         sql = (
             f"SELECT piece, COUNT(*), SUM(mix * mix % {DIGEST_Q}), {', '.join(plain)}, {odd} "
             f"FROM ({inner}) GROUP BY piece"
@@ -125,12 +128,12 @@ class SqliteRanges(SqliteCatalog):
     def _packed_pairs(self, within: KeyRange) -> Iterator[list[tuple[Any, ...]]]:
         values = [self._value(column) for column in (*self.key_columns, *self.stamp_columns)]
         where, params = self._where(within)
-        for rows in self.pages(packed_sql(self.name, values, where), params):
+        for rows in self.pages(packed_sql(self.compared, values, where), params):
             odd = [row[2] for row in rows if row[1]]
             if odd:
                 others = {n: list[Any]() for n in odd}
                 slots = ", ".join("?" * len(odd))
-                sql = f"SELECT {group_of(values[0])}, {', '.join(values)} FROM {self.name} WHERE {where}"
+                sql = f"SELECT {group_of(values[0])}, {', '.join(values)} FROM {self.compared} WHERE {where}"
                 for found in self.pages(f"{sql} AND {group_of(values[0])} IN ({slots})", [*params, *odd]):
                     self._check_keys([row[1:] for row in found])
                     for n, *pair in found:
@@ -141,7 +144,7 @@ class SqliteRanges(SqliteCatalog):
     def _plain_pairs(self, within: KeyRange) -> Iterator[list[tuple[Any, ...]]]:
         names = ", ".join(self._value(column) for column in (*self.key_columns, *self.stamp_columns))
         where, params = self._where(within)
-        for rows in self.pages(f"SELECT {names} FROM {self.name} WHERE {where}", params):
+        for rows in self.pages(f"SELECT {names} FROM {self.compared} WHERE {where}", params):
             self._check_keys(rows)
             yield rows
 

@@ -7,11 +7,18 @@ from datetime import datetime, timedelta, timezone
 from airflow.sdk import DAG, Param, TaskGroup, TriggerRule
 
 from backup_sync.config import config_path, read_services
-from backup_sync.operators import InitializeBackupOperator, RecordHistoryOperator, SummaryOperator, SyncOperator
+from backup_sync.operators import (
+    InitializeBackupOperator,
+    RecordHistoryOperator,
+    RefuseOperator,
+    SummaryOperator,
+    SyncOperator,
+    mistakes,
+)
 from backup_sync.settings import read_settings
 
 CONFIG = config_path(__file__)
-SERVICES = read_services(CONFIG)
+DECLARED = read_services(CONFIG)
 SETTINGS = read_settings()
 
 DOC = """
@@ -22,6 +29,9 @@ record_history`), so one that fails does not hold up the others; `summary` then 
 
 A run mirrors the source **as it is now**. A backfill runs once for each date and each of these runs copies the
 present; none recreates the past.
+
+**To look first, run `backup_plan`**: it says what a sync would do and can write nothing. Unpausing this DAG starts the
+run of the last midnight, for real. To keep a service from being written to, run `backup_hold`.
 
 Deletes so many that they look like an accident are withheld and the run fails; see *Allow deletes*.
 """
@@ -35,7 +45,7 @@ with DAG(
     catchup=False,
     dagrun_timeout=SETTINGS.dagrun_timeout,
     render_template_as_native_obj=True,
-    tags=["backup", *SERVICES],
+    tags=["backup", *DECLARED.services],
     default_args={
         "retries": SETTINGS.retries,
         "retry_delay": timedelta(seconds=SETTINGS.retry_delay),
@@ -46,7 +56,7 @@ with DAG(
     params={
         "service": Param(
             "all",
-            enum=["all", *SERVICES],
+            enum=["all", *DECLARED.services],
             title="Service",
             description="Back up all declared services, or one of them.",
         ),
@@ -60,7 +70,8 @@ with DAG(
             False,
             type="boolean",
             title="Dry run",
-            description="Count what would be done and write nothing, not even history.",
+            description="Count what would be done and write nothing, not even history. While this DAG is paused, run "
+            "backup_plan instead: a paused DAG runs nothing, and unpausing it starts the missed run for real.",
         ),
         "allow_deletes": Param(
             None,
@@ -79,7 +90,7 @@ with DAG(
     },
 ) as dag:
     chains = {}
-    for service in SERVICES:
+    for service in DECLARED.services:
         with TaskGroup(service) as group:
             initialize = InitializeBackupOperator(
                 task_id="initialize",
@@ -93,9 +104,11 @@ with DAG(
                 task_id="sync",
                 service=service,
                 config=CONFIG,
+                only="{{ params.service }}",
                 force="{{ params.force }}",
                 dry_run="{{ params.dry_run }}",
                 allow_deletes="{{ params.allow_deletes }}",
+                schedule=SETTINGS.cron,
                 # Backfill and manual runs are different runs of this DAG; this keeps their syncs apart.
                 max_active_tis_per_dag=1,
             )
@@ -109,6 +122,10 @@ with DAG(
             )
             initialize >> sync >> record_history
         chains[service] = [record_history.task_id, sync.task_id, initialize.task_id]
+
+    for name, task_id, problem in mistakes(DECLARED, SETTINGS):
+        RefuseOperator(task_id=task_id, service=name, reason=problem, only="{{ params.service }}", retries=0)
+        chains[name] = [task_id]
 
     summary = SummaryOperator(
         task_id="summary",

@@ -1,0 +1,20 @@
+"""The custom operators: an Airflow context in, one call of a job, an XCom out."""
+
+from backup_sync.operators.base import FAILURE, ServiceOperator
+from backup_sync.operators.hold import HoldOperator
+from backup_sync.operators.plan import PlanOperator
+from backup_sync.operators.summary import RefuseOperator, SummaryOperator, mistakes
+from backup_sync.operators.sync import InitializeBackupOperator, RecordHistoryOperator, SyncOperator
+
+__all__ = [
+    "FAILURE",
+    "HoldOperator",
+    "InitializeBackupOperator",
+    "PlanOperator",
+    "RecordHistoryOperator",
+    "RefuseOperator",
+    "ServiceOperator",
+    "SummaryOperator",
+    "SyncOperator",
+    "mistakes",
+]

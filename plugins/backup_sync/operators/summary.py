@@ -1,0 +1,108 @@
+"""What closes a run: its summary, and the services that could not even begin."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from backup_sync.config import LONGEST_NAME, Declared
+from backup_sync.core.result import FAILED, SyncResult, sync_id
+from backup_sync.core.summary import build_summary, render_summary
+from backup_sync.operators.base import FAILURE, pull_result, started_by, task_states
+from backup_sync.operators.schedule import next_run
+from backup_sync.settings import Settings, read_settings
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+log = logging.getLogger(__name__)
+
+
+def mistakes(declared: Declared, settings: Settings | None = None) -> Iterator[tuple[str, str, str]]:
+    """(what is wrong, the id of a task that says so, the sentence) for each mistake in the services file and the settings."""
+    found = {**declared.problems, **(settings.problems if settings else {})}
+    taken: set[str] = set()
+    for name, problem in found.items():
+        # No service has a task that is called so; Airflow allows few characters.
+        stem = re.sub(r"[^A-Za-z0-9_-]", "_", name)[:LONGEST_NAME]
+        task_id = next(one for n in count() if (one := f"{stem}.refused{n or ''}") not in taken)
+        taken.add(task_id)
+        yield name, task_id, problem
+
+
+class RefuseOperator(BaseOperator):
+    """Fail with the sentence that says what is wrong with a service's declaration, or with the settings.
+
+    Its DAG is there all the same: a DAG that is missing runs nothing, so nobody would be told.
+
+    :param service: what is wrong is called so in the summary.
+    :param reason: the sentence.
+    :param only: the service that the run is for, or ``all``.
+    """
+
+    template_fields = ("only",)
+
+    def __init__(self, *, service: str, reason: str, only: str = "all", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.service = service
+        self.reason = reason
+        self.only = only
+
+    def execute(self, context: Context) -> None:
+        if self.only not in ("all", self.service):
+            raise AirflowSkipException(f"this run is for {self.only} only")
+        ti, run_id = context["ti"], context["dag_run"].run_id
+        result = SyncResult(sync_id(ti.dag_id, run_id, self.service), self.service, run_id=run_id)
+        result.fail(self.reason)
+        result.help = "configuration.md"
+        ti.xcom_push(key=FAILURE, value=result.to_dict())
+        raise AirflowFailException(self.reason)
+
+
+class SummaryOperator(BaseOperator):
+    """Log the summary of a run and return it as data; fail if any service failed.
+
+    Skipped where every service that was asked for is held: nothing was backed up, and nothing went wrong.
+
+    :param chains: service → the task ids of its chain, last first.
+    :param schedule: cron text of the DAG, or None.
+    :return: ``{"Success": bool, "Message": str, "Results": [result, …], "Timestamp": str}``
+    """
+
+    def __init__(self, *, chains: dict[str, list[str]], schedule: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.chains = chains
+        self.schedule = schedule
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        states = task_states(context)
+        results: list[dict[str, Any]] = []
+        for service, tasks in self.chains.items():
+            reported = pull_result(context, tasks)
+            if reported is None and all(states.get(task) == "skipped" for task in tasks):
+                continue
+            result = SyncResult.from_dict(reported) if reported else SyncResult(sync_id("", "", service), service)
+            broken = [task for task in tasks if states.get(task) in ("failed", "upstream_failed", None)]
+            if not reported or (broken and result.status != FAILED):
+                # A failed record_history behind a good sync is a failure too: that run would be missing in history.
+                result.fail(
+                    result.error_message or f"the task {broken[-1] if broken else tasks[0]} failed; see its log"
+                )
+            results.append(result.to_dict())
+        started = context["dag_run"].run_after
+        summary = build_summary(results)
+        following = next_run(self.schedule, started)
+        for level, line in render_summary(summary, started_by(context), started, following, read_settings().docs):
+            log.log(level, line)
+        if not summary["Success"]:
+            context["ti"].xcom_push(key="return_value", value=summary)
+            if any(result["Status"] == FAILED for result in results):
+                raise AirflowFailException(summary["Message"])
+            raise AirflowSkipException(summary["Message"])
+        return summary

@@ -1,0 +1,170 @@
+"""The chain of a service: ``initialize → sync → record_history``. A :class:`SyncResult` is handed along it as a dict."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from backup_sync.core.result import HELD, PAIRING_REFUSED, SyncResult
+from backup_sync.core.summary import result_line
+from backup_sync.operators.base import FAILURE, ServiceOperator, flag, number, pull_result, task_states
+from backup_sync.operators.schedule import moments_between
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from backup_sync.stores.base import Store
+
+log = logging.getLogger(__name__)
+
+
+class InitializeBackupOperator(ServiceOperator):
+    """Create what the backup of a service lacks: database, schema, table or container, history.
+
+    Also the place where a run is checked before it does anything: unknown keys in its conf fail it, and a service
+    that was not asked for is skipped with its whole chain.
+
+    A table that is there follows its source's columns; what was altered, or kept though the source has it no more, is
+    in the list as well.
+
+    :param dry_run: say what would be created or altered.
+    :param accept_source: pair the backup anew with what is behind the connections now.
+    :return: ``{"ServiceName": …, "Created": ["table customer.Customers", …]}``
+    """
+
+    template_fields = ("only", "dry", "accept_source")
+
+    def __init__(self, *, dry_run: bool | str = False, accept_source: bool | str = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.dry = dry_run
+        self.accept_source = accept_source
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        from backup_sync.core.engine import initialize
+
+        result = self.new_result(context)
+        with self.reporting(context, result):
+            self.check_asked_for(context)
+            with self.stores() as (_, source, backup):
+                self.check_conf(context)
+                created = initialize(
+                    source,
+                    backup,
+                    dry_run=flag(self.dry),
+                    accept_source=flag(self.accept_source),
+                    run_id=result.run_id,
+                    stop=self.stop,
+                )
+        log.info("%s: %s", self.service, made(created, dry_run=flag(self.dry)) or "everything is in place")
+        return {"ServiceName": self.service, "Created": created}
+
+
+class SyncOperator(ServiceOperator):
+    """Bring the backup of a service in step with its source.
+
+    :param force: rewrite every record, changed or not.
+    :param dry_run: count what would be done, and write nothing.
+    :param allow_deletes: let so many deletes through, and no more, though they look like an accident.
+    :param schedule: cron text of the DAG, or None: a scheduled run says so if earlier ones did not happen.
+    :return: the result (:meth:`SyncResult.to_dict`).
+    """
+
+    template_fields = ("only", "force", "dry", "allow_deletes")
+
+    def __init__(
+        self,
+        *,
+        force: bool | str = False,
+        dry_run: bool | str = False,
+        allow_deletes: int | str | None = None,
+        schedule: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.force = force
+        self.dry = dry_run
+        self.allow_deletes = allow_deletes
+        self.schedule = schedule
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        from backup_sync.core.engine import Options, sync
+
+        result = self.new_result(context)
+        with self.reporting(context, result):
+            self.check_asked_for(context)
+            self.check_conf(context)
+            options = Options(flag(self.force), flag(self.dry), number("allow_deletes", self.allow_deletes))
+            with self.stores() as (service, source, backup):
+                if result.started_by == "scheduled" and self.schedule and result.attempt == 1:
+                    self._tell_of_pause(backup, context["dag_run"].run_after)
+                sync(service, source, backup, result, options, stop=self.stop)
+        log.info(result_line(result.to_dict()))
+        return result.to_dict()
+
+    def _tell_of_pause(self, backup: Store, now: datetime) -> None:
+        """Whoever unpauses a DAG may not expect that this starts a run, nor all that has changed meanwhile."""
+        runs = backup.history(1) if backup.exists() else []
+        if not runs or not self.schedule:
+            return
+        last = datetime.fromisoformat(runs[0]["StartedAt"].replace("Z", "+00:00"))
+        missed = moments_between(self.schedule, last, now)
+        if missed and now - last > timedelta(days=1):
+            log.warning(
+                "%s: this is the first scheduled run after a pause: the last one of any kind began at %s, and scheduled ones "
+                "did not happen %s since then; it copies, and deletes, what has changed meanwhile",
+                self.service,
+                runs[0]["StartedAt"],
+                "once" if missed == 1 else f"{missed} times",
+            )
+
+
+class RecordHistoryOperator(ServiceOperator):
+    """Write the run's record into the backup's history, also (and above all) when the sync failed.
+
+    Runs after everything but a service that was not asked for. A dry run leaves no record, nor does a run whose backup
+    turned out to belong to something else: it is not its history.
+
+    A recorded failure fails this task too: "clear only what failed" would otherwise leave it out, and with it the
+    record of the run that was repaired.
+
+    :param after: the task ids of the chain before it, nearest first.
+    :return: the result that was recorded.
+    """
+
+    template_fields = ("dry",)
+
+    def __init__(self, *, after: list[str], dry_run: bool | str = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.after = after
+        self.dry = dry_run
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        state = task_states(context).get(self.after[0])
+        reported = pull_result(context, self.after)
+        if state == "skipped" and reported is None:
+            raise AirflowSkipException("the sync was skipped, so there is nothing to record")
+        from backup_sync.core.engine import record_history
+
+        result = SyncResult.from_dict(reported) if reported else self.new_result(context)
+        if reported is None:
+            result.fail(f"the task {self.after[0]} ended as {state} without reporting a result; see its log")
+        if not result.dry_run and result.pairing != PAIRING_REFUSED:
+            with self.reporting(context, result), self.stores() as (_, source, backup):
+                record_history(backup, result, source=source, stop=self.stop)
+        if not result.success and result.status != HELD:
+            context["ti"].xcom_push(key=FAILURE, value=result.to_dict())
+            if result.pairing == PAIRING_REFUSED:
+                raise AirflowFailException(f"not recorded, since the backup is another one: {result.error_message}")
+            raise AirflowFailException(f"recorded: {result.error_message}")
+        return result.to_dict()
+
+
+def made(created: list[str], *, dry_run: bool) -> str:
+    """What ``initialize`` made (or would make) and kept, in words; empty if nothing."""
+    verb = "would make" if dry_run else "made"
+    kept = [what for what in created if what.startswith("kept ")]
+    new = [what for what in created if what not in kept]
+    return ", ".join([f"{verb} {', '.join(new)}"] * bool(new) + kept)
