@@ -6,6 +6,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pymssql
 import pytest
@@ -55,8 +56,9 @@ def test_the_container_is_the_connections_own_or_else_the_services(monkeypatch):
     assert open_store(service(CONTAINER), "src").account.container == "things"
 
 
-def test_client_settings_in_the_extra_reach_the_client_and_others_do_not(monkeypatch):
-    connect(monkeypatch, "src", cosmos(extra={"database_name": "db", "connection_verify": False, "odd": 1}))
+def test_client_settings_in_the_extra_reach_the_client_and_those_of_airflows_form_do_not(monkeypatch):
+    extra = {"database_name": "db", "connection_verify": False, "partition_key": "/x", "subscription_id": ""}
+    connect(monkeypatch, "src", cosmos(extra=extra))
     assert open_store(service(CONTAINER), "src").account.options == {"connection_verify": False}
 
 
@@ -180,13 +182,6 @@ def test_a_malformed_endpoint_or_key_is_a_configuration_error_without_the_key(mo
     assert "not base64" not in str(caught.value)
 
 
-def test_an_extra_that_the_driver_does_not_know_is_named(monkeypatch):
-    value = {"conn_type": "mssql", "host": "127.0.0.1", "port": 1, "schema": "Db", "extra": {"encrypt": True}}
-    connect(monkeypatch, "src", value)
-    with closing(open_store(service(), "src")) as store, pytest.raises(ConfigurationError, match="'encrypt'"):
-        store.describe()
-
-
 def sql_server(**changes: Any) -> dict[str, Any]:
     return {
         "conn_type": "mssql",
@@ -209,7 +204,7 @@ def test_a_sql_server_that_accepts_and_never_answers_is_given_up_when_the_extra_
             store.describe()
         assert time.monotonic() - begun < 3
         assert proxy.struck == 1
-    assert str(caught.value).startswith("src: SQL Server did not answer in time")
+    assert str(caught.value).startswith(f"src: SQL Server at 127.0.0.1:{proxy.port} did not answer in time")
     assert "'login_timeout'" in str(caught.value)
 
 
@@ -249,21 +244,108 @@ def test_the_certificate_of_a_cosmos_account_is_checked_unless_the_extra_says_no
         assert client.client_connection.connection_policy.DisableSSLVerification == (verify is False)
 
 
-@pytest.mark.parametrize("name", ["login_timeout", "timeout"])
-@pytest.mark.parametrize("value", ["hunter2", "5", 1.5, None])
-def test_a_time_that_the_driver_would_not_heed_is_refused(monkeypatch, name, value):
-    connect(monkeypatch, "src", sql_server(extra={name: value}))
+@pytest.mark.parametrize(
+    "conn_type, name, value, needs",
+    [
+        ("mssql", "timeout", "hunter2", "a whole number of seconds"),
+        ("mssql", "timeout", 1.5, "a whole number of seconds"),
+        ("mssql", "login_timeout", True, "a whole number of seconds"),
+        ("mssql", "login_timeout", -1, "a whole number of seconds"),
+        ("mssql", "encryption", "hunter2", "one of require, request, off, default"),
+        ("mssql", "encryption", True, "one of require, request, off, default"),
+        ("mssql", "appname", 5, "text"),
+        ("mssql", "tds_version", "7.0", "one of 7.4, 7.3"),
+        ("mssql", "charset", "CP1252", "one of UTF-8"),
+        ("mssql", "read_only", "hunter2", "true or false"),
+        ("azure_cosmos", "connection_verify", "hunter2", "true, false or the path of a file of certificates"),
+        ("azure_cosmos", "enable_endpoint_discovery", 0, "true or false"),
+        ("azure_cosmos", "preferred_locations", {"hunter2": 1}, "a list of texts"),
+        ("azure_cosmos", "read_timeout", "hunter2", "a number of seconds"),
+        ("azure_cosmos", "read_timeout", float("inf"), "a number of seconds"),
+        ("azure_cosmos", "database_name", 5, "text"),
+    ],
+)
+def test_an_entry_of_the_extra_that_is_not_what_it_has_to_be_is_refused_by_name_without_its_value(
+    monkeypatch, conn_type, name, value, needs
+):
+    made, entry = (sql_server, TABLE) if conn_type == "mssql" else (cosmos, CONTAINER)
+    connect(monkeypatch, "src", made(extra={name: value}))
     with pytest.raises(ConfigurationError) as caught:
+        open_store(service(entry), "src")
+    assert str(caught.value) == f"connection src: '{name}' in its extra has to be {needs}"
+
+
+@pytest.mark.parametrize(
+    "connection, entry, name",
+    [
+        ("mssql", TABLE, "encypt"),
+        ("mssql", TABLE, "as_dict"),
+        ("mssql", TABLE, "database"),
+        ("mssql", TABLE, "conn_properties"),
+        ("azure_cosmos", CONTAINER, "connection_verfy"),
+        ("sqlite", TABLE, "timeout"),
+    ],
+)
+def test_an_entry_that_nobody_would_heed_is_refused_by_name(monkeypatch, connection, entry, name):
+    made = {
+        "mssql": sql_server,
+        "azure_cosmos": cosmos,
+        "sqlite": lambda **more: {"conn_type": "sqlite", "host": "x", **more},
+    }
+    connect(monkeypatch, "src", made[connection](extra={name: "hunter2"}))
+    with pytest.raises(
+        ConfigurationError, match=f"connection src: '{name}' in its extra is nothing that backup_sync knows"
+    ) as e:
+        open_store(service(entry), "src")
+    assert "hunter2" not in str(e.value)
+
+
+@pytest.mark.parametrize(
+    "extra",
+    ["encryption=require", '{"encryption": "require",}', '["encryption"]', '"require"', "17", "null", ["encryption"]],
+)
+@pytest.mark.parametrize("made, entry", [("mssql", TABLE), ("azure_cosmos", CONTAINER), ("sqlite", TABLE)])
+def test_an_extra_that_is_no_json_object_is_refused_and_not_taken_for_an_empty_one(monkeypatch, made, entry, extra):
+    value = {"mssql": sql_server(), "azure_cosmos": cosmos(), "sqlite": {"conn_type": "sqlite", "host": "x"}}[made]
+    connect(monkeypatch, "src", {**value, "extra": extra})
+    with pytest.raises(ConfigurationError, match="connection src: its extra is no JSON object"):
+        open_store(service(entry), "src")
+
+
+def test_an_entry_that_stands_twice_in_the_extra_is_refused(monkeypatch):
+    connect(monkeypatch, "src", sql_server(extra='{"encryption": "require", "encryption": "off"}'))
+    with pytest.raises(ConfigurationError, match="'encryption' stands twice in its extra"):
         open_store(service(), "src")
-    assert str(caught.value) == f"connection src: '{name}' in its extra has to be a whole number of seconds"
 
 
-@pytest.mark.parametrize("extra", [{"encryption": "hunter2"}, {"encryption": True}, {"appname": 5}])
-def test_a_value_of_the_extra_that_the_driver_does_not_take_is_a_mistake_in_the_connection(monkeypatch, extra):
-    connect(monkeypatch, "src", sql_server(extra=extra))
-    with closing(open_store(service(), "src")) as store, pytest.raises(ConfigurationError) as caught:
-        store.describe()
-    assert str(caught.value).startswith(
-        "src: an entry of the connection's extra has a value that pymssql does not take"
+def test_a_connection_written_as_a_uri_means_what_it_says(monkeypatch):
+    given: list[dict[str, Any]] = []
+
+    def refuse(**arguments: Any) -> None:
+        given.append(arguments)
+        raise pymssql.OperationalError(4060, b"")
+
+    monkeypatch.setattr("pymssql.connect", refuse)
+    query = "encryption=Require&timeout=30&login_timeout=5&read_only=false&tds_version=7.3&appname=we"
+    monkeypatch.setenv("AIRFLOW_CONN_SRC", f"mssql://u:p@127.0.0.1:1433/Db?{query}")
+    with closing(open_store(service(), "src")) as store, pytest.raises(ConfigurationError):
+        store.exists()
+    expected = {"encryption": "require", "timeout": 30, "login_timeout": 5, "read_only": False, "appname": "we"}
+    assert (expected | {"tds_version": "7.3"}).items() <= given[0].items()
+
+    query = (
+        "database_name=db&connection_verify=false&enable_endpoint_discovery=False&read_timeout=2.5&connection_timeout=7"
+        "&preferred_locations=North%20Europe,West%20Europe&retry_throttle_backoff_max=3"
     )
-    assert "hunter2" not in str(caught.value)
+    uri = f"azure-cosmos://{quote('http://localhost:1/', safe='')}:{quote(KEY, safe='')}@?{query}"
+    monkeypatch.setenv("AIRFLOW_CONN_SRC", uri)
+    account = open_store(service(CONTAINER), "src").account
+    assert (account.endpoint, account.key, account.database) == ("http://localhost:1/", KEY, "db")
+    assert account.options == {
+        "connection_verify": False,
+        "enable_endpoint_discovery": False,
+        "read_timeout": 2.5,
+        "connection_timeout": 7,
+        "preferred_locations": ["North Europe", "West Europe"],
+        "retry_throttle_backoff_max": 3,
+    }

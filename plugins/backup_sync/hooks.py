@@ -11,6 +11,7 @@ from airflow.sdk import BaseHook
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowException, AirflowSecretsBackendAccessDenied
 
+from backup_sync import extras
 from backup_sync.core.errors import ConfigurationError, RetriableError
 from backup_sync.service import Service
 
@@ -19,16 +20,44 @@ if TYPE_CHECKING:
 
     from backup_sync.stores.base import Store
 
-COSMOS_OPTIONS = (
-    "connection_verify",
-    "enable_endpoint_discovery",
-    "preferred_locations",
-    "connection_timeout",
-    "read_timeout",
-    "retry_throttle_backoff_max",
-)
+COSMOS_OPTIONS: dict[str, extras.Reader] = {
+    "connection_verify": extras.verify,
+    "enable_endpoint_discovery": extras.flag,
+    "preferred_locations": extras.texts,
+    "connection_timeout": extras.seconds,
+    "read_timeout": extras.seconds,
+    "retry_throttle_backoff_max": extras.whole_seconds,
+}
 """Settings of the SDK's client that may stand in the extra of an ``azure_cosmos`` connection."""
 
+COSMOS_EXTRA = {
+    "database_name": extras.text,
+    "collection_name": extras.text,
+    **COSMOS_OPTIONS,
+    # Of Airflow's own form, for its hook and not for us:
+    **dict.fromkeys(
+        (
+            "partition_key",
+            "subscription_id",
+            "resource_group_name",
+            "managed_identity_client_id",
+            "workload_identity_tenant_id",
+        ),
+        str,
+    ),
+}
+
+MSSQL_EXTRA: dict[str, extras.Reader] = {
+    "encryption": extras.one_of("require", "request", "off", "default"),
+    "login_timeout": extras.whole_seconds,
+    "timeout": extras.whole_seconds,
+    "appname": extras.text,
+    "read_only": extras.flag,
+    "tds_version": lambda value: extras.one_of("7.4", "7.3")(str(value)),
+    "charset": extras.one_of("UTF-8"),
+    "sqlalchemy_scheme": extras.text,  # for others; the hook leaves it out
+}
+"""What may stand in the extra of an ``mssql`` connection. Whatever else ``pymssql.connect`` takes changes what it returns."""
 
 MSSQL_DEFAULTS = {"login_timeout": 15, "timeout": 3_600, "tds_version": "7.4"}
 """What the extra of an ``mssql`` connection may change; both times are whole seconds.
@@ -118,13 +147,8 @@ def _mssql(service: Service, conn_id: str, connection: Connection) -> Store:
     if not connection.host or not connection.port:
         raise ConfigurationError(f"connection {conn_id} lacks host or port; set both (SQL Server's own port is 1433)")
 
-    for name in ("login_timeout", "timeout"):
-        if (
-            type(connection.extra_dejson.get(name, 0)) is not int
-        ):  # the driver takes any other value and does not heed it
-            raise ConfigurationError(f"connection {conn_id}: '{name}' in its extra has to be a whole number of seconds")
-
-    connection.extra = json.dumps(MSSQL_DEFAULTS | connection.extra_dejson)
+    extra = extras.read(conn_id, connection.extra, MSSQL_EXTRA)
+    connection.extra = json.dumps(MSSQL_DEFAULTS | extra)
 
     def connect(database: str | None) -> Any:
         # The connection is handed over: it is asked of Airflow in the task's own thread, and not in the session's.
@@ -138,6 +162,7 @@ def _sqlite(service: Service, conn_id: str, connection: Connection) -> Store:
 
     if not connection.host:
         raise ConfigurationError(f"connection {conn_id} names no file; set its 'host' to the path of the database")
+    extras.read(conn_id, connection.extra, {})
     path = Path(connection.host)
 
     def connect(purpose: str | None) -> sqlite3.Connection:
@@ -152,7 +177,7 @@ def _cosmos(service: Service, conn_id: str, connection: Connection) -> Store:
     from backup_sync.stores.cosmos import CosmosStore
     from backup_sync.stores.cosmos_account import Account
 
-    extra = connection.extra_dejson
+    extra = extras.read(conn_id, connection.extra, COSMOS_EXTRA)
     missing = [
         what
         for what, value in (
