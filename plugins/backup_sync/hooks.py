@@ -30,7 +30,7 @@ COSMOS_OPTIONS: dict[str, extras.Reader] = {
 }
 """Settings of the SDK's client that may stand in the extra of an ``azure_cosmos`` connection."""
 
-COSMOS_EXTRA = {
+COSMOS_EXTRA: dict[str, extras.Reader] = {
     "database_name": extras.text,
     "collection_name": extras.text,
     **COSMOS_OPTIONS,
