@@ -261,5 +261,5 @@ def test_a_column_of_a_table_may_be_called_like_that():
 @pytest.mark.parametrize("table", ["app.SyncHistory", "app.synchistory", "app.SyncHistory_Unfilled", "app.SyncState"])
 def test_a_table_called_as_one_that_the_backup_needs_is_refused(table):
     entry = {"source": "a", "backup": "b", "table": table, "changed": {"Version": "higher"}}
-    with pytest.raises(ConfigurationError, match="is called as a table that the backup needs for itself"):
+    with pytest.raises(ConfigurationError, match="is called as one that the backup needs for its history"):
         parse_service("things", entry, where="test")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from backup_sync.core.errors import ConfigurationError
+from backup_sync.names import parse_table
 
 if TYPE_CHECKING:
     from backup_sync.service import Service
@@ -212,4 +214,7 @@ def _what(error: Exception) -> str:
 def _copy(entry: dict[str, Any]) -> tuple[str, str, str]:
     """Where a service's copy is, as far as the file tells; the backup's pairing knows it for certain."""
     kind = "table" if "table" in entry else "container"
-    return str(entry.get("backup")), kind, str(entry.get(kind))
+    name = str(entry.get(kind))
+    with suppress(ValueError):
+        name = ".".join(parse_table(name)) if kind == "table" else name
+    return str(entry.get("backup")), kind, name

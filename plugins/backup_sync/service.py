@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from backup_sync.core.errors import ConfigurationError
 from backup_sync.core.guard import Limits
+from backup_sync.names import parse_table, without_case
 
 ASSIGNED = ("_rid", "_self", "_etag", "_attachments", "_ts", "_lsn")
 """Properties of a document that Cosmos DB assigns (https://learn.microsoft.com/azure/cosmos-db/resource-model)."""
@@ -57,7 +58,9 @@ class Service(BaseModel):
     name: Name
     source: Name = Field(description="Airflow connection id of the operational store")
     backup: Name = Field(description="Airflow connection id of the backup store")
-    table: Name | None = Field(default=None, description="schema.table, for mssql and sqlite connections")
+    table: Name | None = Field(
+        default=None, description="schema.table, for mssql and sqlite connections; parts may stand in brackets"
+    )
     container: Name | None = Field(default=None, description="container name, for azure_cosmos connections")
     key: list[Name] | None = Field(default=None, description="key columns of a table; default: its primary key")
     changed: dict[Name, Rule] = Field(min_length=1, description="field → when a record counts as changed")
@@ -75,8 +78,8 @@ class Service(BaseModel):
     @field_validator("table")
     @classmethod
     def _schema_and_table(cls, value: str | None) -> str | None:
-        if value is not None and (value.count(".") != 1 or not all(value.split("."))):
-            raise ValueError("write it as schema.table, for example customer.Customers")
+        if value is not None:
+            parse_table(value)
         return value
 
     @model_validator(mode="after")
@@ -96,11 +99,11 @@ class Service(BaseModel):
                 "property that your application writes"
             )
         history = self.history or HISTORY
-        beside = {name.casefold() for name in (history, history + UNFILLED, STATE)}
-        if self.table is not None and self.table.split(".")[1].casefold() in beside:
+        beside = {without_case(name) for name in (history, history + UNFILLED, STATE)}
+        if self.table is not None and without_case(parse_table(self.table)[1]) in beside:
             raise ValueError(
-                f"{self.table} is called as a table that the backup needs for itself; name another 'history', or back up a "
-                "view of it"
+                f"table {self.table} is called as one that the backup needs for its history; name another 'history', or back "
+                "up a view of it"
             )
         if self.source == self.backup:
             raise ValueError("source and backup are the same connection; a store cannot be its own backup")

@@ -90,7 +90,7 @@ class Cursor:
         if "mistaken" in sql:
             raise KeyError("hunter2")
         if "INFORMATION_SCHEMA" in sql:
-            self.sets = [COLUMNS, [("Id",)], [("S", "D", None, None, None)]]
+            self.sets = [COLUMNS, [("Id",)], [], [], [(1,)], [("S", "D", None, None, None)]]
         elif "MIN(" in sql:
             self.sets = [[(1, 100)]]
         elif "getapplock" in sql:
@@ -145,7 +145,7 @@ def test_the_driver_is_only_ever_used_by_the_sessions_own_thread():
         [(number,) for number in range(start, min(start + 40, 100))] for start in (0, 40, 80)
     ]
     assert one.run("UPDATE") == 7
-    assert one.results("INFORMATION_SCHEMA") == [COLUMNS, [("Id",)], [("S", "D", None, None, None)]]
+    assert one.results("INFORMATION_SCHEMA")[:2] == [COLUMNS, [("Id",)]]
     one.close()
     assert driver.threads == {"backup_sync-sql-backup"}
     assert driver.closed == [0]

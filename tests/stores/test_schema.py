@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from backup_sync.names import as_written, without_case
 from backup_sync.stores import mssql_types as types
 from backup_sync.stores.mssql_statements import MssqlStatements
 from backup_sync.stores.schema import Column, Difference, TableShape, difference
@@ -20,6 +21,35 @@ def compare(source: list[Column], own: list[Column], keys: tuple[str, str] = ("I
 
 def test_a_copy_that_is_alike_but_for_case_has_no_difference():
     assert compare([Column("Name", "int")], [Column("NAME", "int")]) == Difference()
+
+
+@pytest.mark.parametrize(
+    "one, other, fold, same",
+    [
+        ("Name", "NAME", without_case, True),
+        ("Name", "NAME", as_written, False),
+        ("straße", "strasse", without_case, False),
+        ("É", "é", without_case, False),
+        ("ſ", "s", without_case, False),
+        ("\u212a", "k", without_case, False),  # the sign of Kelvin
+        ("İx", "ix", without_case, False),
+    ],
+)
+def test_two_names_are_one_column_only_where_the_copys_engine_has_them_as_one(one, other, fold, same):
+    source = TableShape((ID, Column(one, "int")), ("Id",))
+    own = TableShape((ID, Column(other, "int"), SYNCED), ("Id",), fold)
+    found = difference(source, own, MssqlStatements.types_)
+    assert ([column.name for column in found.added], [column.name for column in found.kept]) == (
+        ([], []) if same else ([one], [other])
+    )
+    assert found.problems == ()
+
+
+def test_two_columns_of_the_source_that_are_one_to_the_copys_engine_are_a_problem_that_names_both():
+    source = TableShape((ID, Column("Name", "int"), Column("NAME", "int")), ("Id",), as_written)
+    found = difference(source, TableShape((ID, SYNCED), ("Id",)), MssqlStatements.types_)
+    assert found.problems == ("cannot hold both Name and NAME, whose names are one in its database",)
+    assert difference(source, TableShape((ID, SYNCED), ("Id",), as_written), MssqlStatements.types_).problems == ()
 
 
 def test_a_copy_that_takes_null_where_the_source_does_not_is_no_difference():

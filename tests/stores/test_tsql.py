@@ -327,6 +327,9 @@ class Answering(MssqlStore):
         entry = {"source": "s", "backup": "b", "table": "app.Things", "changed": {"Version": "higher"}}
         super().__init__(parse_service("thing", entry, where="test"), lambda _: None, "b", "Shop")
         self.told, self.there, self.asked = list(told), exists, 0
+        self.masked: list[str] = []
+        self.policies: list[str] = []
+        self.ignores_case = 1
 
     def results(self, sql: str, params: Any = ()) -> list[list[tuple[Any, ...]]]:
         self.asked += 1
@@ -334,10 +337,33 @@ class Answering(MssqlStore):
         if isinstance(told, Exception):
             raise told
         column = ("Version", "money", "NO", None, None, None, None, None)
-        return [[column], [], [told]]
+        masked, policies = ([(name,) for name in names] for names in (self.masked, self.policies))
+        return [[column], [], masked, policies, [(self.ignores_case,)], [told]]
 
     def _database_exists(self) -> bool:
         return self.there
+
+
+def test_a_login_that_sees_masked_values_is_refused_with_the_grant_to_ask_for():
+    store = Answering(tuple(HERE.values()))
+    store.masked = ["Email", "Phone"]
+    with pytest.raises(ConfigurationError, match=r"column Email, Phone of app\.Things is masked .* GRANT UNMASK"):
+        store.own_shape()
+
+
+def test_a_table_whose_rows_a_security_policy_hides_is_refused_by_the_names_of_both():
+    store = Answering(tuple(HERE.values()))
+    store.policies = ["Tenants"]
+    with pytest.raises(ConfigurationError, match=r"app\.Things is under the security policy Tenants"):
+        store.own_shape()
+
+
+@pytest.mark.parametrize("ignores, found", [(1, ["Version", "VERSION"]), (0, ["Version"])])
+def test_two_names_are_one_only_where_the_database_says_so(ignores, found):
+    store = Answering(tuple(HERE.values()))
+    store.ignores_case = ignores
+    shape = store.own_shape()
+    assert [name for name in ("Version", "VERSION", "Vêrsion", "Verßion") if shape.has(name)] == found
 
 
 def test_who_the_database_is_comes_with_the_catalog():

@@ -74,8 +74,8 @@ class Misread(MssqlStore):
     def catalog(self) -> TableShape:
         return TableShape((Column("K", "int", False), *COLUMNS), ("K",))
 
-    def check_fit(self, shape: TableShape, own: TableShape) -> None:
-        pass
+    def check_fit(self, shape: TableShape, own: TableShape, *, planned: bool = False) -> tuple[Column, ...]:
+        return ()
 
     def pages(
         self, sql: str, params: Any = (), size: int = 0, *, heavy: bool = False

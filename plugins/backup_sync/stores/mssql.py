@@ -311,9 +311,11 @@ class MssqlStore(MssqlCatalog):
         assert self.shape is not None
         if not self._places:
             sql = "SELECT name, column_id FROM sys.columns WHERE object_id = OBJECT_ID(%s)"
-            found = {name.casefold(): position for name, position in self.query(sql, (self.name,))}
+            own = self.own_shape()
+            assert own is not None
+            found = {own.fold(name): position for name, position in self.query(sql, (self.name,))}
             names = (*(column.name for column in self.shape.columns), SYNCED_AT)
-            self._places = [found[name.casefold()] for name in names]
+            self._places = [found[own.fold(name)] for name in names]
         return self._places
 
     def _insert(self, rows: Sequence[Record]) -> int:
@@ -336,7 +338,7 @@ class MssqlStore(MssqlCatalog):
 
         It is named after the table, since that is what two writers must not share, whatever their services are called.
         """
-        resource = f"backup_sync:{self.service.table}".casefold()
+        resource = f"backup_sync:{self.full_name}".casefold()
         sql = (
             "DECLARE @got INT; EXEC @got = sp_getapplock @Resource = %s, @LockMode = 'Exclusive', "
             "@LockOwner = 'Session', @LockTimeout = %s; SELECT @got"

@@ -8,6 +8,7 @@ from contextlib import closing
 from typing import Any
 
 from backup_sync.core.errors import BackupSyncError, ConfigurationError, RetriableError
+from backup_sync.names import as_written, without_case
 from backup_sync.service import STATE
 from backup_sync.stores import mssql_types as types
 from backup_sync.stores.mssql_session import MssqlSession
@@ -33,6 +34,24 @@ CATALOG = (
     "WHERE p.CONSTRAINT_TYPE = 'PRIMARY KEY' AND p.TABLE_SCHEMA = %s AND p.TABLE_NAME = %s ORDER BY u.ORDINAL_POSITION"
 )
 """A table's columns, and its primary key: one batch, since it is read at the start of every run by both sides."""
+
+NAMES = "SELECT COUNT(*) FROM sys.schemas WHERE name = N'DBO' AND N'i' = N'I'"
+"""Whether the database takes names for one that differ in the case of A to Z: asked of a name that every database has, and of
+the one letter that Turkish tells apart (https://learn.microsoft.com/sql/relational-databases/collations/collation-and-unicode-support)."""
+
+HIDDEN = (
+    "IF OBJECT_ID(N'sys.masked_columns') IS NULL SELECT N'' WHERE 1 = 0 ELSE "
+    "SELECT c.name FROM sys.masked_columns c WHERE c.object_id = OBJECT_ID(%s) AND c.is_masked = 1 "
+    "AND COALESCE(HAS_PERMS_BY_NAME(QUOTENAME(DB_NAME()), 'DATABASE', 'UNMASK'), 0) = 0 "
+    "AND COALESCE(HAS_PERMS_BY_NAME(%s, 'OBJECT', 'UNMASK', QUOTENAME(c.name), 'COLUMN'), 0) = 0; "
+    "IF OBJECT_ID(N'sys.security_policies') IS NULL SELECT N'' WHERE 1 = 0 ELSE "
+    "SELECT p.name FROM sys.security_policies p JOIN sys.security_predicates f ON f.object_id = p.object_id "
+    "WHERE f.target_object_id = OBJECT_ID(%s) AND p.is_enabled = 1 AND f.predicate_type_desc = 'FILTER'"
+)
+"""The columns that this login sees masked, and the security policies that may keep rows from it. What is behind ELSE is bound
+only when it runs. Since SQL Server 2022 UNMASK can be granted on a column, too; before, HAS_PERMS_BY_NAME says NULL to that.
+https://learn.microsoft.com/sql/relational-databases/security/dynamic-data-masking
+https://learn.microsoft.com/sql/relational-databases/security/row-level-security"""
 
 IDENTITY_COLUMNS = ("server", "database", "group", "broker", "created")
 IDENTITY = (
@@ -76,7 +95,8 @@ class MssqlCatalog(MssqlStatements):
     def scalar(self, sql: str, params: Sequence[Any] = ()) -> Any: ...
 
     def catalog(self) -> TableShape | None:
-        found, key = self._read_catalog()
+        found, key, masked, policies, folds = self._read_catalog()
+        self._refuse_hidden([row[0] for row in masked], [row[0] for row in policies])
         columns = []
         for values in found:
             row = dict(zip(CATALOG_COLUMNS, values, strict=True))
@@ -89,20 +109,36 @@ class MssqlCatalog(MssqlStatements):
                     collation=row["COLLATION_NAME"],
                 )
             )
-        return TableShape(tuple(columns), tuple(row[0] for row in key)) if columns else None
+        fold = without_case if folds[0][0] else as_written
+        return TableShape(tuple(columns), tuple(row[0] for row in key), fold) if columns else None
 
     def _read_catalog(self) -> list[list[tuple[Any, ...]]]:
-        """The rows of CATALOG's two statements; who the database is comes with them and is kept."""
-        params = (self.schema, self.table) * 2
+        """The rows of CATALOG's two statements, of HIDDEN's two, and of NAMES; who the database is comes with them and is
+        kept. One batch."""
+        sql, params = f"{CATALOG}; {HIDDEN}; {NAMES}", ((self.schema, self.table) * 2 + (self.name,) * 3)
         try:
-            found, key, known = self.results(f"{CATALOG}; {IDENTITY}", params)
+            *found, known = self.results(f"{sql}; {IDENTITY}", params)
         except ConfigurationError:
             # A server that keeps sys.databases from its logins: the table is what matters.
-            found, key, known = self.results(f"{CATALOG}; {IDENTITY_AT_LEAST}", params)
+            *found, known = self.results(f"{sql}; {IDENTITY_AT_LEAST}", params)
         self._identity = dict(zip(IDENTITY_COLUMNS, known[0], strict=True))
         if self._identity["broker"] == NO_BROKER:
             self._identity["broker"] = None
-        return [found, key]
+        return found
+
+    def _refuse_hidden(self, masked: Sequence[str], policies: Sequence[str]) -> None:
+        """Raise ConfigurationError where this login reads something else than what is there."""
+        if masked:
+            raise ConfigurationError(
+                f"{self.where}: column {', '.join(masked)} of {self.service.table} is masked for this login, so its values would "
+                "not be the true ones; GRANT UNMASK to the login, or back up a table without it"
+            )
+        if policies:
+            raise ConfigurationError(
+                f"{self.where}: {self.service.table} is under the security policy {', '.join(sorted(policies))}, which keeps rows "
+                "from logins, and what is not seen counts as deleted; take the table's FILTER predicate out of the policy, or "
+                "back up a table without one"
+            )
 
     # which database this is
 
@@ -162,10 +198,12 @@ class MssqlCatalog(MssqlStatements):
             "JOIN sys.columns c ON c.object_id = ic.object_id AND c.column_id = ic.column_id "
             "WHERE i.object_id = OBJECT_ID(%s) AND i.is_unique = 1 AND i.has_filter = 0 AND ic.is_included_column = 0"
         )
+        own = self.own_shape()
+        fold = own.fold if own else as_written
         indexes: dict[int, set[str]] = {}
         for index, column in self.query(sql, (self.name,)):
-            indexes.setdefault(index, set()).add(column.casefold())
-        wanted = {name.casefold() for name in key}
+            indexes.setdefault(index, set()).add(fold(column))
+        wanted = {fold(name) for name in key}
         if any(columns <= wanted for columns in indexes.values()):
             return True
         columns = ", ".join(quote(name) for name in key)
@@ -173,14 +211,14 @@ class MssqlCatalog(MssqlStatements):
 
     @property
     def state_key(self) -> str:
-        return str(self.service.table)
+        return self.full_name
 
     def rows_if_there(self, table: str, sql: str, params: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
         # What stands behind ELSE is bound to its table only when it runs.
         return self.query(f"IF OBJECT_ID(N'{escaped(table)}') IS NULL SELECT N'' WHERE 1 = 0 ELSE {sql}", params)
 
     def create(self, shape: TableShape, *, dry_run: bool = False) -> list[str]:
-        tables = [self.service.table, f"{self.schema}.{self.history_table}", f"{self.schema}.{STATE}"]
+        tables = [self.full_name, f"{self.schema}.{self.history_table}", f"{self.schema}.{STATE}"]
         made = []
         if not self._database_exists():
             made.append(f"database {self.database}")
@@ -293,4 +331,4 @@ class MssqlCatalog(MssqlStatements):
         return self.scalar("SELECT OBJECT_ID(%s)", (self.unfilled_name,)) is not None
 
     def read_unfilled(self) -> list[str]:
-        return [row[0] for row in self.query(self.unfilled_sql(), (self.service.table,))]
+        return [row[0] for row in self.query(self.unfilled_sql(), (self.full_name,))]

@@ -76,13 +76,13 @@ class WireRows:
     """How the rows of one table are selected, and become records."""
 
     def __init__(self, shape: TableShape) -> None:
-        keys = {name.casefold() for name in shape.key}
+        keys = set(shape.key)
         collations = {column.collation for column in shape.columns if types.base(column.type) in types.TEXTS}
         self._columns = shape.columns
         self._lines: list[list[_Part]] = []
         joined: set[int] = set()
         for at, column in enumerate(shape.columns):
-            part = None if column.name.casefold() in keys else _part(at, column, len(collations) > 1)
+            part = None if column.name in keys else _part(at, column, len(collations) > 1)
             if part is None or part.length > LONGEST // 2:
                 continue
             joined.add(at)

@@ -6,7 +6,9 @@ Pure: no connection and no SQL. A dialect says which types hold which (``Types``
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from backup_sync.names import Fold, without_case
 
 SYNCED_AT = "SyncedAt"
 
@@ -23,21 +25,25 @@ class Column:
 
 @dataclass(frozen=True)
 class TableShape:
-    """Columns in catalog order, and the names of the key columns in key order."""
+    """Columns in catalog order, the names of the key columns in key order, and when two names are one to the engine."""
 
     columns: tuple[Column, ...]
     key: tuple[str, ...]
+    fold: Fold = field(default=without_case, compare=False, repr=False)
 
     def column(self, name: str) -> Column:
         return self.columns[self.index(name)]
 
     def index(self, name: str) -> int:
-        """Position of a column; names are compared without case, as SQL does. Raises KeyError."""
-        wanted = name.casefold()
+        """Position of a column. Raises KeyError."""
+        wanted = self.fold(name)
         for index, column in enumerate(self.columns):
-            if column.name.casefold() == wanted:
+            if self.fold(column.name) == wanted:
                 return index
         raise KeyError(name)
+
+    def has(self, name: str) -> bool:
+        return any(self.fold(column.name) == self.fold(name) for column in self.columns)
 
 
 @dataclass(frozen=True)
@@ -93,39 +99,44 @@ class Difference:
 def difference(source: TableShape, own: TableShape, types: Types) -> Difference:
     """Compare a source's table with its copy (whose ``SyncedAt`` is its own affair).
 
-    A copy that takes NULL where the source does not is no difference: it holds all that the source can.
+    A copy that takes NULL where the source does not is no difference: it holds all that the source can. Which names are
+    one is for the copy's engine to say, since it has to hold them.
     """
-    here = {column.name.casefold(): column for column in own.columns}
-    key = {name.casefold() for name in source.key}
+    fold = own.fold
+    here = {fold(column.name): column for column in own.columns}
+    key = {fold(name) for name in source.key}
     added, widened, loosened = list[Column](), list[Column](), list[Column]()
     other, keys = list[str](), list[str]()
     for column in source.columns:
-        mine = here.get(column.name.casefold())
+        mine = here.get(fold(column.name))
         if mine is None:
             added.append(Column(column.name, column.type, True, column.collation))
             continue
         nullable = mine.nullable or column.nullable
         told = f"{column.name} ({_told(mine, column)} here, {_told(column, mine)} in the source)"
         if types.same(mine.type, column.type) and mine.collation == column.collation:
-            if nullable != mine.nullable and column.name.casefold() not in key:
+            if nullable != mine.nullable and fold(column.name) not in key:
                 loosened.append(Column(mine.name, mine.type, True, mine.collation))
-        elif column.name.casefold() in key:
+        elif fold(column.name) in key:
             keys.append(told)
         elif mine.collation == column.collation and types.widens(mine.type, column.type):
             widened.append(Column(mine.name, column.type, nullable, column.collation))
         else:
             other.append(told)
-    known = {column.name.casefold() for column in source.columns} | {SYNCED_AT.casefold()}
-    kept = [column for column in own.columns if column.name.casefold() not in known]
+    known = {fold(column.name) for column in source.columns} | {fold(SYNCED_AT)}
+    kept = [column for column in own.columns if fold(column.name) not in known]
     loosened += [Column(column.name, column.type, True, column.collation) for column in kept if not column.nullable]
     problems = []
-    if lacking := [column.name for column in added if column.name.casefold() in key]:
+    names = [fold(column.name) for column in source.columns]
+    if one := [column.name for column in source.columns if names.count(fold(column.name)) > 1]:
+        problems.append(f"cannot hold both {' and '.join(one)}, whose names are one in its database")
+    if lacking := [column.name for column in added if fold(column.name) in key]:
         problems.append(f"lacks {', '.join(lacking)} of the key")
     if keys:
         problems.append(f"differs in key column {', '.join(keys)}")
     if other:
         problems.append(f"differs in {', '.join(other)}")
-    if tuple(map(str.casefold, own.key)) != tuple(map(str.casefold, source.key)):
+    if tuple(map(fold, own.key)) != tuple(map(fold, source.key)):
         problems.append(f"has the key {', '.join(own.key) or 'none'} and not {', '.join(source.key)}")
     return Difference(tuple(added), tuple(widened), tuple(loosened), tuple(kept), tuple(problems))
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from backup_sync.core.diff import Key, Stamp
 from backup_sync.core.errors import ConfigurationError
+from backup_sync.names import parse_table
 from backup_sync.service import HISTORY, UNFILLED, Service
 from backup_sync.stores.base import Applied, Cut, Digest, Record, Usage, batches
 from backup_sync.stores.ranges import MOST_DIGESTS, EvenCut, KeyRange, ListCut
@@ -64,7 +65,9 @@ class SqlStore(SqlSchema, ABC):
         assert service.table is not None
         self.service = service
         self.where = where  # how messages call this end: the connection id
-        self.schema, self.table = service.table.split(".")
+        self.schema, self.table = parse_table(service.table)
+        self.full_name = f"{self.schema}.{self.table}"
+        """However it is written in the services file."""
         self.history_table = service.history or HISTORY
         self.unfilled_table = self.history_table + UNFILLED
         self._connect = connect
@@ -175,7 +178,7 @@ class SqlStore(SqlSchema, ABC):
                 f"{self.service.name} or grant SELECT on it"
             )
         if self.service.key:
-            shape = TableShape(shape.columns, tuple(self.service.key))
+            shape = replace(shape, key=tuple(self.service.key))
         if not shape.key:
             raise ConfigurationError(
                 f"{self.where}: table {self.service.table} has no primary key; name its key columns in 'key' of service "
@@ -192,12 +195,11 @@ class SqlStore(SqlSchema, ABC):
             raise ConfigurationError(
                 f"{self.where}: key {', '.join(shape.key)} of {self.service.table} is not unique; name columns that are"
             )
-        if any(column.name.casefold() == SYNCED_AT.casefold() for column in shape.columns):
+        if shape.has(SYNCED_AT):
             raise ConfigurationError(
                 f"{self.where}: {self.service.table} has a column {SYNCED_AT}, which the backup's copy needs for itself"
             )
-        key = tuple(shape.column(name).name for name in shape.key)
-        return TableShape(shape.columns, key)
+        return replace(shape, key=tuple(shape.column(name).name for name in shape.key))
 
     def _must_have(self, shape: TableShape, name: str) -> None:
         try:

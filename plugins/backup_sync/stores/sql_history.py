@@ -11,6 +11,7 @@ from uuid import UUID
 
 from backup_sync.core.errors import RetriableError
 from backup_sync.core.result import SyncResult, iso, status_of, utc_now
+from backup_sync.names import without_case
 from backup_sync.service import Service
 from backup_sync.stores.base import Applied
 from backup_sync.stores.history import parse_moment, resume
@@ -118,8 +119,8 @@ class SqlHistory(SqlState):
 
     def missing_history_columns(self, there: Iterable[str]) -> list[tuple[str, str]]:
         """(name, kind) of the columns that a history made by an earlier version lacks; they can all be NULL."""
-        known = {name.casefold() for name in there}
-        return [(name, kind) for name, kind, null in HISTORY_COLUMNS if null and name.casefold() not in known]
+        known = {without_case(name) for name in there}  # a table of our own
+        return [(name, kind) for name, kind, null in HISTORY_COLUMNS if null and without_case(name) not in known]
 
     def has_history(self) -> bool:
         """Whether a run of this service has succeeded here."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 
 from backup_sync.core.errors import BackupSyncError, FatalError, PairingRefused
 from backup_sync.stores.schema import SYNCED_AT, Column, Difference, TableShape, Types, difference
@@ -27,6 +28,7 @@ class SqlSchema(SqlHistory):
     types_: Types
     history_types: dict[str, str]
     unfilled_name: str
+    full_name: str
     shape: TableShape | None
     _own: TableShape | None
     _planned: tuple[Column, ...]
@@ -51,14 +53,16 @@ class SqlSchema(SqlHistory):
         """The columns of this table that are written down as unfilled; none if nothing ever was. One round trip."""
 
     def difference(self, shape: TableShape, own: TableShape) -> Difference:
-        if self.service.key and (not _is_copy(own) or _folded(own.key) == _folded(shape.key)):
+        if self.service.key and (
+            not own.has(SYNCED_AT) or set(map(own.fold, own.key)) == set(map(own.fold, shape.key))
+        ):
             # A configured key replaces the source's own one, and names columns in any order.
-            own = TableShape(own.columns, shape.key)
+            own = replace(own, key=shape.key)
         return difference(shape, own, self.types_)
 
     def check_is_backup(self, own: TableShape) -> None:
         """Raise PairingRefused for a table that is no copy of ours: the operational one itself, most likely."""
-        if not _is_copy(own):
+        if not own.has(SYNCED_AT):
             raise PairingRefused(
                 f"{self.where}: the table {self.service.table} there is not a copy made by backup_sync (it has no column "
                 f"{SYNCED_AT}); does the connection point at an operational database? If not, rename that table away"
@@ -114,8 +118,8 @@ class SqlSchema(SqlHistory):
         return self._told(found)
 
     def _alter(self, shape: TableShape, own: TableShape, found: Difference) -> None:
-        known = {name.casefold() for name in self.read_unfilled()}
-        names = [column.name for column in (*found.added, *found.kept) if column.name.casefold() not in known]
+        known = {own.fold(name) for name in self.read_unfilled()}
+        names = [column.name for column in (*found.added, *found.kept) if own.fold(column.name) not in known]
         if not found.alters and not names:
             return
         try:
@@ -123,7 +127,7 @@ class SqlSchema(SqlHistory):
                 if names and not self.has_unfilled():
                     self.run_sql(self.create_unfilled_sql())
                 for name in names:
-                    self.run_sql(self.mark_unfilled_sql(), [self.service.table, name])
+                    self.run_sql(self.mark_unfilled_sql(), [self.full_name, name])
                 if found.alters:
                     self.alter(shape, own, found)
         except BackupSyncError:
@@ -164,10 +168,10 @@ class SqlSchema(SqlHistory):
     def unfilled(self) -> list[str]:
         """The columns of the open shape that still lack the source's values."""
         assert self.shape is not None
-        pending = {name.casefold() for name in self.read_unfilled()} | _folded(
-            [column.name for column in self._planned]
-        )
-        return [column.name for column in self.shape.columns if column.name.casefold() in pending]
+        own = self.own_shape()
+        assert own is not None
+        pending = {own.fold(name) for name in (*self.read_unfilled(), *(column.name for column in self._planned))}
+        return [column.name for column in self.shape.columns if own.fold(column.name) in pending]
 
     def filled(self, fields: Sequence[str]) -> None:
         slot = self.slot("text")
@@ -175,13 +179,5 @@ class SqlSchema(SqlHistory):
             for name in fields:
                 self.run_sql(
                     f"DELETE FROM {self.unfilled_name} WHERE TableName = {slot} AND ColumnName = {slot}",
-                    [self.service.table, name],
+                    [self.full_name, name],
                 )
-
-
-def _is_copy(own: TableShape) -> bool:
-    return any(column.name.casefold() == SYNCED_AT.casefold() for column in own.columns)
-
-
-def _folded(names: Sequence[str]) -> set[str]:
-    return {name.casefold() for name in names}

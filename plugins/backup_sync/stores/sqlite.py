@@ -20,6 +20,7 @@ from typing import Any
 from backup_sync.core.diff import Key
 from backup_sync.core.errors import ConfigurationError
 from backup_sync.core.result import SyncResult, iso, utc_now
+from backup_sync.names import without_case
 from backup_sync.service import STATE, Service
 from backup_sync.stores import heavy as heavy_rows
 from backup_sync.stores.base import Applied, Cut, Identity, Record
@@ -291,6 +292,6 @@ class SqliteStore(SqliteRanges):
 
     def lock(self, run: SyncResult, wait_seconds: float) -> AbstractContextManager[None]:
         # Named after the table, since that is what two writers must not share, whatever their services are called.
-        name = f"{self.path.name}.{urllib.parse.quote(self.table.casefold(), safe='')}.lock"
+        name = f"{self.path.name}.{urllib.parse.quote(without_case(self.table), safe='')}.lock"
         what = f"{self.where}: the backup of {self.service.name}"
         return file_lock(self.path.with_name(name), what, f"run {run.run_id} since {iso(utc_now())}", wait_seconds)

@@ -123,7 +123,7 @@ class SqliteCatalog(SqlStore):
         columns = [
             f"{quote(column.name)} {column.type}{'' if column.nullable else ' NOT NULL'}" for column in shape.columns
         ]
-        if not any(column.name.casefold() == SYNCED_AT.casefold() for column in shape.columns):
+        if not shape.has(SYNCED_AT):
             columns.append(f"{quote(SYNCED_AT)} TEXT NOT NULL")
         columns.append(f"PRIMARY KEY ({', '.join(quote(name) for name in shape.key)})")
         return f"CREATE TABLE {name} ({', '.join(columns)})"
@@ -179,4 +179,4 @@ class SqliteCatalog(SqlStore):
         if not self.has_unfilled():
             return []
         sql = f"SELECT ColumnName FROM {self.unfilled_name} WHERE TableName = ?"
-        return [row[0] for row in self.query(sql, [self.service.table])]
+        return [row[0] for row in self.query(sql, [self.full_name])]
