@@ -16,6 +16,8 @@ Fold = Callable[[str], str]
 """What two names have in common that are one."""
 
 _LOWER = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
+UPPER = {small: large for large, small in _LOWER.items()}
+"""For :meth:`str.translate`: a to z in capitals, and nothing else."""
 
 _PART = r'(\[(?:[^\]]|\]\])+\]|"(?:[^"]|"")+"|[^.["][^.]*)'
 _TABLE = re.compile(rf"{_PART}\.{_PART}")

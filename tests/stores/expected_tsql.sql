@@ -29,7 +29,7 @@ IF OBJECT_ID(N'[app].[SyncHistory_Unfilled]') IS NULL SELECT N'' WHERE 1 = 0 ELS
 DELETE FROM [app].[SyncHistory_Unfilled] WHERE TableName = CONVERT(NVARCHAR(MAX), %s) AND ColumnName = CONVERT(NVARCHAR(MAX), %s);
 
 -- customers: digest, 2 bound
-SELECT piece, COUNT_BIG(*), SUM(mix * mix % 2147483629), SUM(mix) FROM (SELECT (CONVERT(BIGINT, [Id]) - (1)) / 128 AS piece, (N + CONVERT(BIGINT, [Id]) * N + CONVERT(BIGINT, [Version]) * N) % 2147483647 AS mix FROM [app].[Customers] WHERE 1 = 1 AND (([Id] > %s)) AND (([Id] <= %s))) d GROUP BY piece;
+SELECT piece, COUNT_BIG(*), SUM(mix * mix % 2147483629), SUM(mix) FROM (SELECT (CONVERT(BIGINT, [Id]) - (1)) / 128 AS piece, ((N) + (CONVERT(BIGINT, [Id]) * N + CONVERT(BIGINT, [Version]) * N)) % 2147483647 AS mix FROM [app].[Customers] WHERE 1 = 1 AND (([Id] > %s)) AND (([Id] <= %s))) d GROUP BY piece;
 
 -- customers: stamps, 2 bound
 SELECT STRING_AGG(CONVERT(BIGINT, [Id]) * CONVERT(BIGINT, N) + [Version], ',') FROM [app].[Customers] WHERE 1 = 1 AND (([Id] > %s)) AND (([Id] <= %s)) GROUP BY [Id] / 32;
@@ -53,7 +53,7 @@ UPDATE t SET [Id] = s.[Id], [Email] = s.[Email], [Balance] = s.[Balance], [Photo
 DELETE t FROM [app].[Customers] t JOIN (SELECT i, k0 AS k0 FROM OPENJSON(%s) WITH (i int '$[0]', k0 int '$[1]')) p ON t.[Id] = p.k0;
 
 -- customers: boundaries, 2 bound
-SELECT [Id] FROM (SELECT [Id], ROW_NUMBER() OVER (ORDER BY [Id]) AS key_number FROM [app].[Customers] WHERE 1 = 1 AND (([Id] > %s)) AND (([Id] <= %s))) k WHERE key_number % 1000 = 0 ORDER BY key_number;
+SELECT k0 FROM (SELECT [Id] AS k0, ROW_NUMBER() OVER (ORDER BY [Id]) AS n FROM [app].[Customers] WHERE 1 = 1 AND (([Id] > %s)) AND (([Id] <= %s))) k WHERE n % 1000 = 0 ORDER BY n;
 
 -- customers: count, 5 bound
 UPDATE [app].[SyncHistory] SET InsertedCount = InsertedCount + CONVERT(BIGINT, %s), UpdatedCount = UpdatedCount + CONVERT(BIGINT, %s), DeletedCount = DeletedCount + CONVERT(BIGINT, %s) WHERE SyncId = CONVERT(UNIQUEIDENTIFIER, %s) AND Attempt = CONVERT(BIGINT, %s) AND CompletedAt IS NULL;
@@ -98,7 +98,7 @@ SELECT CONVERT(NVARCHAR(128), SERVERPROPERTY('ServerName')), DB_NAME(), d.availa
 SELECT CONVERT(NVARCHAR(128), SERVERPROPERTY('ServerName')), DB_NAME(), NULL, NULL, NULL;
 
 -- customers: compare unfilled, 2 bound
-SELECT piece, COUNT_BIG(*), SUM(mix * mix % 2147483629), SUM(mix) FROM (SELECT (CONVERT(BIGINT, [Id]) - (1)) / 128 AS piece, (N + CONVERT(BIGINT, [Id]) % 2147483647 * N % 2147483647 + CONVERT(BIGINT, [Version]) % 2147483647 * N % 2147483647 + COALESCE(CONVERT(BIGINT, CONVERT(BINARY(8), HASHBYTES('MD5', [Photo]))) % 2147483647 * N, N) % 2147483647 + COALESCE(CONVERT(BIGINT, CONVERT(BINARY(8), HASHBYTES('MD5', CONVERT(NVARCHAR(MAX), CONVERT(VARCHAR(45), [Balance]))))) % 2147483647 * N, N) % 2147483647) % 2147483647 AS mix FROM [app].[Customers] WHERE 1 = 1 AND (([Id] > %s)) AND (([Id] <= %s))) d GROUP BY piece;
+SELECT piece, COUNT_BIG(*), SUM(mix * mix % 2147483629), SUM(mix) FROM (SELECT (CONVERT(BIGINT, [Id]) - (1)) / 128 AS piece, ((N + CONVERT(BIGINT, [Id]) % 2147483647 * N % 2147483647) + ((CONVERT(BIGINT, [Version]) % 2147483647 * N % 2147483647) + (COALESCE(CONVERT(BIGINT, CONVERT(BINARY(8), HASHBYTES('MD5', [Photo]))) % 2147483647 * N, N) % 2147483647 + COALESCE(CONVERT(BIGINT, CONVERT(BINARY(8), HASHBYTES('MD5', CONVERT(NVARCHAR(MAX), CONVERT(VARCHAR(45), [Balance]))))) % 2147483647 * N, N) % 2147483647))) % 2147483647 AS mix FROM [app].[Customers] WHERE 1 = 1 AND (([Id] > %s)) AND (([Id] <= %s))) d GROUP BY piece;
 
 -- customers: compare unfilled (2), 2 bound
 SELECT [Id], [Version], CONVERT(BIGINT, CONVERT(BINARY(8), HASHBYTES('MD5', [Photo]))), CONVERT(BIGINT, CONVERT(BINARY(8), HASHBYTES('MD5', CONVERT(NVARCHAR(MAX), CONVERT(VARCHAR(45), [Balance]))))) FROM [app].[Customers] WHERE 1 = 1 AND (([Id] > %s)) AND (([Id] <= %s));
@@ -137,7 +137,7 @@ IF OBJECT_ID(N'[app].[SyncHistory_Unfilled]') IS NULL SELECT N'' WHERE 1 = 0 ELS
 DELETE FROM [app].[SyncHistory_Unfilled] WHERE TableName = CONVERT(NVARCHAR(MAX), %s) AND ColumnName = CONVERT(NVARCHAR(MAX), %s);
 
 -- lines: digest, 6 bound
-SELECT piece, COUNT_BIG(*), SUM(mix * mix % 2147483629), SUM(mix) FROM (SELECT 0 AS piece, (N + CONVERT(BIGINT, CONVERT(BINARY(8), HASHBYTES('MD5', CONVERT(NVARCHAR(MAX), CONVERT(CHAR(36), [Tenant]))))) % 2147483647 * N % 2147483647 + CONVERT(BIGINT, CONVERT(BINARY(8), HASHBYTES('MD5', CONVERT(NVARCHAR(MAX), [Code])))) % 2147483647 * N % 2147483647 + COALESCE(CONVERT(BIGINT, CONVERT(BINARY(8), HASHBYTES('MD5', [Version]))) % 2147483647 * N, N) % 2147483647) % 2147483647 AS mix FROM [app].[Lines] WHERE 1 = 1 AND (([Tenant] > CONVERT(uniqueidentifier, %s)) OR ([Tenant] = CONVERT(uniqueidentifier, %s) AND [Code] > CONVERT(varchar(20), %s))) AND (([Tenant] < CONVERT(uniqueidentifier, %s)) OR ([Tenant] = CONVERT(uniqueidentifier, %s) AND [Code] <= CONVERT(varchar(20), %s)))) d GROUP BY piece;
+SELECT piece, COUNT_BIG(*), SUM(mix * mix % 2147483629), SUM(mix) FROM (SELECT 0 AS piece, ((N + CONVERT(BIGINT, CONVERT(BINARY(8), HASHBYTES('MD5', CONVERT(NVARCHAR(MAX), CONVERT(CHAR(36), [Tenant]))))) % 2147483647 * N % 2147483647) + (CONVERT(BIGINT, CONVERT(BINARY(8), HASHBYTES('MD5', CONVERT(NVARCHAR(MAX), [Code])))) % 2147483647 * N % 2147483647 + COALESCE(CONVERT(BIGINT, CONVERT(BINARY(8), HASHBYTES('MD5', [Version]))) % 2147483647 * N, N) % 2147483647)) % 2147483647 AS mix FROM [app].[Lines] WHERE 1 = 1 AND (([Tenant] > CONVERT(uniqueidentifier, %s)) OR ([Tenant] = CONVERT(uniqueidentifier, %s) AND [Code] > CONVERT(varchar(20), %s))) AND (([Tenant] < CONVERT(uniqueidentifier, %s)) OR ([Tenant] = CONVERT(uniqueidentifier, %s) AND [Code] <= CONVERT(varchar(20), %s)))) d GROUP BY piece;
 
 -- lines: stamps, 6 bound
 SELECT COUNT_BIG(*), STRING_AGG(CAST(c0 AS VARCHAR(36)), ',') WITHIN GROUP (ORDER BY n), STRING_AGG(c1, '|') WITHIN GROUP (ORDER BY n), STRING_AGG(COALESCE(CAST(CONVERT(BIGINT, c2) AS VARCHAR(20)), ''), ',') WITHIN GROUP (ORDER BY n) FROM (SELECT [Tenant] AS c0, [Code] AS c1, [Version] AS c2, ROW_NUMBER() OVER (ORDER BY [Tenant], [Code]) AS n FROM [app].[Lines] WHERE 1 = 1 AND (([Tenant] > CONVERT(uniqueidentifier, %s)) OR ([Tenant] = CONVERT(uniqueidentifier, %s) AND [Code] > CONVERT(varchar(20), %s))) AND (([Tenant] < CONVERT(uniqueidentifier, %s)) OR ([Tenant] = CONVERT(uniqueidentifier, %s) AND [Code] <= CONVERT(varchar(20), %s)))) p GROUP BY (n - 1) / 190;
@@ -164,7 +164,7 @@ UPDATE t SET [Tenant] = s.[Tenant], [Code] = s.[Code], [Version] = s.[Version], 
 DELETE t FROM [app].[Lines] t JOIN (SELECT i, CONVERT(uniqueidentifier, k0) AS k0, CONVERT(varchar(20), k1) AS k1 FROM OPENJSON(%s) WITH (i int '$[0]', k0 char(36) '$[1]', k1 nvarchar(max) '$[2]')) p ON t.[Tenant] = p.k0 AND t.[Code] = p.k1;
 
 -- lines: boundaries, 6 bound
-SELECT CONVERT(CHAR(36), [Tenant]), [Code] FROM (SELECT [Tenant], [Code], ROW_NUMBER() OVER (ORDER BY [Tenant], [Code]) AS key_number FROM [app].[Lines] WHERE 1 = 1 AND (([Tenant] > CONVERT(uniqueidentifier, %s)) OR ([Tenant] = CONVERT(uniqueidentifier, %s) AND [Code] > CONVERT(varchar(20), %s))) AND (([Tenant] < CONVERT(uniqueidentifier, %s)) OR ([Tenant] = CONVERT(uniqueidentifier, %s) AND [Code] <= CONVERT(varchar(20), %s)))) k WHERE key_number % 1000 = 0 ORDER BY key_number;
+SELECT CONVERT(CHAR(36), k0), k1 FROM (SELECT [Tenant] AS k0, [Code] AS k1, ROW_NUMBER() OVER (ORDER BY [Tenant], [Code]) AS n FROM [app].[Lines] WHERE 1 = 1 AND (([Tenant] > CONVERT(uniqueidentifier, %s)) OR ([Tenant] = CONVERT(uniqueidentifier, %s) AND [Code] > CONVERT(varchar(20), %s))) AND (([Tenant] < CONVERT(uniqueidentifier, %s)) OR ([Tenant] = CONVERT(uniqueidentifier, %s) AND [Code] <= CONVERT(varchar(20), %s)))) k WHERE n % 1000 = 0 ORDER BY n;
 
 -- lines: count, 5 bound
 UPDATE [app].[SyncHistory] SET InsertedCount = InsertedCount + CONVERT(BIGINT, %s), UpdatedCount = UpdatedCount + CONVERT(BIGINT, %s), DeletedCount = DeletedCount + CONVERT(BIGINT, %s) WHERE SyncId = CONVERT(UNIQUEIDENTIFIER, %s) AND Attempt = CONVERT(BIGINT, %s) AND CompletedAt IS NULL;

@@ -149,12 +149,14 @@ class MssqlStore(MssqlCatalog):
         return None if low is None else (int(low), int(high))
 
     def boundaries(self, within: KeyRange, every: int) -> list[Key]:
-        names = ", ".join(quote(column.name) for column in self.key_columns)
-        wire = ", ".join(types.outgoing(quote(column.name), column.type) for column in self.key_columns)
+        order = ", ".join(quote(column.name) for column in self.key_columns)
+        # Renamed within, since a column may be called anything.
+        names = ", ".join(f"{quote(column.name)} AS k{number}" for number, column in enumerate(self.key_columns))
+        wire = ", ".join(types.outgoing(f"k{number}", column.type) for number, column in enumerate(self.key_columns))
         where, params = self._where(within)
         sql = (
-            f"SELECT {wire} FROM (SELECT {names}, ROW_NUMBER() OVER (ORDER BY {names}) AS key_number "
-            f"FROM {self.name} WHERE {where}) k WHERE key_number % {every} = 0 ORDER BY key_number"
+            f"SELECT {wire} FROM (SELECT {names}, ROW_NUMBER() OVER (ORDER BY {order}) AS n FROM {self.name} WHERE {where}) k "
+            f"WHERE n % {every} = 0 ORDER BY n"
         )
         return [tuple(row) for row in self.query(sql, params)]
 

@@ -12,7 +12,7 @@ from backup_sync.core.errors import ConfigurationError
 from backup_sync.stores import mssql_types as types
 from backup_sync.stores.ranges import EvenCut, KeyRange
 from backup_sync.stores.schema import SYNCED_AT, Column, Difference, TableShape, Types
-from backup_sync.stores.sql import DIGEST_P, DIGEST_Q, MIX, SMALL_COLUMNS, SqlStore
+from backup_sync.stores.sql import DIGEST_P, DIGEST_Q, MIX, SMALL_COLUMNS, SqlStore, summed
 
 MSSQL_TYPES = {
     "uuid": "UNIQUEIDENTIFIER",
@@ -168,7 +168,7 @@ class MssqlStatements(SqlStore, ABC):
             )
         where, params = self._where(within)
         # The mix is computed in a derived table so that it is written, and evaluated, once for each row.
-        inner = f"SELECT {self._number(even) if even else '0'} AS piece, ({' + '.join(terms)}) % {DIGEST_P} AS mix"
+        inner = f"SELECT {self._number(even) if even else '0'} AS piece, ({summed(terms)}) % {DIGEST_P} AS mix"
         return (
             f"SELECT piece, COUNT_BIG(*), SUM(mix * mix % {DIGEST_Q}), SUM(mix) "
             f"FROM ({inner} FROM {self.compared} WHERE {where}) d GROUP BY piece"

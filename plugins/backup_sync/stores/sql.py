@@ -40,10 +40,18 @@ DIGEST_Q = 2**31 - 19
 
 
 # Drawn anew by each process: two rows that happen to cancel out tonight will not do so tomorrow. Two for each of the
-# 1,024 columns that a table may have; below 2^29, so that the products of three 32-bit columns and their sum stay within
+# 2,000 columns that a table may have; below 2^29, so that the products of three 32-bit columns and their sum stay within
 # 64 bits and need no modulo of their own.
-MIX = tuple(random.SystemRandom().randrange(2**20, 2**29) for _ in range(2_100))
+MIX = tuple(random.SystemRandom().randrange(2**20, 2**29) for _ in range(4_100))
 SMALL_COLUMNS = 3
+
+
+def summed(terms: Sequence[str]) -> str:
+    """``a + b + c + …`` as a tree and not as a chain: engines bound how deep an expression may be (SQLite: 1,000)."""
+    if len(terms) <= 2:
+        return " + ".join(terms)
+    middle = len(terms) // 2
+    return f"({summed(terms[:middle])}) + ({summed(terms[middle:])})"
 
 
 class SqlStore(SqlSchema, ABC):
@@ -117,8 +125,8 @@ class SqlStore(SqlSchema, ABC):
         """Whether this product can digest the key and stamp columns of the open shape."""
 
     @abstractmethod
-    def bounds(self, within: KeyRange) -> tuple[int, int] | None:
-        """Lowest and highest whole-number key of a range, or None if it is empty."""
+    def bounds(self, within: KeyRange) -> tuple[Any, Any] | None:
+        """Lowest and highest key of a range, of one column whose type is that of whole numbers; None if it is empty."""
 
     @abstractmethod
     def boundaries(self, within: KeyRange, every: int) -> list[Key]:
@@ -269,8 +277,8 @@ class SqlStore(SqlSchema, ABC):
             ends = self.bounds(within)
             if ends is None:
                 return ListCut(within, ())
-            span = ends[1] - ends[0] + 1
-            if span < 2**62:  # beyond that the arithmetic would overflow 64 bits
+            # A column of SQLite may hold anything. And beyond 62 bits the arithmetic would overflow 64.
+            if all(isinstance(end, int) for end in ends) and (span := ends[1] - ends[0] + 1) < 2**62:
                 wanted = min(max(self.piece_keys, -(-span // self.few_pieces)), WIDE_PIECE_KEYS)
                 wide = -(-span // (self.most_parts * MOST_DIGESTS))
                 width = min(max(wanted, wide), max(1, -(-span // 2)))

@@ -28,13 +28,16 @@ from backup_sync.stores.file_lock import file_lock
 from backup_sync.stores.ranges import EvenCut, KeyRange
 from backup_sync.stores.schema import SYNCED_AT
 from backup_sync.stores.sql import FETCH_ROWS, SqlStore
-from backup_sync.stores.sqlite_catalog import quote
-from backup_sync.stores.sqlite_errors import translate
+from backup_sync.stores.sqlite_catalog import in_main, quote
+from backup_sync.stores.sqlite_errors import UnknownCollation, translate
 from backup_sync.stores.sqlite_ranges import SqliteRanges
 from backup_sync.stores.sqlite_values import is_broken, text
 
 PULL_ROWS = 250_000
 """Records taken over in one transaction, about."""
+
+POSTED = "temp.backup_sync_posted"
+"""Keys that are asked for. Every other table is named with its database, so that this one hides none."""
 
 
 class SqliteStore(SqliteRanges):
@@ -42,10 +45,11 @@ class SqliteStore(SqliteRanges):
 
     def __init__(self, service: Service, connect: Callable[[str | None], Any], where: str) -> None:
         super().__init__(service, connect, where)
-        self.name = quote(self.table)
-        self.history_name = quote(self.history_table)
-        self.unfilled_name = quote(self.unfilled_table)
-        self.state_name = quote(STATE)
+        # With the database's own name: a bare one would be that of a temporary table first.
+        self.name = in_main(self.table)
+        self.history_name = in_main(self.history_table)
+        self.unfilled_name = in_main(self.unfilled_table)
+        self.state_name = in_main(STATE)
         self._identity: dict[str, str | None] | None = None
 
     # what it is
@@ -68,8 +72,7 @@ class SqliteStore(SqliteRanges):
         return self.table
 
     def rows_if_there(self, table: str, sql: str, params: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
-        there = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ? COLLATE NOCASE"
-        if next(self.query(there, [table[1:-1].replace('""', '"')]), None) is not None:
+        if self.columns_of(table):
             yield from self.query(sql, params)
 
     # connection
@@ -143,14 +146,14 @@ class SqliteStore(SqliteRanges):
 
     def read_keys(self, keys: Sequence[Key]) -> Iterator[list[Record]]:
         self._post(keys)
-        sql = f"SELECT {self._columns('t.')} FROM temp.posted p CROSS JOIN {self.name} t ON {self._join()}"
+        sql = f"SELECT {self._columns('t.')} FROM {POSTED} p CROSS JOIN {self.name} t ON {self._join()}"
         yield from heavy_rows.batches(self.pages(sql, heavy=True), len(keys), heavy_rows.held_by_row)
 
     def present(self, keys: Sequence[Key]) -> set[Key]:
         self._post(keys)
         # The column may find 'a' equal to 'A' or to 'a ' (NOCASE, RTRIM), but the copy has them as two keys.
         names = ", ".join(f"t.{quote(column.name)}" for column in self.key_columns)
-        sql = f"SELECT {names} FROM temp.posted p CROSS JOIN {self.name} t ON {self._join()}"
+        sql = f"SELECT {names} FROM {POSTED} p CROSS JOIN {self.name} t ON {self._join()}"
         return set(self.query(sql)).intersection(keys)
 
     def written_since(self, within: KeyRange, moment: datetime) -> set[Key]:
@@ -162,7 +165,11 @@ class SqliteStore(SqliteRanges):
         return set(self.query(sql, [*params, since]))
 
     def count(self) -> int:
-        return int(next(self.query(f"SELECT COUNT(*) FROM {self.name}"))[0])
+        try:
+            return int(next(self.query(f"SELECT COUNT(*) FROM {self.name}"))[0])
+        except UnknownCollation:
+            # By the first index that comes in handy, whatever it is ordered by.
+            return int(next(self.query(f"SELECT COUNT(*) FROM {self.name} NOT INDEXED"))[0])
 
     def empty(self) -> bool:
         return next(self.query(f"SELECT 1 FROM {self.name} LIMIT 1"), None) is None
@@ -178,10 +185,10 @@ class SqliteStore(SqliteRanges):
         """Put keys into a table of this connection's own, where they keep their exact values."""
         width = len(self.key_columns)
         with self._translated():
-            self.connection.execute("DROP TABLE IF EXISTS temp.posted")
-            self.connection.execute(f"CREATE TEMP TABLE posted (i INTEGER, {', '.join(f'k{n}' for n in range(width))})")
+            self.connection.execute(f"DROP TABLE IF EXISTS {POSTED}")
+            self.connection.execute(f"CREATE TABLE {POSTED} (i INTEGER, {', '.join(f'k{n}' for n in range(width))})")
             self.connection.executemany(
-                f"INSERT INTO temp.posted VALUES (?{', ?' * width})", ((i, *key) for i, key in enumerate(keys))
+                f"INSERT INTO {POSTED} VALUES (?{', ?' * width})", ((i, *key) for i, key in enumerate(keys))
             )
 
     # writing
@@ -204,9 +211,9 @@ class SqliteStore(SqliteRanges):
 
     def _pull_range(self, within: KeyRange) -> Applied:
         where, params = self._where(within)
-        there = f"source.{self.name}"
+        there = f"source.{quote(self.table)}"
         rows = f"SELECT {self._columns()}, '{iso(utc_now())}' FROM {there} WHERE {where}"
-        into = f"INTO {self.name} ({self._columns()}, {quote(SYNCED_AT)}) {rows}"
+        into = f"INTO {self.name} AS t ({self._columns()}, {quote(SYNCED_AT)}) {rows}"
         with self._translated(), self.transaction():
             try:
                 applied = Applied(inserted=self.connection.execute(f"INSERT {into}", params).rowcount)
@@ -264,7 +271,7 @@ class SqliteStore(SqliteRanges):
         assert self.shape is not None
         marks = ["CAST(? AS TEXT)" if index in as_bytes else "?" for index in range(len(self.shape.columns))]
         return (
-            f"{verb} INTO {self.name} ({self._columns()}, {quote(SYNCED_AT)}) "
+            f"{verb} INTO {self.name} AS t ({self._columns()}, {quote(SYNCED_AT)}) "
             f"VALUES ({', '.join(marks)}, '{iso(utc_now())}') {suffix}"
         )
 

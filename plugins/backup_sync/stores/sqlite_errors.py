@@ -25,12 +25,22 @@ NAMES = {
 RETRIABLE = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR")
 CONFIGURATION = ("SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_READONLY", "SQLITE_AUTH", "SQLITE_NOTADB")
 CONSTRAINT = re.compile(r"(UNIQUE|NOT NULL|CHECK|FOREIGN KEY) constraint failed|datatype mismatch")
+COLLATION = re.compile(r"no such collation sequence: (.*)")
 TRIGGER = "SQLITE_CONSTRAINT_TRIGGER"
+
+
+class UnknownCollation(ConfigurationError):
+    """Something is ordered by a collation that only another program has."""
 
 
 def translate(where: str, error: sqlite3.Error) -> BackupSyncError:
     """The error of our own that stands for a driver error. ``where``: the connection id."""
     text = str(error).partition("\n")[0]
+    if unknown := COLLATION.match(text):
+        return UnknownCollation(
+            f"{where}: a key column or an index is ordered by the collation {unknown[1]}, which SQLite itself does not know; back "
+            "up a view that has the key COLLATE BINARY, and put no such index on the copy"
+        )
     name = getattr(error, "sqlite_errorname", "") or NAMES.get(text, type(error).__name__)
     if name == TRIGGER or (isinstance(error, sqlite3.IntegrityError) and not CONSTRAINT.match(text)):
         return FatalError(f"{where}: a trigger of the table refused a row; remove the trigger")

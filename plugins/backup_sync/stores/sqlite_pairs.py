@@ -12,6 +12,8 @@ import json
 from collections.abc import Collection, Hashable, Iterator, Sequence
 from typing import Any
 
+from backup_sync.stores.sql import summed
+
 PACKED_KEYS = 32
 """Neighbouring whole numbers whose pairs come together: few, so that a change leaves most rows equal."""
 
@@ -23,7 +25,7 @@ def group_of(key: str) -> str:
 
 def packed_sql(table: str, values: Sequence[str], where: str) -> str:
     """Rows of (pairs, values that JSON would change, the keys' shared number, keys, stamps …); ``values``: key first."""
-    odd = " + ".join(f"SUM(typeof({value}) NOT IN ('integer', 'text', 'null'))" for value in values)
+    odd = summed([f"SUM(typeof({value}) NOT IN ('integer', 'text', 'null'))" for value in values])
     # A blob is an error to JSON, wherever its row ends up.
     lists = [f"json_group_array(CASE typeof({value}) WHEN 'blob' THEN 0 ELSE {value} END)" for value in values]
     group = group_of(values[0])

@@ -9,10 +9,13 @@ from backup_sync.core.diff import Key
 from backup_sync.core.errors import FatalError
 from backup_sync.stores.ranges import EvenCut, KeyRange
 from backup_sync.stores.schema import Column
-from backup_sync.stores.sql import DIGEST_P, DIGEST_Q, EVERYTHING, MIX
+from backup_sync.stores.sql import DIGEST_P, DIGEST_Q, EVERYTHING, MIX, summed
 from backup_sync.stores.sqlite_catalog import SqliteCatalog, quote
 from backup_sync.stores.sqlite_pairs import bundle, group_of, packed_sql, unpack
 from backup_sync.stores.sqlite_values import mark
+
+MANY_COLUMNS = 500
+"""Stamp columns from which on pairs go a row each: SQLite takes 2,000 aggregates in a statement, and there are two for each."""
 
 
 class SqliteRanges(SqliteCatalog):
@@ -48,37 +51,37 @@ class SqliteRanges(SqliteCatalog):
 
     def _ordered_key(self) -> list[str]:
         """Key columns as both ends order them: SQLite's catalog does not tell a column's collation, so none is used."""
-        return [
-            quote(column.name) + ("" if self.is_integer(column) else " COLLATE BINARY") for column in self.key_columns
-        ]
+        # The rowid by another name (which is of this type, and no other column of a key) has none.
+        names = [quote(column.name) for column in self.key_columns]
+        rowid = [column.type for column in self.key_columns] == ["INTEGER"]
+        return names if rowid else [f"{name} COLLATE BINARY" for name in names]
 
     def _piece(self, even: EvenCut) -> str:
         name = quote(self.key_columns[0].name)
         return (
             f"(CASE WHEN {name} < {even.first} THEN 0 WHEN {name} >= {even.last_start} THEN {even.count - 1} "
-            f"ELSE ({name} - {even.first}) / {even.width} END)"
+            # A key of this type may hold 2.5, too.
+            f"ELSE CAST(({name} - {even.first}) / {even.width} AS INTEGER) END)"
         )
 
-    def bounds(self, within: KeyRange) -> tuple[int, int] | None:
+    def bounds(self, within: KeyRange) -> tuple[Any, Any] | None:
         name = quote(self.key_columns[0].name)
         where, params = self._where(within)
         # Two look-ups at the ends of the index; MIN and MAX in one SELECT would scan it.
         ends = []
         for function in ("MIN", "MAX"):
             ends.append(next(self.query(f"SELECT {function}({name}) FROM {self.name} WHERE {where}", params))[0])
-        if ends[0] is None:
-            return None
-        if not all(isinstance(end, int) for end in ends):
-            raise FatalError(f"{self.where}: key column {name} is declared whole-number and holds other values as well")
-        return ends[0], ends[1]
+        return None if ends[0] is None else (ends[0], ends[1])
 
     def boundaries(self, within: KeyRange, every: int) -> list[Key]:
-        names = ", ".join(quote(column.name) for column in self.key_columns)
+        # Renamed within, since a column may be called anything.
+        names = ", ".join(f"{quote(column.name)} AS k{number}" for number, column in enumerate(self.key_columns))
+        taken = ", ".join(f"k{number}" for number in range(len(self.key_columns)))
         order = ", ".join(self._ordered_key())
         where, params = self._where(within)
         sql = (
-            f"SELECT {names} FROM (SELECT {names}, ROW_NUMBER() OVER (ORDER BY {order}) AS key_number "
-            f"FROM {self.name} WHERE {where}) WHERE key_number % ? = 0 ORDER BY key_number"
+            f"SELECT {taken} FROM (SELECT {names}, ROW_NUMBER() OVER (ORDER BY {order}) AS n FROM {self.name} WHERE {where}) "
+            "WHERE n % ? = 0 ORDER BY n"
         )
         found = list(self.query(sql, [*params, every]))
         self._check_keys(found)
@@ -90,9 +93,9 @@ class SqliteRanges(SqliteCatalog):
         for number, column in enumerate((*self.key_columns, *self.stamp_columns), start=1):
             value = self._value(column)
             terms.append(f"COALESCE({value} % {DIGEST_P} * {MIX[2 * number]}, {MIX[2 * number + 1]})")
-        linear = f"(({' + '.join(f'({term}) % {DIGEST_P}' for term in terms)}) % {DIGEST_P})"
+        linear = f"(({summed([f'({term}) % {DIGEST_P}' for term in terms])}) % {DIGEST_P})"
         plain = [f"TOTAL(c{number})" for number in range(len(self.key_columns), len(whole))]
-        odd = " + ".join(f"SUM(typeof(c{number}) NOT IN ('integer', 'null'))" for number in range(len(whole)))
+        odd = summed([f"SUM(typeof(c{number}) NOT IN ('integer', 'null'))" for number in range(len(whole))])
         where, params = self._where(within)
         piece = self._piece(even) if even else "0"
         names = ", ".join(f"{quote(column.name)} AS c{number}" for number, column in enumerate(whole))
@@ -123,7 +126,8 @@ class SqliteRanges(SqliteCatalog):
         return self._packed_pairs(within) if self._packable() else self._plain_pairs(within)
 
     def _packable(self) -> bool:
-        return len(self.key_columns) == 1 and self.is_integer(self.key_columns[0])
+        few = len(self.stamp_columns) < MANY_COLUMNS
+        return few and len(self.key_columns) == 1 and self.is_integer(self.key_columns[0])
 
     def _packed_pairs(self, within: KeyRange) -> Iterator[list[tuple[Any, ...]]]:
         values = [self._value(column) for column in (*self.key_columns, *self.stamp_columns)]
