@@ -290,7 +290,7 @@ def test_every_declared_service_opens_in_the_stack(airflow: dict[str, str]) -> N
     from backup_sync.hooks import open_stores
 
     opened = {}
-    for name in read_services(CONFIG):
+    for name in read_services(CONFIG).services:
         source, backup = open_stores(load_service(CONFIG, name))
         opened[name] = (type(source).__name__, source.where, type(backup).__name__, backup.where)
     assert opened == {
@@ -368,7 +368,7 @@ def test_no_backup_is_its_own_source(airflow: dict[str, str]) -> None:
 
     from backup_sync.config import load_service, read_services
 
-    for name in read_services(CONFIG):
+    for name in read_services(CONFIG).services:
         service = load_service(CONFIG, name)
         source, backup = BaseHook.get_connection(service.source), BaseHook.get_connection(service.backup)
         assert (source.host, source.conn_type == "azure_cosmos" and source.login) != (
@@ -380,7 +380,7 @@ def test_no_backup_is_its_own_source(airflow: dict[str, str]) -> None:
 def test_every_connection_has_a_user(airflow: dict[str, str]) -> None:
     from backup_sync.config import load_service, read_services
 
-    ends = [load_service(CONFIG, name) for name in read_services(CONFIG)]
+    ends = [load_service(CONFIG, name) for name in read_services(CONFIG).services]
     needed = {conn_id for service in ends for conn_id in (service.source, service.backup)}
     given = {name.removeprefix("AIRFLOW_CONN_").lower() for name in airflow if name.startswith("AIRFLOW_CONN_")}
     assert given == needed | {airflow["AIRFLOW__LOGGING__REMOTE_LOG_CONN_ID"]}
@@ -465,7 +465,7 @@ def test_the_schedule_comes_from_env(values: dict[str, str], monkeypatch: pytest
     for name, value in interpolate(RAW, values | chosen)["services"]["airflow-scheduler"]["environment"].items():
         if name.startswith("AIRFLOW__BACKUP_SYNC__"):
             monkeypatch.setenv(name, value)
-    assert read_settings() == Settings("*/5 * * * *", 7, 9.0, None, None)
+    assert read_settings() == Settings("*/5 * * * *", 7, 9.0, None, None, "docs")
 
 
 def test_without_a_choice_the_stack_has_the_defaults(values: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from backup_sync.config import LONGEST_NAME, Declared
+from backup_sync.core.errors import BackupSyncError
 from backup_sync.core.result import FAILED, SyncResult, sync_id
 from backup_sync.core.summary import build_summary, render_summary
 from backup_sync.operators.base import FAILURE, pull_result, started_by, task_states
@@ -60,7 +61,7 @@ class RefuseOperator(BaseOperator):
         ti, run_id = context["ti"], context["dag_run"].run_id
         result = SyncResult(sync_id(ti.dag_id, run_id, self.service), self.service, run_id=run_id)
         result.fail(self.reason)
-        result.help = "configuration.md"
+        result.help = BackupSyncError.page
         ti.xcom_push(key=FAILURE, value=result.to_dict())
         raise AirflowFailException(self.reason)
 

@@ -165,7 +165,7 @@ def severity_of(error: BaseException, number: int) -> int:
 
 def translate(where: str, number: int, error: BaseException, address: str = "") -> BackupSyncError:
     """The error of our own that stands for a driver error. ``where``: the connection id; ``address``: host and port."""
-    away = f"{where}: cannot reach SQL Server{f' at {address}' if address else ''}, or the connection was cut"
+    at = f" at {address}" if address else ""
     if number in CONFIGURATION:
         return ConfigurationError(f"{where}: SQL Server {CONFIGURATION[number]} (error {number})")
     if number in RETRIABLE:
@@ -174,18 +174,18 @@ def translate(where: str, number: int, error: BaseException, address: str = "") 
         return FatalError(f"{where}: SQL Server {FATAL[number]} (error {number})")
     if number == TIMED_OUT:
         return RetriableError(
-            f"{where}: SQL Server{f' at {address}' if address else ''} did not answer in time (DB-Library {number}); 'login_timeout' and 'timeout' in the "
+            f"{where}: SQL Server{at} did not answer in time (DB-Library {number}); 'login_timeout' and 'timeout' in the "
             "connection's extra say how long is waited"
         )
     if number in CONNECTION:
-        return RetriableError(f"{away} (DB-Library {number})")
+        return RetriableError(f"{where}: cannot reach SQL Server{at}, or the connection was cut (DB-Library {number})")
     name = type(error).__name__
     if not number and name in ("OperationalError", "InterfaceError"):
         # What the server refuses has a number; without one the client itself found the connection gone.
-        return RetriableError(f"{away} ({name})")
+        return RetriableError(f"{where}: cannot reach SQL Server{at}, or the connection was cut ({name})")
     severity = severity_of(error, number)
     if severity == COMMUNICATION:
-        return RetriableError(f"{away} (DB-Library {number})")
+        return RetriableError(f"{where}: cannot reach SQL Server{at}, or the connection was cut (DB-Library {number})")
     if severity in RESOURCES:
         return RetriableError(f"{where}: SQL Server has run out of something (error {number}, severity {severity})")
     if severity >= ENDS_THE_SESSION:
