@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 export PYTHONPATH := $(CURDIR)/plugins:$(CURDIR)
+# As pip does: trust the certificates of this machine, those of a proxy that looks into TLS included.
+export UV_SYSTEM_CERTS := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo ui cosmos test quick soak lint format bench lock clean
@@ -32,7 +34,7 @@ cosmos: .venv/.ready  ## The two embedded Cosmos servers alone, on 8081 and 8082
 test: .venv/.ready lint  ## All checks and all tests
 	@$(BIN)/python -m pytest
 
-quick: .venv/.ready  ## The tests that need no Airflow processes (a minute)
+quick: .venv/.ready  ## The tests that need no Airflow processes
 	@$(BIN)/python -m pytest -m "not airflow"
 
 soak: .venv/.ready  ## Runs, crashes and retries at random against a model (SOAK_SECONDS=600)

@@ -81,8 +81,10 @@ def serve(places: Places, servers: tuple[EmbeddedCosmos, EmbeddedCosmos]) -> Non
             f"  user      admin\n"
             f"  password  {passwords(places, USERS)['admin']}\n"
             f"  output    {shorten(airflow.logs)}/\n"
-            f"\nBoth DAGs are paused. Trigger offers to unpause; switching backup_sync on starts last midnight's run\n"
-            f"at once. Ctrl-C ends everything.",
+            f"  order     {servers[0].endpoint} → {servers[1].endpoint}\n"
+            f"  key       {servers[0].key}\n"
+            f"\nbackup_sync is paused: a run that is triggered waits until it is switched on, and switching it on starts\n"
+            f"last midnight's run at once, for real. backup_plan looks without that. Ctrl-C ends everything.",
             flush=True,
         )
         while all(members([server.pid or 0]) for server in servers):
