@@ -160,10 +160,10 @@ def print_table(rows: list[dict[str, Any]]) -> None:
 
 def print_summary(log: Path) -> None:
     """The block that ends the log of the last run, as it stands there."""
-    lines = [line for line in log.read_text(errors="replace").splitlines() if "[backup_sync.operators]" in line]
+    lines = [line for line in log.read_text(errors="replace").splitlines() if "[backup_sync.operators.summary]" in line]
     print("\nThe summary task of the last run logged:")
     for line in lines[-11:]:
-        print("  " + line.split("]", 1)[1].removeprefix(" ").rpartition("[backup_sync.operators]")[0].rstrip())
+        print("  " + line.split("]", 1)[1].removeprefix(" ").rpartition("[backup_sync.operators.summary]")[0].rstrip())
 
 
 def say(text: str) -> None:
