@@ -55,7 +55,7 @@ def test_a_failure_is_an_error_with_its_reason_once_what_was_done_all_the_same_a
     run.fail("order: withheld 30 deletes.")
     run.help = "runbook.md#deletes-were-withheld"
     found = levelled(result("customer"), run, started_by="manual by anna")
-    assert found[1] == (logging.INFO, "Manual sync by anna started at 2024-12-07T00:00:00Z")
+    assert found[1] == (logging.INFO, "Manual sync started at 2024-12-07T00:00:00Z by anna")
     assert [line for level, line in found if level == logging.ERROR] == [
         "✗ order sync failed: order: withheld 30 deletes.",
         "  Inserted: 1, Updated: 0, Deleted: 0, Skipped: 0, Withheld: 30",

@@ -46,9 +46,10 @@ def render_summary(
     results = summary["Results"]
     planned = bool(results) and all(result["DryRun"] for result in results)
     kind, _, user = started_by.partition(" ")
-    job = f"{kind.partition('_')[0]} {'look at what a sync would do' if planned else 'sync'} {user}".strip()
+    job = f"{kind.partition('_')[0].capitalize()} {'look at what a sync would do' if planned else 'sync'}"
     yield INFO, RULE
-    yield INFO, f"{job[:1].upper()}{job[1:]} started at {_second(started)}{' (nothing was written)' if planned else ''}"
+    end = f"{f' {user}' if user else ''}{' (nothing was written)' if planned else ''}"
+    yield INFO, f"{job} started at {_second(started)}{end}"
     yield INFO, RULE
     for result in results:
         if result["Status"] == FAILED:
