@@ -210,6 +210,21 @@ def test_a_dry_run_says_what_it_would_alter_and_alters_nothing(sql: Backend) -> 
     assert columns(sql) == before
 
 
+def test_a_dry_run_counts_what_would_be_filled_in_as_the_runs_after_it_do(sql: Backend) -> None:
+    synced(sql)
+    fill(sql)
+    before = sql.backup_rows()
+    planned = sql.sync(dry_run=True)
+    assert sql.backup_rows() == before
+    sql.initialize()
+    done = sql.sync()
+    assert (planned.inserted, planned.updated, planned.deleted, planned.skipped) == (
+        (done.inserted, done.updated, done.deleted, done.skipped)
+    )
+    assert planned.updated > 0
+    assert f"{planned.updated} of the updates fill in Fax" in str(planned.notice)
+
+
 def test_a_sync_that_was_not_initialized_since_refuses_and_names_the_column(sql: Backend) -> None:
     synced(sql)
     fill(sql)
