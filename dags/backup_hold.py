@@ -5,7 +5,7 @@ from __future__ import annotations
 from airflow.sdk import DAG, Param
 
 from backup_sync.config import config_path, read_services
-from backup_sync.operators import HoldOperator, RefuseOperator, mistakes
+from backup_sync.operators import HoldOperator, refuse_mistakes
 
 CONFIG = config_path(__file__)
 DECLARED = read_services(CONFIG)
@@ -37,7 +37,7 @@ with DAG(
             type=["null", "string"],
             format="date-time",
             title="Until",
-            description="When the hold ends by itself; without it, it has to be released.",
+            description="When the hold expires. Empty: it stays until it is released.",
         ),
         "release": Param(False, type="boolean", title="Release", description="End the hold instead."),
     },
@@ -52,5 +52,4 @@ with DAG(
             until="{{ params.until }}",
             release="{{ params.release }}",
         )
-    for name, task_id, problem in mistakes(DECLARED):
-        RefuseOperator(task_id=task_id, service=name, reason=problem, only="{{ params.service }}")
+    refuse_mistakes(DECLARED)

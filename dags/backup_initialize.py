@@ -5,7 +5,7 @@ from __future__ import annotations
 from airflow.sdk import DAG, Param
 
 from backup_sync.config import config_path, read_services
-from backup_sync.operators import InitializeBackupOperator, RefuseOperator, mistakes
+from backup_sync.operators import InitializeBackupOperator, refuse_mistakes
 
 CONFIG = config_path(__file__)
 DECLARED = read_services(CONFIG)
@@ -46,5 +46,4 @@ with DAG(
             dry_run="{{ params.dry_run }}",
             accept_source="{{ params.accept_source }}",
         )
-    for name, task_id, problem in mistakes(DECLARED):
-        RefuseOperator(task_id=task_id, service=name, reason=problem, only="{{ params.service }}")
+    refuse_mistakes(DECLARED)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from airflow.sdk import DAG, Param, TriggerRule
 
 from backup_sync.config import config_path, read_services
-from backup_sync.operators import PlanOperator, RefuseOperator, SummaryOperator, mistakes
+from backup_sync.operators import PlanOperator, SummaryOperator, refuse_mistakes
 
 CONFIG = config_path(__file__)
 DECLARED = read_services(CONFIG)
@@ -33,9 +33,7 @@ with DAG(
     for service in DECLARED.services:
         PlanOperator(task_id=service, service=service, config=CONFIG, only="{{ params.service }}")
         chains[service] = [service]
-    for name, task_id, problem in mistakes(DECLARED):
-        RefuseOperator(task_id=task_id, service=name, reason=problem, only="{{ params.service }}")
-        chains[name] = [task_id]
+    chains |= refuse_mistakes(DECLARED)
     summary = SummaryOperator(task_id="summary", chains=chains, trigger_rule=TriggerRule.ALL_DONE)
     for tasks in chains.values():
         dag.get_task(tasks[0]) >> summary

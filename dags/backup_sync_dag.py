@@ -10,10 +10,9 @@ from backup_sync.config import config_path, read_services
 from backup_sync.operators import (
     InitializeBackupOperator,
     RecordHistoryOperator,
-    RefuseOperator,
     SummaryOperator,
     SyncOperator,
-    mistakes,
+    refuse_mistakes,
 )
 from backup_sync.settings import read_settings
 
@@ -123,9 +122,7 @@ with DAG(
             initialize >> sync >> record_history
         chains[service] = [record_history.task_id, sync.task_id, initialize.task_id]
 
-    for name, task_id, problem in mistakes(DECLARED, SETTINGS):
-        RefuseOperator(task_id=task_id, service=name, reason=problem, only="{{ params.service }}", retries=0)
-        chains[name] = [task_id]
+    chains |= refuse_mistakes(DECLARED, SETTINGS)
 
     summary = SummaryOperator(
         task_id="summary",

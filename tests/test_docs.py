@@ -15,6 +15,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from backup_sync.core.errors import BackupSyncError, FatalError, LockHeld
 from local.environment import ROOT
 
 README = "README.md"
@@ -388,6 +389,15 @@ def ignored() -> set[str]:
 def test_the_top_level_is_the_promised_one() -> None:
     present = {path.name for path in ROOT.iterdir()} - ignored() - {".git"}
     assert sorted(name.rstrip("/") for name in listed(README, "Layout", "path")) == sorted(present)
+
+
+@pytest.mark.parametrize(
+    "error", [BackupSyncError, *BackupSyncError.__subclasses__(), *FatalError.__subclasses__(), LockHeld]
+)
+def test_the_page_that_an_error_points_to_is_there(error: type[BackupSyncError]) -> None:
+    page, _, anchor = error.page.partition("#")
+    anchors = [re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings(f"docs/{page}")]
+    assert not anchor or anchor in anchors
 
 
 def test_the_architecture_names_every_module_and_no_other() -> None:

@@ -185,7 +185,7 @@ def sync(
                 if over.is_set():
                     held.close()  # nobody waits for this thread any more, nor gives the lock back
                 check()
-                # Once more: whoever we waited for may have paired it anew, withheld something, or held it.
+                # Read again: while this run waited, another one may have paired it anew or withheld something, and a hold may be set.
                 states = backup.states()
                 hold.check(service, states)
                 if pairing.check(source, backup, states):

@@ -3,7 +3,7 @@
 from backup_sync.operators.base import FAILURE, ServiceOperator
 from backup_sync.operators.hold import HoldOperator
 from backup_sync.operators.plan import PlanOperator
-from backup_sync.operators.summary import RefuseOperator, SummaryOperator, mistakes
+from backup_sync.operators.summary import RefuseOperator, SummaryOperator, refuse_mistakes
 from backup_sync.operators.sync import InitializeBackupOperator, RecordHistoryOperator, SyncOperator
 
 __all__ = [
@@ -16,5 +16,5 @@ __all__ = [
     "ServiceOperator",
     "SummaryOperator",
     "SyncOperator",
-    "mistakes",
+    "refuse_mistakes",
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -23,18 +22,6 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 log = logging.getLogger(__name__)
-
-
-def mistakes(declared: Declared, settings: Settings | None = None) -> Iterator[tuple[str, str, str]]:
-    """(what is wrong, the id of a task that says so, the sentence) for each mistake in the services file and the settings."""
-    found = {**declared.problems, **(settings.problems if settings else {})}
-    taken: set[str] = set()
-    for name, problem in found.items():
-        # No service has a task that is called so; Airflow allows few characters.
-        stem = re.sub(r"[^A-Za-z0-9_-]", "_", name)[:LONGEST_NAME]
-        task_id = next(one for n in count() if (one := f"{stem}.refused{n or ''}") not in taken)
-        taken.add(task_id)
-        yield name, task_id, problem
 
 
 class RefuseOperator(BaseOperator):
@@ -64,6 +51,23 @@ class RefuseOperator(BaseOperator):
         result.help = BackupSyncError.page
         ti.xcom_push(key=FAILURE, value=result.to_dict())
         raise AirflowFailException(self.reason)
+
+
+def refuse_mistakes(declared: Declared, settings: Settings | None = None) -> dict[str, list[str]]:
+    """Add a task to the current DAG for each mistake in the services file and the settings.
+
+    Returns what is wrong → the ids of its tasks, as :class:`SummaryOperator` takes them.
+    """
+    found = {**declared.problems, **(settings.problems if settings else {})}
+    chains: dict[str, list[str]] = {}
+    for name, problem in found.items():
+        # No service has a task that is called so; Airflow allows few characters.
+        stem = re.sub(r"[^A-Za-z0-9_-]", "_", name)[:LONGEST_NAME]
+        taken = [task_id for (task_id,) in chains.values()]
+        task_id = next(one for n in count() if (one := f"{stem}.refused{n or ''}") not in taken)
+        RefuseOperator(task_id=task_id, service=name, reason=problem, only="{{ params.service }}", retries=0)
+        chains[name] = [task_id]
+    return chains
 
 
 class SummaryOperator(BaseOperator):
