@@ -73,7 +73,9 @@ class Front:
         if rule and rule.kind == "drop":
             raise Cut
         if rule and rule.kind == "fail":
-            raise CosmosError(rule.status, "A failure that was ordered for this request.", rule.sub_status)
+            raise CosmosError(
+                rule.status, "A failure that was ordered for this request.", rule.sub_status, rule.retry_after_ms
+            )
         if _limited(call):
             self._faults.admit()
         answer = self._service.serve(call)

@@ -20,6 +20,7 @@ class Rule:
     after: int = 0
     status: int = 503
     sub_status: int | None = None
+    retry_after_ms: int | None = None
     method: str | None = None
     path_contains: str | None = None
     operation: str | None = None

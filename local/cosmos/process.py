@@ -111,13 +111,20 @@ class EmbeddedCosmos:
         sub_status: int | None = None,
         after: int = 0,
         operation: str | None = None,
+        retry_after_ms: int | None = None,
     ) -> None:
         """Answer the next `count` matching requests with an error, without applying them.
 
         The first `after` matching requests still go through. Without `path_contains` only requests about documents
-        match; `operation` is a name as in stats(), such as "CreateDocument".
+        match; `operation` is a name as in stats(), such as "CreateDocument"; `retry_after_ms` asks the client to wait.
         """
-        rule = {"status": status, "sub_status": sub_status, "count": count, "after": after}
+        rule = {
+            "status": status,
+            "sub_status": sub_status,
+            "count": count,
+            "after": after,
+            "retry_after_ms": retry_after_ms,
+        }
         self._fault("fail", method, path_contains, operation, rule)
 
     def drop(

@@ -321,6 +321,20 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+def until_quiet(server: EmbeddedCosmos) -> None:
+    """Until every batch waits to be tried again: one that is on its way already is written, asleep or not."""
+    sent, since = 0, time.monotonic()
+
+    def quiet() -> bool:
+        nonlocal sent, since
+        now = server.stats()["requests"].get("Batch", 0)
+        if now != sent:
+            sent, since = now, time.monotonic()
+        return sent > 0 and time.monotonic() - since > 1
+
+    until(quiet)
+
+
 @pytest.mark.parametrize("where", ["before apply", "before delete", "answered 503", "answered 429"])
 def test_a_run_that_was_suspended_for_longer_than_its_lease_writes_nothing_when_woken(
     cosmos: CosmosBackend, servers: list[EmbeddedCosmos], monkeypatch: pytest.MonkeyPatch, where: str
@@ -336,7 +350,9 @@ def test_a_run_that_was_suspended_for_longer_than_its_lease_writes_nothing_when_
         status = int(where[-3:])
         servers[BACKUP].reset_stats()
         for operation in ("UpsertDocument", "Batch"):
-            servers[BACKUP].fail(status, count=FOR_GOOD, operation=operation, path_contains=cosmos.container)
+            servers[BACKUP].fail(
+                status, count=FOR_GOOD, operation=operation, path_contains=cosmos.container, retry_after_ms=5_000
+            )
     environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'plugins'}{os.pathsep}{ROOT}"}
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.reliability.test_cosmos_lease", json.dumps(order)],
@@ -344,7 +360,7 @@ def test_a_run_that_was_suspended_for_longer_than_its_lease_writes_nothing_when_
     )  # fmt: skip
     try:
         if waits:
-            until(lambda: servers[BACKUP].stats()["requests"].get("Batch", 0) > 0)
+            until_quiet(servers[BACKUP])
             os.kill(process.pid, signal.SIGSTOP)
         until(lambda: stopped(process))
         servers[BACKUP].reset_faults()
