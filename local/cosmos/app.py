@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
+from collections.abc import Mapping
 from email.utils import formatdate
 from typing import Any
 from urllib.parse import quote, unquote
@@ -23,6 +24,7 @@ from .errors import CosmosError, check_request_size
 from .faults import Faults
 from .service import Service, operation_name
 
+_SLICE = {"x-ms-start-epk", "x-ms-end-epk"}
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
@@ -44,10 +46,13 @@ class Front:
         activity = request.headers.get("x-ms-activity-id") or str(uuid.uuid4())
         raw_path = request.scope["raw_path"].decode("ascii")
         body = await request.body()
+        headers: Mapping[str, str] = request.headers
+        if self._faults.emulator:
+            headers = {name: value for name, value in headers.items() if name not in _SLICE}
         call = Call(
             request.method,
             [unquote(segment) for segment in raw_path.split("/") if segment],
-            request.headers,
+            headers,
             body,
             f"http://{request.headers.get('host', '')}/",
         )
@@ -59,6 +64,8 @@ class Front:
         except Cut:
             await self._connections.cut(request.scope.get("client"))
             return Response(status_code=503)
+        if self._faults.emulator:
+            answer.charge = 0.0
         self._faults.spend(answer.charge, _limited(call))
         return _response(answer, activity)
 

@@ -26,6 +26,7 @@ class Control:
         self._routes: dict[str, Callable[[str], Any]] = {
             "throttle": self._throttle,
             "delay": self._delay,
+            "emulator": self._emulator,
             "fault": self._fault,
             "reset_faults": self._reset_faults,
             "stats": lambda body: faults.stats(),
@@ -53,6 +54,9 @@ class Control:
 
     def _delay(self, body: str) -> None:
         self._faults.delay_ms = float(json.loads(body)["milliseconds"])
+
+    def _emulator(self, body: str) -> None:
+        self._faults.emulator = True
 
     def _fault(self, body: str) -> None:
         self._faults.rules.append(Rule(**json.loads(body)))

@@ -38,11 +38,16 @@ class Rule:
 
 @dataclass
 class Faults:
-    """The faults in force and the counters."""
+    """The faults in force and the counters.
+
+    ``emulator``: do as the vNext emulator is known to do: read a whole partition whatever slice of it is asked about,
+    and charge nothing.
+    """
 
     throughput: float | None = None
     rules: list[Rule] = field(default_factory=list)
     delay_ms: float = 0.0
+    emulator: bool = False
     tokens: float = 0.0
     refilled: float = field(default_factory=time.monotonic)
     slot: float = 0.0
@@ -62,6 +67,7 @@ class Faults:
         """No faults and no limit any more."""
         self.rules.clear()
         self.delay_ms = 0.0
+        self.emulator = False
         self.set_throughput(None)
 
     def due(self, method: str, path: str, operation: str) -> Rule | None:

@@ -153,6 +153,10 @@ class EmbeddedCosmos:
         """Let each request wait that long before it is served; 0: no delay."""
         self._control("delay", milliseconds=milliseconds)
 
+    def like_the_emulator(self) -> None:
+        """Answer from whole partitions whatever slice is asked about, and charge nothing, as the vNext emulator does."""
+        self._control("emulator")
+
     def reset_faults(self) -> None:
         """No failures, delays or limits any more."""
         self._control("reset_faults")

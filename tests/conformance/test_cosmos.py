@@ -137,6 +137,46 @@ def test_a_container_is_compared_in_pieces_of_the_hash_space(
     assert own.backup_rows() == own.source_rows()
 
 
+@pytest.mark.parametrize("ends", [(0, 1), (0,), (1,)], ids=["both", "source", "backup"])
+@pytest.mark.parametrize("limit", [50_000, 20])
+def test_a_server_that_keeps_to_no_slices_is_read_in_one_piece(
+    own: CosmosBackend,
+    pair: list[EmbeddedCosmos],
+    ends: tuple[int, ...],
+    limit: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("backup_sync.core.find.RANGE_RECORDS", limit)
+    for end in ends:
+        pair[end].like_the_emulator()
+    put(own, *(document(id=str(n), group=f"g{n}") for n in range(100)))
+    own.initialize()
+    assert own.counts() == (100, 0, 0, 0)
+    put(own, *(document(id=str(n), group=f"g{n}", version=2) for n in range(0, 100, 25)), document(id="new", group="x"))
+    own.source.delete_item("17", "g17")
+    assert own.counts() == (1, 4, 1, 95)
+    assert own.counts() == (0, 0, 0, 100)
+    assert own.backup_rows() == own.source_rows()
+    told = {
+        end
+        for end in ends
+        for message in caplog.messages
+        if f"{('source', 'backup')[end]}: the server answers" in message
+    }
+    assert told == (set(ends) - {0} if limit > 100 else set(ends[:1]))
+
+
+def test_a_server_that_keeps_to_slices_is_not_taken_for_another(
+    own: CosmosBackend, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("backup_sync.core.find.RANGE_RECORDS", 20)
+    put(own, *(document(id=str(n), group=f"g{n}") for n in range(100)))
+    own.initialize()
+    own.sync()
+    assert "the server answers" not in caplog.text
+
+
 def test_cuts_made_for_another_hash_find_every_document_once(
     own: CosmosBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,6 +245,46 @@ def test_documents_of_others_leave_a_backup_empty(own: CosmosBackend) -> None:
     assert not source.empty()
     source.close()
     backup.close()
+
+
+@pytest.mark.parametrize("which", ["copy", "history"])
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"default_ttl": 3600}, "has a time to live"),
+        ({"default_ttl": -1}, "has a time to live"),
+        (
+            {"unique_key_policy": {"uniqueKeys": [{"paths": ["/email", "/meta/kind"]}]}},
+            r"has unique keys \(/email, /meta/kind\)",
+        ),
+    ],
+)
+def test_a_container_that_would_lose_or_refuse_copies_is_refused(
+    own: CosmosBackend, which: str, settings: dict[str, Any], said: str
+) -> None:
+    put(own, document(id="1", group="a"))
+    name, path = (own.container, "/group") if which == "copy" else (own.history, "/serviceName")
+    database = own.clients[1].create_database_if_not_exists(own.backup_database)
+    database.create_container(name, PartitionKey(path), **settings)
+    with pytest.raises(FatalError, match=rf"^backup: container {name} {said}"):
+        own.initialize()
+    assert own.backup_rows() == []
+
+
+def test_a_backup_that_was_given_a_time_to_live_takes_no_more_copies(own: CosmosBackend) -> None:
+    put(own, document(id="1", group="a"))
+    own.initialize()
+    database = own.clients[1].get_database_client(own.backup_database)
+    database.replace_container(own.container, PartitionKey("/group"), default_ttl=60)
+    with pytest.raises(FatalError, match="has a time to live"):
+        own.sync()
+
+
+def test_a_history_container_with_another_partition_key_is_refused(own: CosmosBackend) -> None:
+    database = own.clients[1].create_database_if_not_exists(own.backup_database)
+    database.create_container(own.history, PartitionKey("/other"))
+    with pytest.raises(FatalError, match=r"is partitioned by /other and cannot hold the history"):
+        own.initialize()
 
 
 def test_a_backup_with_another_partition_key_is_refused(own: CosmosBackend) -> None:

@@ -202,6 +202,7 @@ def sync(
             except BaseException:
                 over.set()
                 raise
+            first = backup.readable(first)
             point("after cut")
             source.watch(unfilled)
             backup.watch(unfilled)

@@ -123,6 +123,9 @@ class Store(Protocol):
     def cut(self, within: Any, records: int) -> Cut:
         """Cut a range (None: everything) into pieces of about ``records`` records each."""
 
+    def readable(self, cut: Any) -> Any:
+        """A cut made by the other store, as this one can read it: the same, or a coarser one."""
+
     def digests(self, cut: Any) -> Mapping[int, Digest] | None:
         """Digest by piece number; pieces without records are left out. None: this store has no cheap digest."""
 

@@ -20,7 +20,7 @@ from backup_sync.service import Service
 from backup_sync.stores import heavy
 from backup_sync.stores.base import Applied, Record, Usage
 from backup_sync.stores.cosmos_account import Account, Connection, all_of
-from backup_sync.stores.cosmos_catalog import ContainerShape, Found, database_exists, find, make
+from backup_sync.stores.cosmos_catalog import ContainerShape, Found, check_keeps, database_exists, find, make
 from backup_sync.stores.cosmos_checks import check_fields
 from backup_sync.stores.cosmos_history import CosmosHistory
 from backup_sync.stores.cosmos_lease import Lease
@@ -46,6 +46,7 @@ from backup_sync.stores.feed_ranges import EpkRange, FeedCut
 log = logging.getLogger(__name__)
 
 HISTORY = "sync-history"
+HISTORY_SHAPE = ContainerShape(("/serviceName",), "Hash", 2)
 PAGE = 1_000
 """Documents of a page, at most; the service sends no more than 4 MB in any case."""
 STAMPS_PAGE = 2_500
@@ -112,6 +113,8 @@ class CosmosStore:
 
     def _check_fit(self, shape: ContainerShape) -> None:
         own = self.describe()
+        assert self._found is not None
+        check_keeps(self._found, self.where, self.account.container)
         if (own.names, own.kind, own.version) != (shape.names, shape.kind, shape.version):
             raise FatalError(
                 f"{self.where}: container {self.account.container} is partitioned by {', '.join(own.paths)} "
@@ -119,11 +122,22 @@ class CosmosStore:
                 f"{shape.version}); a partition key cannot be changed: name another container in the connection's extra"
             )
 
+    def _check_history(self, found: Found) -> None:
+        check_keeps(found, self.where, self.history_name)
+        if found.shape.names != HISTORY_SHAPE.names:
+            raise FatalError(
+                f"{self.where}: container {self.history_name} is partitioned by {', '.join(found.shape.paths)} and cannot "
+                f"hold the history; name another with 'history' in service {self.service.name}"
+            )
+
     def create(self, shape: ContainerShape, *, dry_run: bool = False) -> list[str]:
         if self.exists():
             self._check_fit(shape)
-        wanted = {self.account.container: shape, self.history_name: ContainerShape(("/serviceName",), "Hash", 2)}
-        missing = {name: shape for name, shape in wanted.items() if find(self.connection, name) is None}
+        wanted = {self.account.container: shape, self.history_name: HISTORY_SHAPE}
+        found = {name: find(self.connection, name) for name in wanted}
+        if beside := found[self.history_name]:
+            self._check_history(beside)
+        missing = {name: shape for name, shape in wanted.items() if found[name] is None}
         if not missing:
             return []
         made = [] if database_exists(self.connection) else [f"database {self.account.database}"]
@@ -148,7 +162,22 @@ class CosmosStore:
         pieces = -(-found.documents // records) if found and found.documents else 0
         if not pieces or (pieces > FEW_PIECES and self.service.where):
             pieces = max(1, -(-self.count() // records))
-        return FeedCut(tuple(self._run(self._feed_ranges())), pieces, self.shape.version)
+        cut = FeedCut(tuple(self._run(self._feed_ranges())), pieces, self.shape.version)
+        return self.readable(cut) if pieces > 1 else cut  # its own ranges are no slices to it
+
+    def readable(self, cut: FeedCut) -> FeedCut:
+        slivers = cut.slivers()
+        if not slivers:
+            return cut
+        with closing(pages(self.connection, "SELECT VALUE 1 FROM c", [], slivers, 1, eager=False)) as found:
+            if not any(found):
+                return cut
+        log.warning(
+            "%s: the server answers from the whole container when it is asked about a part of it, as the vNext emulator "
+            "does; going on with one piece, which takes longer and more memory",
+            self.where,
+        )
+        return FeedCut((), 1, cut.version)
 
     async def _feed_ranges(self) -> list[tuple[str, str]]:
         container = self.connection.container()

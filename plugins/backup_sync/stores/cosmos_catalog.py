@@ -9,6 +9,7 @@ from typing import Any
 
 from azure.cosmos import PartitionKey
 
+from backup_sync.core.errors import FatalError
 from backup_sync.stores.cosmos_account import Connection, CosmosError
 from backup_sync.stores.documents import Names, names_of
 
@@ -30,6 +31,8 @@ class ContainerShape:
 @dataclass(frozen=True)
 class Found:
     """A container that is there. ``documents``: about how many it holds, of all kinds; None: it does not tell.
+    ``ttl``: its default time to live in seconds, -1 where only documents have one, None where nothing expires;
+    ``unique_keys``: the paths that are to be unique in a partition.
 
     ``rid`` and ``database_rid``: what the service itself calls it and its database. Either is made anew with what it
     names, so one that was dropped and made again has another.
@@ -37,6 +40,8 @@ class Found:
 
     shape: ContainerShape
     documents: int | None
+    ttl: int | None = None
+    unique_keys: tuple[str, ...] = ()
     rid: str | None = None
     database_rid: str | None = None
 
@@ -58,7 +63,34 @@ def find(connection: Connection, container: str) -> Found | None:
     )
     link = str(properties.get("_self") or "").strip("/").split("/")  # dbs/<rid>/colls/<rid>
     database_rid = link[1] if link[0] == "dbs" and len(link) > 1 else None
-    return Found(shape, documents_in(properties.get_response_headers()), properties.get("_rid") or None, database_rid)
+    unique = (properties.get("uniqueKeyPolicy") or {}).get("uniqueKeys") or ()
+    return Found(
+        shape,
+        documents_in(properties.get_response_headers()),
+        ttl=properties.get("defaultTtl"),
+        unique_keys=tuple(path for key in unique for path in key["paths"]),
+        rid=properties.get("_rid") or None,
+        database_rid=database_rid,
+    )
+
+
+def check_keeps(found: Found, where: str, container: str) -> None:
+    """Refuse a container in which a copy would not last, or might not be taken: with a time to live or unique keys.
+
+    Even a time to live that is on without a default (-1) makes documents expire that bring a ``ttl`` along
+    (https://learn.microsoft.com/azure/cosmos-db/nosql/time-to-live). Unique keys hold between documents as they stand at
+    any moment, which those of a copy do not until a run is through. Raises FatalError.
+    """
+    if found.ttl is not None:
+        raise FatalError(
+            f"{where}: container {container} has a time to live, so that what is kept in it expires; switch it off in the "
+            "container's settings, or name another container"
+        )
+    if found.unique_keys:
+        raise FatalError(
+            f"{where}: container {container} has unique keys ({', '.join(found.unique_keys)}), which can refuse copies and "
+            "cannot be removed; name another container"
+        )
 
 
 def documents_in(headers: Mapping[str, str]) -> int | None:

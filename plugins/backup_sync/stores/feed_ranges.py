@@ -22,6 +22,7 @@ Span = tuple[str, str]
 _DIGITS = 32
 _TOP = 1 << 126  # the first value beyond the hash space of version 2, in that many digits
 _LAST = "FF"
+_ASKED = 16  # feed ranges that are tried: servers that do not keep to slices are small
 _64_BITS = (1 << 64) - 1
 
 
@@ -56,6 +57,18 @@ class FeedCut:
 
     def parts(self) -> Iterable[FeedCut]:
         return (self,)
+
+    def slivers(self) -> tuple[Span, ...]:
+        """Slices so thin that no document lies in them, one to a feed range; none where the cut asks for no slice at all.
+
+        A server that finds documents there does not keep to slices. (With version 1 a document may be there by chance, one
+        in four thousand million.)
+        """
+        if self.pieces == 1 and len(self.feed_ranges) <= 1:
+            return ()
+        ranges = self.feed_ranges[:_ASKED]
+        count = (1 << 32) // len(ranges) if self.version == 1 else 1 << 64
+        return FeedCut(ranges, count, self.version).select([count // 3]).spans or ()
 
     def _spans(self, piece: int) -> Iterator[Span]:
         for low, high in self.feed_ranges:

@@ -285,6 +285,9 @@ class SqlStore(SqlSchema, ABC):
                 return EvenCut(within, ends[0], width, -(-span // width))
         return ListCut(within, tuple(self.boundaries(within, records)))
 
+    def readable(self, cut: Cut) -> Cut:
+        return cut
+
     def digests(self, cut: Cut) -> dict[int, Digest] | None:
         if not self.digestible():
             return None
