@@ -47,14 +47,32 @@ class Customers:
         from airflow.providers.microsoft.mssql.hooks.mssql import MsSqlHook
 
         hook = MsSqlHook(mssql_conn_id=self.connection.conn_id, schema=database)
-        server = hook.get_conn()
-        server.autocommit(True)
-        cursor = server.cursor()
-        if rows and not rows[0]:
-            cursor.execute(statement)
-        else:
-            cursor.executemany(statement, [tuple(row) for row in rows])
-        server.close()
+        with closing(hook.get_conn()) as server:
+            if rows and not rows[0]:
+                server.autocommit(True)  # a database cannot be made in a transaction
+                server.cursor().execute(statement)
+            else:
+                server.cursor().executemany(statement, [tuple(row) for row in rows])
+                server.commit()
+
+    def holds_rows(self) -> bool:
+        """Whether the table is there and holds any; raises as long as the server is not there."""
+        if self.is_sqlite:
+            with closing(sqlite3.connect(self.connection.host or "")) as db:
+                there = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'Customers'").fetchone()
+                return bool(there and db.execute("SELECT 1 FROM Customers LIMIT 1").fetchone())
+        from airflow.providers.microsoft.mssql.hooks.mssql import MsSqlHook
+
+        # The database is asked for in master, as one that is missing looks to the driver like a wrong password.
+        for database, question in (
+            ("master", f"SELECT DB_ID('{self.connection.schema}')"),
+            (None, f"SELECT OBJECT_ID('{self.name}')"),
+            (None, f"SELECT TOP (1) Id FROM {self.name}"),
+        ):
+            found = MsSqlHook(mssql_conn_id=self.connection.conn_id, schema=database).get_first(question)
+            if not found or found[0] is None:
+                return False
+        return True
 
     def create(self) -> None:
         if self.is_sqlite:
@@ -105,6 +123,15 @@ class Orders:
         for number in numbers:
             self.container.upsert_item(order(number, customers))
 
+    def left_to_insert(self, count: int) -> range | None:
+        """What a seed that was cut short did not get to; None where the container holds anything else than its beginning."""
+        found = {
+            item["id"] for item in self.container.query_items("SELECT c.id FROM c", enable_cross_partition_query=True)
+        }
+        done = len(found)
+        whole = done >= count or found != {order(number, 1)["id"] for number in range(1, done + 1)}
+        return None if done and whole else range(done + 1, count + 1)
+
     def change(self, numbers: Sequence[int], customers: int) -> None:
         """Every other one by its date, the rest by their status alone."""
         for number in numbers:
@@ -142,30 +169,19 @@ def main() -> None:
     arguments = parser.parse_args()
 
     customers = Customers()
-    if not (arguments.unless_seeded and when_ready("customer_source", lambda: seeded(customers), arguments.wait)):
+    if not (arguments.unless_seeded and when_ready("customer_source", customers.holds_rows, arguments.wait)):
         when_ready("customer_source", customers.create, arguments.wait)
         customers.insert(range(1, arguments.customers + 1))
         print(f"customer_source: {arguments.customers} customers")
     orders = when_ready("order_source", Orders, arguments.wait)
-    if not (arguments.unless_seeded and next(iter(orders.container.read_all_items(max_item_count=1)), None)):
+    if arguments.unless_seeded:
+        left = orders.left_to_insert(arguments.orders)
+    else:
         orders.create()
-        orders.insert(range(1, arguments.orders + 1), max(arguments.customers, 1))
-        print(f"order_source: {arguments.orders} orders")
-
-
-def seeded(customers: Customers) -> bool:
-    """Whether the table is there; raises as long as the server is not."""
-    if customers.is_sqlite:
-        with closing(sqlite3.connect(customers.connection.host or "")) as db:
-            return bool(db.execute("SELECT 1 FROM sqlite_master WHERE name = 'Customers'").fetchall())
-    try:
-        customers.run("SELECT 1", database="master")
-        customers.run(f"SELECT TOP (1) Id FROM {customers.name}")
-        return True
-    except Exception as error:
-        if "208" in str(error) or "4060" in str(error) or "911" in str(error):
-            return False
-        raise
+        left = range(1, arguments.orders + 1)
+    if left is not None:
+        orders.insert(left, max(arguments.customers, 1))
+        print(f"order_source: {len(left)} orders")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import fnmatch
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import threading
@@ -423,6 +424,36 @@ def test_airflow_knows_every_command(services: dict[str, dict[str, Any]]) -> Non
     assert len(commands) == 6
     for command in commands:
         assert callable(get_parser().parse_args(command).func), command
+
+
+@pytest.mark.parametrize(("status", "healthy"), [(200, True), (503, False), (None, False)])
+def test_the_health_check_of_the_emulators_needs_nothing_but_bash(status: int | None, healthy: bool) -> None:
+    asked = []
+
+    class Ready(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(status or 0)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Ready) as server:
+        threading.Thread(target=server.serve_forever).start()
+        port = server.server_port
+        if status is None:
+            server.shutdown()
+            server.server_close()
+        kind, *command = interpolate(RAW_SERVICES["cosmosdb"]["healthcheck"]["test"], {})
+        assert kind == "CMD"
+        command[-1] = command[-1].replace("/127.0.0.1/8080", f"/127.0.0.1/{port}")
+        found = subprocess.run(
+            command, env={"PATH": "/nowhere"}, executable=shutil.which("bash"), timeout=30, check=False
+        )
+        server.shutdown()
+    assert (found.returncode == 0) is healthy
+    assert asked == (["/ready"] if status else [])
 
 
 def test_health_checks_ask_what_airflow_serves() -> None:

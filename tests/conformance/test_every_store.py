@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
@@ -200,6 +202,22 @@ def test_texts_arrive_as_they_left(backend: Backend) -> None:
 def test_initialize_twice_makes_nothing_the_second_time(backend: Backend) -> None:
     assert backend.initialize()
     assert backend.initialize() == []
+
+
+def test_first_runs_that_begin_at_once_all_end_well(backend: Backend) -> None:
+    backend.put(*((n, 1, f"text {n}") for n in range(30)))
+    together = threading.Barrier(4)
+
+    def first(number: int) -> list[str]:
+        together.wait()
+        return backend.initialize(run_id=f"first {number}")
+
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(first, range(4)))
+    assert any(made)
+    assert backend.initialize() == []
+    assert backend.sync().inserted == 30
+    assert backend.backup_rows() == backend.source_rows()
 
 
 def test_initialize_as_a_dry_run_says_what_it_would_make_and_makes_nothing(backend: Backend) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -68,6 +69,9 @@ https://learn.microsoft.com/sql/relational-databases/system-catalog-views/sys-da
 
 IDENTITY_AT_LEAST = "SELECT CONVERT(NVARCHAR(128), SERVERPROPERTY('ServerName')), DB_NAME(), NULL, NULL, NULL"
 NO_BROKER = "00000000-0000-0000-0000-000000000000"
+
+MADE_MEANWHILE = (0.0, 0.2, 0.5, 1.0, 2.0)
+"""Pauses, in seconds, before a database that another run is making is tried again."""
 
 OBSTACLES = (
     "SELECT name FROM sys.triggers WHERE parent_id = OBJECT_ID(%s) AND is_disabled = 0; "
@@ -264,22 +268,26 @@ class MssqlCatalog(MssqlStatements):
         return made
 
     def _database_exists(self) -> bool:
-        try:
-            _ = self.session
-            return True
-        except (ConfigurationError, RetriableError) as error:
-            refused = error
-            # 4060 or 911 says "no such database" and also "not for you"; DB-Library may report either as a
-            # failed connection. master knows which.
+        for pause in (*MADE_MEANWHILE, None):
+            try:
+                _ = self.session
+                return True
+            except (ConfigurationError, RetriableError) as error:
+                refused = error
+            # 4060 or 911 says "no such database" and also "not for you", and the driver names the 18456 that follows
+            # them: a wrong password. master knows which.
             try:
                 admin = self._open("master")
             except BackupSyncError:
                 raise refused from None
-        with closing(admin):
-            ((found,),) = admin.results("SELECT DB_ID(%s)", (self.database,))[0]
-        if found is not None:
-            raise refused
-        return False
+            with closing(admin):
+                ((found,),) = admin.results("SELECT DB_ID(%s)", (self.database,))[0]
+            if found is None:
+                return False
+            # master lets the same login in, and has the database now: another run may just have made it.
+            if pause is not None:
+                time.sleep(pause)
+        raise refused
 
     def _make(self, statement: str, found: str) -> None:
         """Create something. Chains run side by side, so another one may have made it first: then all is well."""
@@ -291,11 +299,17 @@ class MssqlCatalog(MssqlStatements):
 
     def _create_database(self) -> None:
         with closing(self._open("master")) as admin:
-            try:
-                admin.run(f"CREATE DATABASE {quote(self.database)}")
-            except BackupSyncError:
-                if not self._database_exists():
-                    raise
+            for pause in (*MADE_MEANWHILE, None):
+                try:
+                    admin.run(f"CREATE DATABASE {quote(self.database)}")
+                    return
+                except BackupSyncError as error:
+                    if self._database_exists():
+                        return
+                    # Databases are made one after the other: each is a copy of the server's model.
+                    if pause is None or not isinstance(error, RetriableError):
+                        raise
+                    time.sleep(pause)
 
     def describe(self) -> TableShape:
         shape = super().describe()
