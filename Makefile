@@ -6,10 +6,10 @@ export PYTHONPATH := $(CURDIR)/plugins:$(CURDIR)
 export UV_SYSTEM_CERTS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui cosmos test quick soak lint format bench lock clean
+.PHONY: help setup demo ui cosmos test quick soak rehearsal lint format bench lock clean
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/.ready  ## Install everything into .venv (the other targets do this by themselves)
 
@@ -39,6 +39,9 @@ quick: .venv/.ready  ## The tests that need no Airflow processes
 
 soak: .venv/.ready  ## Runs, crashes and retries at random against a model (SOAK_SECONDS=600)
 	@$(BIN)/python -m tests.reliability.soak
+
+rehearsal: .venv/.ready  ## The compose stack without Docker (needs npm, PostgreSQL and two SQL Servers)
+	@BACKUP_SYNC_REHEARSAL=1 $(BIN)/python -m pytest -s tests/rehearsal
 
 lint: .venv/.ready  ## Style, types, import contracts
 	@$(BIN)/ruff check .

@@ -21,6 +21,7 @@ from backup_sync.core.engine import Options, sync
 from backup_sync.core.errors import ConfigurationError, RetriableError
 from backup_sync.core.result import SyncResult, sync_id
 from backup_sync.service import parse_service
+from backup_sync.stores import mssql_catalog
 from backup_sync.stores.mssql import MssqlStore
 from backup_sync.stores.mssql_session import LOCK_MILLISECONDS, MssqlSession
 from tests.alarm import TimeIsUp, alarm
@@ -443,3 +444,40 @@ def test_the_end_of_the_process_waits_for_no_statement(tmp_path: Path):
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "told to end\n", "")
     assert time.monotonic() - begun < 40  # the drivers would hang for 60
+
+
+# a database that another run makes
+
+
+@pytest.mark.parametrize("refused", [1, 3])
+def test_a_database_that_was_made_between_two_questions_is_found(refused: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, tries = between_two_questions(refused, monkeypatch)
+    assert store._database_exists()
+    assert tries == [None, "master"] * refused + [None]
+    store.close()
+
+
+def test_a_login_that_only_master_takes_is_refused_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    store, tries = between_two_questions(1_000, monkeypatch)
+    with pytest.raises(ConfigurationError, match="refused the login"):
+        store.exists()
+    assert len(tries) == 2 * (1 + len(mssql_catalog.MADE_MEANWHILE))
+
+
+def between_two_questions(refused: int, monkeypatch: pytest.MonkeyPatch) -> tuple[MssqlStore, list[str | None]]:
+    """A store whose database lets nobody in so many times, while master has it already; and what is connected to."""
+    monkeypatch.setattr(mssql_catalog, "MADE_MEANWHILE", (0.0,) * 4)
+    tries: list[str | None] = []
+
+    class Master(Driver):
+        def connect(self, database: str | None = None) -> Connection:
+            tries.append(database)
+            if database is None and tries.count(None) <= refused:
+                raise pymssql.OperationalError(18456, b"Login failed for user 'sa'.")
+            return super().connect(database)
+
+    monkeypatch.setattr(Cursor, "fetchall", lambda _: [(5,)])
+    service = parse_service(
+        "s", {"source": "a", "backup": "b", "table": "t.T", "changed": {"V": "higher"}}, where="test"
+    )
+    return MssqlStore(service, Master().connect, "backup", "Db"), tries
