@@ -7,10 +7,8 @@ behind can be looked at, and whatever was tried here yesterday is still there to
 from __future__ import annotations
 
 import os
-import sqlite3
 import sys
 import time
-from contextlib import closing
 
 from local.airflow_processes import (
     COMPONENTS,
@@ -40,7 +38,7 @@ def main() -> None:
             say("Starting two embedded Cosmos servers")
             with cosmos_servers(places) as servers:
                 apply(connections(places, servers[0].endpoint, servers[1].endpoint, servers[0].key))
-                seed_what_is_empty(places)
+                seed_what_is_empty()
                 serve(places, servers)
     except AirflowDown as down:
         sys.exit(str(down))
@@ -48,22 +46,20 @@ def main() -> None:
         print("\nEnded.")
 
 
-def seed_what_is_empty(places: Places) -> None:
-    """Sample customers if there is no table of them, sample orders if there is no order."""
-    with closing(sqlite3.connect(places.customer_source)) as db:
-        seeded = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'Customers'").fetchone()
+def seed_what_is_empty() -> None:
+    """Sample customers where there are none, and the sample orders that an earlier start did not get to."""
     # Imported here: it needs Airflow, and with it the settings that are in the environment only now.
     from local.seed import Customers, Orders
 
-    if not seeded:
+    customers = Customers()
+    if not customers.holds_rows():
         say(f"Seeding {CUSTOMERS} customers")
-        customers = Customers()
         customers.create()
         customers.insert(range(1, CUSTOMERS + 1))
     orders = Orders()
-    if next(iter(orders.container.read_all_items(max_item_count=1)), None) is None:
-        say(f"Seeding {ORDERS} orders")
-        orders.insert(range(1, ORDERS + 1), CUSTOMERS)
+    if left := orders.left_to_insert(ORDERS):
+        say(f"Seeding {len(left)} orders")
+        orders.insert(left, CUSTOMERS)
     orders.client.close()
 
 

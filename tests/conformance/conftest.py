@@ -154,13 +154,14 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[EmbeddedC
 
 
 @pytest.fixture
-def pair(tmp_path: Path) -> Iterator[list[EmbeddedCosmos]]:
-    """Two servers of this test's own, to be told to fail."""
-    with (
-        EmbeddedCosmos(tmp_path / "source.sqlite", partitions=3) as source,
-        EmbeddedCosmos(tmp_path / "backup.sqlite", partitions=2) as backup,
-    ):
-        yield [source, backup]
+def pair(servers: list[EmbeddedCosmos]) -> Iterator[list[EmbeddedCosmos]]:
+    """The module's two servers, to be told to fail; they do as they should again for the next test."""
+    for server in servers:
+        server.reset_faults()
+        server.reset_stats()
+    yield servers
+    for server in servers:
+        server.reset_faults()
 
 
 @pytest.fixture
