@@ -108,6 +108,8 @@ with DAG(
                 dry_run="{{ params.dry_run }}",
                 allow_deletes="{{ params.allow_deletes }}",
                 schedule=SETTINGS.cron,
+                # Also behind a task that was skipped: whoever looks at a sync that was skipped reads there why.
+                trigger_rule=TriggerRule.NONE_FAILED,
                 # Backfill and manual runs are different runs of this DAG; this keeps their syncs apart.
                 max_active_tis_per_dag=1,
             )

@@ -57,7 +57,7 @@ def test_a_failure_is_an_error_with_its_reason_once_what_was_done_all_the_same_a
     found = levelled(result("customer"), run, started_by="manual by anna")
     assert found[1] == (logging.INFO, "Manual sync started at 2024-12-07T00:00:00Z by anna")
     assert [line for level, line in found if level == logging.ERROR] == [
-        "✗ order sync failed: order: withheld 30 deletes.",
+        "✗ order sync failed: withheld 30 deletes.",
         "  Inserted: 1, Updated: 0, Deleted: 0, Skipped: 0, Withheld: 30",
         "  See docs/runbook.md#deletes-were-withheld",
     ]
@@ -90,7 +90,7 @@ def test_a_held_service_is_neither_good_nor_bad():
     assert (summary["Success"], summary["Message"]) == (True, "1 of 2 services completed; held: order")
     found = levelled(result("customer"), held)
     line = next(line for _, line in found if "moving house" in line)
-    assert line.startswith("‖ order sync skipped: order: the backup is held by")
+    assert line.startswith("‖ order sync skipped: the backup is held by")
     assert (logging.INFO, "  Success: 1, Failed: 0, Held: 1") in found
     assert build_summary([held.to_dict()])["Success"] is False
 

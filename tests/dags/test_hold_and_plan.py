@@ -75,7 +75,7 @@ def test_a_held_backup_is_written_by_no_run_and_the_reason_shows_in_summary_and_
         assert outcome.tasks["order.sync"] == "success"
         assert world.rows(world.places.customer_backup, "SELECT * FROM Customers") == rows
         assert outcome.summary["Message"] == "1 of 2 services completed; held: customer"
-        assert "customer sync skipped: customer: the backup is held by manual" in outcome.log
+        assert "customer sync skipped: the backup is held by dag_test" in outcome.log
     found = world.rows(world.places.customer_backup, "SELECT Success, ErrorMessage, Notice FROM SyncHistory")
     held = [row for row in found if row[0] == 0]
     assert len(held) == 4
@@ -120,7 +120,7 @@ def test_a_hold_that_is_released_or_over_holds_nothing(world: World):
     world.run("backup_hold", {"service": "customer", "reason": "moving house"})
     outcome = world.run("backup_hold", {"service": "customer", "release": True})
     assert outcome.state == "success"
-    assert "released; it was held by manual" in outcome.log
+    assert "released; it was held by dag_test" in outcome.log
     assert world.run(conf={"service": "customer"}).counts("customer") == (0, 0, 0, 20)
 
 

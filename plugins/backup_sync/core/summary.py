@@ -14,7 +14,7 @@ RULE = "=" * 40
 WRITTEN = ("Inserted", "Updated", "Deleted")
 ODD = ("Withheld", "Rejected", "Ahead")
 WIDTH = 110
-"""Characters of a line about a failure. Airflow's page of a log does not break lines by itself."""
+"""Characters of a line. Airflow's page of a log does not break lines by itself."""
 
 
 def build_summary(results: list[dict[str, Any]]) -> dict[str, Any]:
@@ -52,11 +52,11 @@ def render_summary(
     yield INFO, f"{job} started at {_second(started)}{end}"
     yield INFO, RULE
     for result in results:
-        if result["Status"] == FAILED:
-            for line in failure_lines(result, docs):
-                yield ERROR, line
-        else:
-            yield INFO, result_line(result)
+        level, lines = (
+            (ERROR, failure_lines(result, docs)) if result["Status"] == FAILED else (INFO, good_lines(result))
+        )
+        for line in lines:
+            yield level, line
     yield INFO, RULE
     yield INFO, "Sync summary:"
     failed, held = (sum(result["Status"] == status for result in results) for status in (FAILED, HELD))
@@ -65,34 +65,43 @@ def render_summary(
     counts = ", ".join(f"{name}: {count}" for name, count in totals.items())
     yield INFO, f"  {'Would be' if planned else 'Total'} {counts}"
     yield INFO, RULE
-    yield INFO, f"Next scheduled sync at {_second(following)}" if following else "No next sync is scheduled"
+    if not planned:
+        yield INFO, f"Next scheduled sync at {_second(following)}" if following else "No next sync is scheduled"
 
 
-def result_line(result: dict[str, Any]) -> str:
-    """One line of a service that did not fail: what it did (or would do), and what a person should look at."""
+def good_lines(result: dict[str, Any]) -> list[str]:
+    """A service that did not fail, in lines of :data:`WIDTH`: what it did (or would do), and what a person should look at."""
     name = result["ServiceName"]
-    note = f". Note: {result['Notice']}" if result.get("Notice") else ""
     if result["Status"] == HELD:
-        return f"‖ {name} sync skipped: {result['Notice']}"
+        return _wrapped(f"‖ {name} sync skipped: {result['Notice'].removeprefix(f'{name}: ')}")
     if result["DryRun"]:
-        return (
+        done = (
             f"✓ {name} sync would insert {result['InsertedCount']}, update {result['UpdatedCount']} and delete "
-            f"{result['DeletedCount']}, and leave {result['SkippedCount']} as they are{_odd(result)}{note}"
+            f"{result['DeletedCount']}, and leave {result['SkippedCount']} as they are{_odd(result)}"
         )
-    return f"✓ {name} sync completed. {_counts(result)}{note}"
+    else:
+        done = f"✓ {name} sync completed. {_counts(result)}"
+    return _wrapped(done) + _note(result)
 
 
 def failure_lines(result: dict[str, Any], docs: str) -> list[str]:
     """A service that failed, in lines of :data:`WIDTH`: why, once; what was done all the same; and where to read on."""
-    text = f"✗ {result['ServiceName']} sync failed: {result['ErrorMessage']}"
-    lines = textwrap.wrap(text, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    name = result["ServiceName"]
+    lines = _wrapped(f"✗ {name} sync failed: {result['ErrorMessage'].removeprefix(f'{name}: ')}")
     if any(result[f"{name}Count"] for name in (*WRITTEN, "Skipped", *ODD)):
         lines.append(f"  {_counts(result)}")
-    if result.get("Notice"):
-        lines.append(f"  Note: {result['Notice']}")
+    lines += _note(result)
     if result.get("Help"):
         lines.append(f"  See {docs.rstrip('/')}/{result['Help']}")
     return lines
+
+
+def _note(result: dict[str, Any]) -> list[str]:
+    return _wrapped(f"  Note: {result['Notice']}") if result.get("Notice") else []
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _counts(result: dict[str, Any]) -> str:

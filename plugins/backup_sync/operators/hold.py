@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from backup_sync.core.errors import ConfigurationError
-from backup_sync.operators.base import ServiceOperator, flag
+from backup_sync.operators.base import ServiceOperator, flag, started_by
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -49,9 +49,14 @@ class HoldOperator(ServiceOperator):
                 reason = str(self.reason).strip()
                 if not reason:
                     raise ConfigurationError("say in the parameter 'reason' why the backup is held")
-                found = hold.place(backup, reason, by=result.started_by, until=moment(self.until), run=result)
+                found = hold.place(backup, reason, by=person(context), until=moment(self.until), run=result)
         log.info("%s: %s", self.service, found.words())
         return {"ServiceName": self.service, "Hold": found.words()}
+
+
+def person(context: Context) -> str:
+    """Who started the run, or what where Airflow knows of nobody."""
+    return getattr(context["dag_run"], "triggering_user_name", None) or f"a {started_by(context)} run"
 
 
 def moment(text: Any) -> datetime | None:

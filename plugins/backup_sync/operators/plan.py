@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from backup_sync.core.summary import result_line
+from backup_sync.core.summary import good_lines
 from backup_sync.operators.base import ServiceOperator
 from backup_sync.operators.sync import made
 
@@ -35,5 +35,6 @@ class PlanOperator(ServiceOperator):
                 created = initialize(source, backup, dry_run=True, stop=self.stop)
                 result.note(made(created, dry_run=True))
                 sync(service, source, backup, result, Options(dry_run=True), stop=self.stop)
-        log.info(result_line(result.to_dict()))
+        for line in good_lines(result.to_dict()):
+            log.info(line)
         return {**result.to_dict(), "Created": created}

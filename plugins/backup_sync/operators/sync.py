@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from backup_sync.core.result import HELD, PAIRING_REFUSED, SyncResult
-from backup_sync.core.summary import result_line
+from backup_sync.core.summary import good_lines
 from backup_sync.operators.base import FAILURE, ServiceOperator, flag, number, pull_result, task_states
 from backup_sync.operators.schedule import moments_between
 
@@ -101,7 +101,8 @@ class SyncOperator(ServiceOperator):
                 if result.started_by == "scheduled" and self.schedule and result.attempt == 1:
                     self._tell_of_pause(backup, context["dag_run"].run_after)
                 sync(service, source, backup, result, options, stop=self.stop)
-        log.info(result_line(result.to_dict()))
+        for line in good_lines(result.to_dict()):
+            log.info(line)
         return result.to_dict()
 
     def _tell_of_pause(self, backup: Store, now: datetime) -> None:
