@@ -49,8 +49,19 @@ def test_a_piece_keeps_each_feed_range_busy(version: int) -> None:
         assert any(low >= half for low, _ in spans)
 
 
-def test_one_piece_of_one_feed_range_is_asked_for_without_a_range() -> None:
-    assert FeedCut((("", "FF"),), 1).select([0]).spans is None
+def test_one_piece_is_asked_for_without_a_range_and_needs_no_slices() -> None:
+    for ranges in ((("", "FF"),), (("", "1F"), ("1F", "FF"))):
+        cut = FeedCut(ranges, 1)
+        assert cut.select([0]).spans is None
+        assert cut.slivers() == ()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_sliver_lies_in_each_feed_range_and_holds_next_to_nothing(version: int) -> None:
+    half = HALVES[version]
+    slivers = FeedCut((("", half), (half, "FF")), 3, version).slivers()
+    assert {low >= half for low, _ in slivers} == {False, True}
+    assert not any(low <= place(f"key-{number}", version) < high for number in range(2_000) for low, high in slivers)
 
 
 def bound(chance: random.Random, version: int) -> str:
@@ -66,7 +77,7 @@ def test_slices_cover_each_feed_range_exactly_and_in_order_whatever_the_width_of
         chance = random.Random(seed)
         inner = sorted({bound(chance, version) for _ in range(chance.randrange(5))})
         ranges = tuple(pairwise(["", *inner, "FF"]))
-        cut = FeedCut(ranges, chance.choice([1, 2, 3, 7, 40]), version)
+        cut = FeedCut(ranges, chance.choice([2, 3, 7, 40]), version)
         slices = sorted(span for number in range(len(cut)) for span in spans_of(cut.select([number])))
         assert slices[0][0] == ""
         assert slices[-1][1] == "FF"

@@ -162,8 +162,7 @@ class CosmosStore:
         pieces = -(-found.documents // records) if found and found.documents else 0
         if not pieces or (pieces > FEW_PIECES and self.service.where):
             pieces = max(1, -(-self.count() // records))
-        cut = FeedCut(tuple(self._run(self._feed_ranges())), pieces, self.shape.version)
-        return self.readable(cut) if pieces > 1 else cut  # its own ranges are no slices to it
+        return self.readable(FeedCut(tuple(self._run(self._feed_ranges())), pieces, self.shape.version))
 
     def readable(self, cut: FeedCut) -> FeedCut:
         slivers = cut.slivers()
@@ -177,7 +176,7 @@ class CosmosStore:
             "does; going on with one piece, which takes longer and more memory",
             self.where,
         )
-        return FeedCut((), 1, cut.version)
+        return FeedCut(cut.feed_ranges, 1, cut.version)
 
     async def _feed_ranges(self) -> list[tuple[str, str]]:
         container = self.connection.container()
@@ -311,7 +310,10 @@ class CosmosStore:
     ) -> Generator[list[Any], None, None]:
         """Stream what a query finds among the service's documents in a range (None: everywhere), in pages."""
         text, parameters = self._question(select)
-        return pages(self.connection, text, parameters, within.spans if within else None, size, eager=eager)
+        spans = within.spans if within else None
+        if within is not None and spans is None:
+            spans = self._run(self._feed_ranges())
+        return pages(self.connection, text, parameters, spans, size, eager=eager)
 
     def _question(
         self, select: str, condition: str = "", parameters: Sequence[dict[str, Any]] = (), *, of_service: bool = True

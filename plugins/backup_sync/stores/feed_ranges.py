@@ -28,7 +28,7 @@ _64_BITS = (1 << 64) - 1
 
 @dataclass(frozen=True)
 class EpkRange:
-    """The union of spans ``[low, high)``, compared as text; None: the whole container, asked for without naming a range."""
+    """The union of spans ``[low, high)``, compared as text; None: the whole container, for each store by its own feed ranges."""
 
     spans: tuple[Span, ...] | None = None
 
@@ -51,7 +51,7 @@ class FeedCut:
 
     def select(self, pieces: Sequence[int]) -> EpkRange:
         if self.pieces == 1:
-            return EpkRange(self.feed_ranges if len(self.feed_ranges) > 1 else None)
+            return EpkRange()
         spans = self._spans_of_32_bits if self.version == 1 else self._spans
         return EpkRange(tuple((low, high) for piece in pieces for low, high in spans(piece) if low < high))
 
@@ -64,7 +64,7 @@ class FeedCut:
         A server that finds documents there does not keep to slices. (With version 1 a document may be there by chance, one
         in four thousand million.)
         """
-        if self.pieces == 1 and len(self.feed_ranges) <= 1:
+        if self.pieces == 1:
             return ()
         ranges = self.feed_ranges[:_ASKED]
         count = (1 << 32) // len(ranges) if self.version == 1 else 1 << 64
