@@ -15,8 +15,9 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from backup_sync.core.engine import Options, initialize, sync
-from backup_sync.core.result import SyncResult
+from backup_sync.model.result import SyncResult
+from backup_sync.walk.initialize import initialize
+from backup_sync.walk.sync import Options, sync
 from bench.rig import Rig
 
 
@@ -61,13 +62,13 @@ def warm(rig: Rig) -> None:
     if rig.name.startswith("cosmos"):
         import azure.core.pipeline.transport._aiohttp  # noqa: F401  the SDK imports its transport with the first client
 
-        import backup_sync.stores.cosmos
+        import backup_sync.stores.cosmos.store
     elif rig.name == "mssql":
         import pymssql  # noqa: F401
 
-        import backup_sync.stores.mssql
+        import backup_sync.stores.mssql.store
     else:
-        import backup_sync.stores.sqlite  # noqa: F401
+        import backup_sync.stores.sqlite.store  # noqa: F401
 
 
 def main() -> None:

@@ -42,8 +42,8 @@ class CosmosRig(Rig):
         return client.get_database_client("bench").get_container_client(self.orders)
 
     def stores(self) -> tuple[Store, Store]:
-        from backup_sync.stores.cosmos import CosmosStore
-        from backup_sync.stores.cosmos_account import Account
+        from backup_sync.stores.cosmos.account import Account
+        from backup_sync.stores.cosmos.store import CosmosStore
 
         def store(end: int, where: str) -> CosmosStore:
             return CosmosStore(self.service, Account(self.endpoints[end], self.key, "bench", self.orders), where)
@@ -53,8 +53,8 @@ class CosmosRig(Rig):
     def seed(self) -> None:
         from azure.cosmos import CosmosClient, PartitionKey
 
-        from backup_sync.stores.cosmos_account import Account, Connection
-        from backup_sync.stores.cosmos_writes import upsert_all
+        from backup_sync.stores.cosmos.account import Account, Connection
+        from backup_sync.stores.cosmos.writes import upsert_all
 
         self.drop(0)  # a smaller rig of this kind may have been here
         database = CosmosClient(self.endpoints[0], self.key).create_database("bench")

@@ -46,7 +46,7 @@ class MssqlRig(Rig):
             db.cursor().execute(sql)
 
     def stores(self) -> tuple[Store, Store]:
-        from backup_sync.stores.mssql import MssqlStore
+        from backup_sync.stores.mssql.store import MssqlStore
 
         return (
             MssqlStore(self.service, lambda name: self.connect(0, name), "source", self.source_database),

@@ -14,8 +14,8 @@ from functools import partial
 from itertools import chain
 from random import Random
 
-from backup_sync.core.pipeline import both
-from backup_sync.stores.sql import EVERYTHING
+from backup_sync.stores.sql.store import EVERYTHING
+from backup_sync.walk.pipeline import both
 from tests.conformance.backends import MssqlBackend
 
 KINDS = {

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from backup_sync.service import Service, parse_service
+from backup_sync.model.service import Service, parse_service
 from backup_sync.stores.base import Store
 
 

@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from backup_sync.core.find import RANGE_RECORDS
+from backup_sync.walk.find import RANGE_RECORDS
 from bench.child import build
 
 RUNS_OF_A_SLOW_BASELINE = 1

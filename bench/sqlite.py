@@ -26,7 +26,7 @@ class SqliteRig(Rig):
         self.source, self.backup = Path(folder) / "source.sqlite", Path(folder) / "backup.sqlite"
 
     def stores(self) -> tuple[Store, Store]:
-        from backup_sync.stores.sqlite import SqliteStore
+        from backup_sync.stores.sqlite.store import SqliteStore
 
         def store(path: Path, where: str) -> SqliteStore:
             return SqliteStore(self.service, lambda _: sqlite3.connect(path, check_same_thread=False), where)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from airflow.sdk import DAG, Param
 
-from backup_sync.config import config_path, read_services
+from backup_sync.model.config import config_path, read_services
 from backup_sync.operators import InitializeBackupOperator, refuse_mistakes
 
 CONFIG = config_path(__file__)

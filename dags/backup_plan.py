@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from airflow.sdk import DAG, Param, TriggerRule
 
-from backup_sync.config import config_path, read_services
+from backup_sync.model.config import config_path, read_services
 from backup_sync.operators import PlanOperator, SummaryOperator, refuse_mistakes
 
 CONFIG = config_path(__file__)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 
 from airflow.sdk import DAG, Param, TaskGroup, TriggerRule
 
-from backup_sync.config import config_path, read_services
+from backup_sync.model.config import config_path, read_services
 from backup_sync.operators import (
     InitializeBackupOperator,
     RecordHistoryOperator,

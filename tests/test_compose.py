@@ -244,8 +244,8 @@ def test_every_character_that_the_example_allows_reaches_the_other_end(
 
 
 def test_every_declared_service_opens_in_the_stack(airflow: dict[str, str]) -> None:
-    from backup_sync.config import load_service, read_services
     from backup_sync.hooks import open_stores
+    from backup_sync.model.config import load_service, read_services
 
     opened = {}
     for name in read_services(CONFIG).services:
@@ -270,9 +270,9 @@ def test_customer_logs_in_to_its_own_sql_server(
 ) -> None:
     import pymssql
 
-    from backup_sync.config import load_service
     from backup_sync.hooks import open_stores
-    from backup_sync.stores.mssql import MssqlStore
+    from backup_sync.model.config import load_service
+    from backup_sync.stores.mssql.store import MssqlStore
 
     class Reached(Exception):
         pass
@@ -306,9 +306,9 @@ def test_order_finds_its_own_cosmos_account(
     values: dict[str, str],
     airflow: dict[str, str],
 ) -> None:
-    from backup_sync.config import load_service
     from backup_sync.hooks import open_stores
-    from backup_sync.stores.cosmos import CosmosStore
+    from backup_sync.model.config import load_service
+    from backup_sync.stores.cosmos.store import CosmosStore
 
     store = open_stores(load_service(CONFIG, "order"))[end]
     assert isinstance(store, CosmosStore)
@@ -324,7 +324,7 @@ def test_order_finds_its_own_cosmos_account(
 def test_no_backup_is_its_own_source(airflow: dict[str, str]) -> None:
     from airflow.sdk import BaseHook
 
-    from backup_sync.config import load_service, read_services
+    from backup_sync.model.config import load_service, read_services
 
     for name in read_services(CONFIG).services:
         service = load_service(CONFIG, name)
@@ -336,7 +336,7 @@ def test_no_backup_is_its_own_source(airflow: dict[str, str]) -> None:
 
 
 def test_every_connection_has_a_user(airflow: dict[str, str]) -> None:
-    from backup_sync.config import load_service, read_services
+    from backup_sync.model.config import load_service, read_services
 
     ends = [load_service(CONFIG, name) for name in read_services(CONFIG).services]
     needed = {conn_id for service in ends for conn_id in (service.source, service.backup)}
@@ -686,7 +686,7 @@ def test_the_image_does_not_run_as_root() -> None:
     [
         ("requirements.txt", True),
         ("dags/backup_sync.yaml", True),
-        ("plugins/backup_sync/stores/mssql.py", True),
+        ("plugins/backup_sync/stores/mssql/store.py", True),
         ("local/seed.py", True),
         ("local/__pycache__/seed.cpython-311.pyc", False),
         (".env", False),

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from backup_sync.core.errors import BackupSyncError, FatalError, LockHeld
+from backup_sync.model.errors import BackupSyncError, FatalError, LockHeld
 from local.environment import ROOT
 
 README = "README.md"
@@ -143,7 +143,7 @@ def settings_of(model: type[BaseModel], prefix: str = "") -> dict[str, str]:
 
 
 def test_every_setting_of_a_service_is_explained_with_its_default() -> None:
-    from backup_sync.service import Service
+    from backup_sync.model.service import Service
 
     rows = table(README, "Services: `dags/backup_sync.yaml`", "setting")
     expected = settings_of(Service)
@@ -155,7 +155,7 @@ def test_every_setting_of_a_service_is_explained_with_its_default() -> None:
 def test_every_rule_and_every_kind_of_connection_is_named() -> None:
     from typing import get_args
 
-    from backup_sync.service import Rule
+    from backup_sync.model.service import Rule
 
     rules = next(
         row for row in table(README, "Services: `dags/backup_sync.yaml`", "setting") if "`changed`" in row["setting"]
@@ -236,8 +236,8 @@ def test_every_extra_of_a_sql_server_connection_is_one_that_the_driver_takes() -
 
 
 def test_every_field_of_the_history_is_explained() -> None:
-    from backup_sync.stores.cosmos_history import PROPERTIES
-    from backup_sync.stores.sql_history import HISTORY_COLUMNS
+    from backup_sync.stores.cosmos.history import PROPERTIES
+    from backup_sync.stores.sql.history import HISTORY_COLUMNS
 
     rows = table(README, "What is in the backup", "column")
     assert listed(README, "What is in the backup", "column") == [name for name, _, _ in HISTORY_COLUMNS]
@@ -246,8 +246,8 @@ def test_every_field_of_the_history_is_explained() -> None:
 
 
 def test_the_examples_of_connections_open_the_stores_that_they_should(monkeypatch: pytest.MonkeyPatch) -> None:
-    from backup_sync.config import load_service
     from backup_sync.hooks import open_store
+    from backup_sync.model.config import load_service
 
     for document in (README, "docs/connections.md"):
         found = re.findall(r"export AIRFLOW_CONN_(\w+)='(.*?)'", text(document), re.DOTALL)
@@ -260,7 +260,7 @@ def test_the_examples_of_connections_open_the_stores_that_they_should(monkeypatc
 
 
 def test_the_example_of_a_service_is_one() -> None:
-    from backup_sync.service import parse_service
+    from backup_sync.model.service import parse_service
 
     examples = [yaml.safe_load(block) for block in blocks(README, "yaml")]
     assert examples
@@ -342,7 +342,7 @@ def test_a_quoted_message_is_one_that_the_code_says(document: str, message: str)
 
 
 def test_a_quoted_error_number_goes_with_its_message() -> None:
-    from backup_sync.stores.mssql_errors import translate
+    from backup_sync.stores.mssql.errors import translate
 
     found = [(message, re.findall(r"\(error (\d+)\)$", message)) for _, message in quoted_messages()]
     numbered = [(message, int(numbers[0])) for message, numbers in found if numbers]
@@ -408,8 +408,14 @@ def test_the_architecture_names_every_module_and_no_other() -> None:
 
 
 def test_numbers_that_the_architecture_states_are_those_of_the_code() -> None:
-    from backup_sync.core import apply, find, guard
-    from backup_sync.stores import cosmos, cosmos_history, mssql_statements, ranges, sql, sqlite, sqlite_pairs
+    from backup_sync.stores.cosmos import history as cosmos_history
+    from backup_sync.stores.cosmos import store as cosmos
+    from backup_sync.stores.mssql import statements as mssql_statements
+    from backup_sync.stores.sql import ranges
+    from backup_sync.stores.sql import store as sql
+    from backup_sync.stores.sqlite import pairs as sqlite_pairs
+    from backup_sync.stores.sqlite import store as sqlite
+    from backup_sync.walk import apply, find, guard
 
     stated = text("docs/architecture.md")
     assert (sql.DIGEST_P, sql.DIGEST_Q) == (2**31 - 1, 2**31 - 19)
@@ -429,14 +435,17 @@ def test_numbers_that_the_architecture_states_are_those_of_the_code() -> None:
 
 
 def test_the_sql_server_that_is_asked_for_is_the_one_that_the_statements_need() -> None:
-    sources = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "plugins").rglob("mssql*.py"))
+    sources = "\n".join(
+        path.read_text(encoding="utf-8")
+        for path in (ROOT / "plugins" / "backup_sync" / "stores" / "mssql").glob("*.py")
+    )
     assert ("STRING_AGG" in sources, "OPENJSON" in sources) == (True, True)
     for document in (README, "docs/connections.md"):
         assert re.search(r"SQL Server 2017 or newer.*compatibility level 130 or higher", text(document), re.DOTALL)
 
 
 def test_refused_types_are_named() -> None:
-    from backup_sync.stores.mssql_types import REFUSED
+    from backup_sync.stores.mssql.types import REFUSED
 
     for heading in ("Troubleshooting", "Limits"):
         assert all(f"`{name}`" in section(README, heading) for name in REFUSED)

@@ -13,9 +13,9 @@ import pytest
 from airflow.sdk.exceptions import AirflowNotFoundException, AirflowSecretsBackendAccessDenied
 from airflow.secrets import BaseSecretsBackend
 
-from backup_sync.core.errors import ConfigurationError, RetriableError
 from backup_sync.hooks import open_store, open_stores
-from backup_sync.service import Service, parse_service
+from backup_sync.model.errors import ConfigurationError, RetriableError
+from backup_sync.model.service import Service, parse_service
 from tests.reliability.proxy import Fault, Proxy
 
 TABLE = {"source": "src", "backup": "bak", "table": "app.Things", "changed": {"Version": "higher"}}

@@ -16,8 +16,8 @@ import pytest
 import yaml
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
-from backup_sync.core import errors
-from backup_sync.core.errors import (
+from backup_sync.model import errors
+from backup_sync.model.errors import (
     BackupSyncError,
     ConfigurationError,
     FatalError,
@@ -25,7 +25,7 @@ from backup_sync.core.errors import (
     PairingRefused,
     RetriableError,
 )
-from backup_sync.core.result import SyncResult, sync_id
+from backup_sync.model.result import SyncResult, sync_id
 from backup_sync.operators import (
     FAILURE,
     InitializeBackupOperator,
@@ -90,7 +90,7 @@ def outcome(
     def fail(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr(f"backup_sync.core.engine.{step}", fail)
+    monkeypatch.setattr(f"backup_sync.walk.sync.{step}", fail)
     more = {"after": ["sync"]} if operator is RecordHistoryOperator else {}
     task = task or Task()
     context: Any = {
@@ -156,7 +156,7 @@ def test_a_task_that_was_not_given_what_the_runs_conf_asks_for_fails_before_it_d
     conf, given, agrees, config, monkeypatch
 ):
     done: list[Any] = []
-    monkeypatch.setattr("backup_sync.core.engine.sync", lambda *args, **_: done.append(args))
+    monkeypatch.setattr("backup_sync.walk.sync.sync", lambda *args, **_: done.append(args))
     task = SyncOperator(task_id="it", service="thing", config=config, **given)
     params = dict.fromkeys(("service", "force", "dry_run", "allow_deletes", "accept_source"))
     context: Any = {
@@ -240,7 +240,7 @@ def test_a_killed_task_tells_its_run_to_stop(kind, config, monkeypatch):
         told.append(stop.is_set())
         return []
 
-    monkeypatch.setattr(f"backup_sync.core.engine.{step}", running)
+    monkeypatch.setattr(f"backup_sync.walk.sync.{step}", running)
     task = operator(
         task_id="it", service="thing", config=config, **({"after": ["sync"]} if step == "record_history" else {})
     )
@@ -282,7 +282,7 @@ def test_a_backup_that_belongs_to_something_else_gets_no_history(config, monkeyp
     def never(*_: Any, **__: Any) -> None:
         pytest.fail("history was written")
 
-    monkeypatch.setattr("backup_sync.core.engine.record_history", never)
+    monkeypatch.setattr("backup_sync.walk.sync.record_history", never)
     context: Any = {
         "ti": Task(),
         "dag_run": SimpleNamespace(run_id="tonight", conf={}),

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from backup_sync.config import config_path, load_service, read_services
-from backup_sync.core.errors import BackupSyncError
-from backup_sync.service import Service
+from backup_sync.model.config import config_path, load_service, read_services
+from backup_sync.model.errors import BackupSyncError
+from backup_sync.model.service import Service
 
 GOOD, WRONG = 0, 1
 """Exit codes. 2 is a wrong call, as everywhere."""
@@ -66,8 +66,8 @@ def look_at(service: Service) -> None:
     # What makes Airflow look into its own database outside of a task as well, as its own command line does
     # (airflow.cli.commands.connection_command).
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
-    from backup_sync.core.engine import initialize
     from backup_sync.hooks import open_stores
+    from backup_sync.walk.initialize import initialize
 
     source, backup = open_stores(service)
     with closing(source), closing(backup):

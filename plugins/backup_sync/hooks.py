@@ -11,9 +11,9 @@ from airflow.sdk import BaseHook
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowException, AirflowSecretsBackendAccessDenied
 
-from backup_sync import extras
-from backup_sync.core.errors import ConfigurationError, RetriableError
-from backup_sync.service import Service
+from backup_sync.model import extras
+from backup_sync.model.errors import ConfigurationError, RetriableError
+from backup_sync.model.service import Service
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -140,7 +140,7 @@ def _secrets_backend() -> bool:
 def _mssql(service: Service, conn_id: str, connection: Connection) -> Store:
     from airflow.providers.microsoft.mssql.hooks.mssql import MsSqlHook
 
-    from backup_sync.stores.mssql import MssqlStore
+    from backup_sync.stores.mssql.store import MssqlStore
 
     if not connection.schema:
         raise ConfigurationError(f"connection {conn_id} names no database; set its 'schema'")
@@ -158,7 +158,7 @@ def _mssql(service: Service, conn_id: str, connection: Connection) -> Store:
 
 
 def _sqlite(service: Service, conn_id: str, connection: Connection) -> Store:
-    from backup_sync.stores.sqlite import SqliteStore
+    from backup_sync.stores.sqlite.store import SqliteStore
 
     if not connection.host:
         raise ConfigurationError(f"connection {conn_id} names no file; set its 'host' to the path of the database")
@@ -174,8 +174,8 @@ def _sqlite(service: Service, conn_id: str, connection: Connection) -> Store:
 
 
 def _cosmos(service: Service, conn_id: str, connection: Connection) -> Store:
-    from backup_sync.stores.cosmos import CosmosStore
-    from backup_sync.stores.cosmos_account import Account
+    from backup_sync.stores.cosmos.account import Account
+    from backup_sync.stores.cosmos.store import CosmosStore
 
     extra = extras.read(conn_id, connection.extra, COSMOS_EXTRA)
     missing = [

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from backup_sync.core.engine import Options, initialize, record_history, sync
-from backup_sync.core.errors import PairingRefused
-from backup_sync.core.result import SyncResult, sync_id
-from backup_sync.service import Service, parse_service
+from backup_sync.model.errors import PairingRefused
+from backup_sync.model.result import SyncResult, sync_id
+from backup_sync.model.service import Service, parse_service
 from backup_sync.stores.base import Store
+from backup_sync.walk.initialize import initialize
+from backup_sync.walk.record import record_history
+from backup_sync.walk.sync import Options, sync
 
 Row = dict[str, Any]
 _numbers = itertools.count(1)
@@ -108,7 +110,7 @@ class SqliteBackend(Backend):
             db.executemany(sql, rows)
 
     def open(self, service: Service) -> tuple[Store, Store]:
-        from backup_sync.stores.sqlite import SqliteStore
+        from backup_sync.stores.sqlite.store import SqliteStore
 
         def store(path: Path, where: str) -> SqliteStore:
             return SqliteStore(service, lambda _: sqlite3.connect(path, check_same_thread=False), where)
@@ -204,7 +206,7 @@ class MssqlBackend(Backend):
         self.drop()
 
     def open(self, service: Service) -> tuple[Store, Store]:
-        from backup_sync.stores.mssql import MssqlStore
+        from backup_sync.stores.mssql.store import MssqlStore
 
         def store(uri: str, where: str, own: str) -> MssqlStore:
             return MssqlStore(service, lambda database: self.connect(uri, database or own, **self.options), where, own)
@@ -287,8 +289,8 @@ class CosmosBackend(Backend):
         return PartitionKey(list(self.partition_key), kind="MultiHash")
 
     def open(self, service: Service) -> tuple[Store, Store]:
-        from backup_sync.stores.cosmos import CosmosStore
-        from backup_sync.stores.cosmos_account import Account
+        from backup_sync.stores.cosmos.account import Account
+        from backup_sync.stores.cosmos.store import CosmosStore
 
         names = (self.source_database, self.backup_database)
         return tuple(  # type: ignore[return-value]

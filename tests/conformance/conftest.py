@@ -108,7 +108,7 @@ def make(
         return cosmos(kind, *found, many=500)
     if kind == "cosmos-npm":
         # It names itself by https, which it does not speak here, and answers every batch with 500.
-        request.getfixturevalue("monkeypatch").setattr("backup_sync.stores.cosmos_writes.BATCH_FROM", 101)
+        request.getfixturevalue("monkeypatch").setattr("backup_sync.stores.cosmos.writes.BATCH_FROM", 101)
         return CosmosBackend(kind, *request.getfixturevalue("npm"), many=500, enable_endpoint_discovery=False)
     return cosmos(kind, *request.getfixturevalue("embedded"), many=10_000)
 

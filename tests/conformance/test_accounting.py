@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from backup_sync.core import faults
-from backup_sync.core.engine import Options, record_history, sync
-from backup_sync.core.errors import RetriableError, Stopped, TooManyRejected, Unaccounted
-from backup_sync.core.result import SyncResult, sync_id
+from backup_sync.model import faults
+from backup_sync.model.errors import RetriableError, Stopped, TooManyRejected, Unaccounted
+from backup_sync.model.result import SyncResult, sync_id
 from backup_sync.stores.base import Applied
+from backup_sync.walk.record import record_history
+from backup_sync.walk.sync import Options, sync
 from tests.conformance.backends import Backend, SqliteBackend
 
 
@@ -141,7 +142,7 @@ def test_a_first_load_that_could_copy_nothing_fails(backend: Backend, monkeypatc
 def test_a_task_that_is_told_to_end_writes_no_further_batch_and_gives_its_lock_back(
     ready: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("backup_sync.core.apply.PENDING_KEYS", 5)
+    monkeypatch.setattr("backup_sync.walk.apply.PENDING_KEYS", 5)
     monkeypatch.setattr(store_kind(ready), "dense", 2.0)
     ready.put(*((number, 2, "new") for number in range(1, 21)))
     ready.remove(100)
@@ -203,7 +204,7 @@ def test_a_first_load_reads_the_source_in_ranges(tmp_path: Any, monkeypatch: pyt
     found.put(*((number, 1, "x") for number in range(1, 1_001)))
     found.initialize()
     kind = store_kind(found)
-    monkeypatch.setattr("backup_sync.core.find.RANGE_RECORDS", 100)
+    monkeypatch.setattr("backup_sync.walk.find.RANGE_RECORDS", 100)
     monkeypatch.setattr(kind, "pull", lambda *_: None)
     asked: list[Any] = []
     records = kind.records

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from azure.cosmos import PartitionKey
 
-from backup_sync.core.errors import ConfigurationError, FatalError, RetriableError
-from backup_sync.stores import heavy
-from backup_sync.stores.cosmos import CosmosStore
-from backup_sync.stores.feed_ranges import FeedCut
+from backup_sync.model.errors import ConfigurationError, FatalError, RetriableError
+from backup_sync.stores import weight as heavy
+from backup_sync.stores.cosmos.ranges import FeedCut
+from backup_sync.stores.cosmos.store import CosmosStore
 from local.cosmos import EmbeddedCosmos
 from tests.conformance.backends import CosmosBackend, Row
 
@@ -127,7 +127,7 @@ def test_hierarchical_partition_keys_are_kept(own: CosmosBackend) -> None:
 def test_a_container_is_compared_in_pieces_of_the_hash_space(
     own: CosmosBackend, limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("backup_sync.core.find.RANGE_RECORDS", limit)
+    monkeypatch.setattr("backup_sync.walk.find.RANGE_RECORDS", limit)
     put(own, *(document(id=str(n), group=f"g{n}") for n in range(300)))
     own.initialize()
     own.sync()
@@ -147,7 +147,7 @@ def test_a_server_that_keeps_to_no_slices_is_read_in_one_piece(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr("backup_sync.core.find.RANGE_RECORDS", limit)
+    monkeypatch.setattr("backup_sync.walk.find.RANGE_RECORDS", limit)
     for end in ends:
         pair[end].like_the_emulator()
     put(own, *(document(id=str(n), group=f"g{n}") for n in range(100)))
@@ -170,7 +170,7 @@ def test_a_server_that_keeps_to_no_slices_is_read_in_one_piece(
 def test_a_server_that_keeps_to_slices_is_not_taken_for_another(
     own: CosmosBackend, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("backup_sync.core.find.RANGE_RECORDS", 20)
+    monkeypatch.setattr("backup_sync.walk.find.RANGE_RECORDS", 20)
     put(own, *(document(id=str(n), group=f"g{n}") for n in range(100)))
     own.initialize()
     own.sync()
@@ -181,8 +181,8 @@ def test_cuts_made_for_another_hash_find_every_document_once(
     own: CosmosBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The server at hand has hash version 2 only; where the cuts lie decides how even the pieces are, and nothing else.
-    monkeypatch.setattr("backup_sync.core.find.RANGE_RECORDS", 20)
-    monkeypatch.setattr("backup_sync.stores.cosmos.FeedCut", lambda ranges, pieces, _: FeedCut(ranges, pieces, 1))
+    monkeypatch.setattr("backup_sync.walk.find.RANGE_RECORDS", 20)
+    monkeypatch.setattr("backup_sync.stores.cosmos.store.FeedCut", lambda ranges, pieces, _: FeedCut(ranges, pieces, 1))
     put(own, *(document(id=str(n), group=f"g{n}") for n in range(200)))
     own.initialize()
     own.sync()
@@ -218,7 +218,7 @@ def test_a_run_reads_the_bodies_of_changed_documents_only_and_asks_nothing_twice
 def test_documents_are_counted_only_if_others_may_be_many(
     own: CosmosBackend, where: Row, counted: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("backup_sync.stores.cosmos.FEW_PIECES", 3)
+    monkeypatch.setattr("backup_sync.stores.cosmos.store.FEW_PIECES", 3)
     service = own.service(where=where)
     put(own, *(document(id=str(n), group=f"g{n}") for n in range(40)))
     own.initialize()
@@ -394,7 +394,7 @@ def test_large_documents_are_read_and_written_few_at_a_time(
     monkeypatch.setattr(heavy, "FIRST_ROWS", 10)
     monkeypatch.setattr(heavy, "PAGE_WEIGHT", 30_000)
     monkeypatch.setattr(heavy, "BATCH_WEIGHT", 60_000)
-    monkeypatch.setattr("backup_sync.stores.cosmos.PAGE", 4)
+    monkeypatch.setattr("backup_sync.stores.cosmos.store.PAGE", 4)
     put(own, *(document(id=str(n), group=f"g{n}", text="x" * 10_000) for n in range(30)))
     source, backup = own.open(own.service())
     with closing(source), closing(backup):

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from backup_sync.core import faults
-from backup_sync.core.errors import ConfigurationError, FatalError
-from backup_sync.service import Service
-from backup_sync.stores.cosmos import CosmosStore
+from backup_sync.model import faults
+from backup_sync.model.errors import ConfigurationError, FatalError
+from backup_sync.model.service import Service
+from backup_sync.stores.cosmos.store import CosmosStore
 from local.cosmos import EmbeddedCosmos
 from tests.conformance.backends import CosmosBackend
 from tests.conformance.test_cosmos import document, put

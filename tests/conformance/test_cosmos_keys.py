@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from azure.cosmos import PartitionKey
 
-from backup_sync.stores.cosmos import CosmosStore
-from backup_sync.stores.cosmos_account import Account, Connection
-from backup_sync.stores.cosmos_queries import FULL
-from backup_sync.stores.cosmos_writes import upsert_all
-from backup_sync.stores.documents import MISSING, key_text, key_value, names_of, value_at
+from backup_sync.stores.cosmos.account import Account, Connection
+from backup_sync.stores.cosmos.documents import MISSING, key_text, key_value, names_of, value_at
+from backup_sync.stores.cosmos.queries import FULL
+from backup_sync.stores.cosmos.store import CosmosStore
+from backup_sync.stores.cosmos.writes import upsert_all
 from local.cosmos import EmbeddedCosmos
 from tests.conformance.backends import CosmosBackend, Row
 

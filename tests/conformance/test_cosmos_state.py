@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from azure.cosmos import PartitionKey
 
-from backup_sync.core.errors import FatalError, RetriableError
-from backup_sync.service import Service
-from backup_sync.stores.cosmos import CosmosStore
+from backup_sync.model.errors import FatalError, RetriableError
+from backup_sync.model.service import Service
+from backup_sync.stores.cosmos.store import CosmosStore
 from local.cosmos import EmbeddedCosmos
 from tests.conformance.backends import CosmosBackend
 

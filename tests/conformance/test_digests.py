@@ -8,9 +8,9 @@ from contextlib import closing
 
 import pytest
 
-from backup_sync.stores import sqlite_ranges
-from backup_sync.stores.ranges import EvenCut
-from backup_sync.stores.sql import EVERYTHING, SqlStore
+from backup_sync.stores.sql.ranges import EvenCut
+from backup_sync.stores.sql.store import EVERYTHING, SqlStore
+from backup_sync.stores.sqlite import ranges as sqlite_ranges
 from tests.conformance.backends import Backend, SqliteBackend
 
 WIDTH = 128

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from backup_sync.core import faults
-from backup_sync.core.errors import ConfigurationError, DeletesWithheld, FatalError, LockHeld, SetBackWithheld
-from backup_sync.core.result import SyncResult, sync_id
-from backup_sync.service import parse_service
+from backup_sync.model import faults
+from backup_sync.model.errors import ConfigurationError, DeletesWithheld, FatalError, LockHeld, SetBackWithheld
+from backup_sync.model.result import SyncResult, sync_id
+from backup_sync.model.service import parse_service
 from tests.conformance.backends import Backend
 
 Rows = list[tuple[int, int, str | None]]
@@ -109,7 +109,7 @@ def test_force_inserts_and_deletes_as_well(ready: Backend) -> None:
 def test_a_range_that_memory_cannot_hold_is_compared_all_the_same(
     backend: Backend, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("backup_sync.core.find.MOST_PAIRS", most)
+    monkeypatch.setattr("backup_sync.walk.find.MOST_PAIRS", most)
     backend.put(*[(key, 5, f"text {key}") for key in range(1, 61)])
     backend.initialize()
     assert backend.counts() == (60, 0, 0, 0)
@@ -134,8 +134,8 @@ def test_the_retry_of_a_forced_run_that_memory_cannot_hold_writes_what_was_not_w
         if name == "after write" and next(written) == 4:
             raise FatalError("stopped")
 
-    monkeypatch.setattr("backup_sync.core.apply.PENDING_KEYS", 5)
-    monkeypatch.setattr("backup_sync.core.find.MOST_PAIRS", 5)
+    monkeypatch.setattr("backup_sync.walk.apply.PENDING_KEYS", 5)
+    monkeypatch.setattr("backup_sync.walk.find.MOST_PAIRS", 5)
     ready.sync()
     with faults.installed(stop), pytest.raises(FatalError):
         ready.sync("tonight", force=True)

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from backup_sync.core.errors import ConfigurationError
+from backup_sync.model.errors import ConfigurationError
 from tests.conformance.backends import CosmosBackend, MssqlBackend, SqliteBackend
 
-# SQL Server's own ]] for a closing bracket is misread by the server at hand; tests/stores/test_tsql.py has it.
+# SQL Server's own ]] for a closing bracket is misread by the server at hand; tests/stores/mssql/test_tsql.py has it.
 EVIL = [
     "x'; DROP TABLE VICTIM; --",
     'x"; DROP TABLE VICTIM; --',

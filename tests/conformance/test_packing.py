@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from backup_sync.core.errors import RetriableError
-from backup_sync.stores.mssql import MssqlStore
-from backup_sync.stores.mssql_pairs import NULL, SEPARATOR
-from backup_sync.stores.sql import EVERYTHING
+from backup_sync.model.errors import RetriableError
+from backup_sync.stores.mssql.pairs import NULL, SEPARATOR
+from backup_sync.stores.mssql.store import MssqlStore
+from backup_sync.stores.sql.store import EVERYTHING
 from tests.conformance.backends import MssqlBackend
 
 ODD = [

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from backup_sync.stores import ranges
-from backup_sync.stores.sql import EVERYTHING
-from backup_sync.stores.sqlite import SqliteStore
-from backup_sync.stores.sqlite_pairs import PACKED_KEYS
+from backup_sync.stores.sql import ranges
+from backup_sync.stores.sql.store import EVERYTHING
+from backup_sync.stores.sqlite.pairs import PACKED_KEYS
+from backup_sync.stores.sqlite.store import SqliteStore
 from tests.conformance.backends import SqliteBackend
 from tests.conformance.test_values_sqlite import NO_UTF8, VALUES, made
 

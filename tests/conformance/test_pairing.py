@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 
-from backup_sync.core import pairing
-from backup_sync.core.engine import Options, record_history, sync
-from backup_sync.core.errors import ConfigurationError, PairingRefused, RetriableError, Stopped
-from backup_sync.core.result import SyncResult, sync_id
-from backup_sync.service import Service, parse_service
+from backup_sync.model.errors import ConfigurationError, PairingRefused, RetriableError, Stopped
+from backup_sync.model.result import SyncResult, sync_id
+from backup_sync.model.service import Service, parse_service
+from backup_sync.walk import pairing
+from backup_sync.walk.record import record_history
+from backup_sync.walk.sync import Options, sync
 from tests.conformance.backends import Backend, CosmosBackend, MssqlBackend, SqliteBackend
 
 

@@ -7,10 +7,10 @@ from itertools import chain
 
 import pytest
 
-from backup_sync.stores import mssql_types as types
-from backup_sync.stores.mssql import MssqlStore
-from backup_sync.stores.mssql_rows import SEPARATOR
-from backup_sync.stores.mssql_statements import quote
+from backup_sync.stores.mssql import types
+from backup_sync.stores.mssql.rows import SEPARATOR
+from backup_sync.stores.mssql.statements import quote
+from backup_sync.stores.mssql.store import MssqlStore
 from tests.conformance.backends import MssqlBackend
 from tests.conformance.test_packing import ODD
 from tests.conformance.test_sql import remake

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from backup_sync.core.errors import FatalError, PairingRefused, SetBackWithheld
+from backup_sync.model.errors import FatalError, PairingRefused, SetBackWithheld
 from tests.conformance.backends import Backend, MssqlBackend, SqliteBackend
 from tests.conformance.test_sql import backup_run, execute, remake
 
@@ -67,13 +67,13 @@ def test_a_new_not_null_column_with_a_default_is_nullable_in_the_copy_and_filled
 
 
 def test_a_fill_that_was_killed_is_taken_up_where_it_stopped(sql: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("backup_sync.core.apply.PENDING_KEYS", 10)
-    monkeypatch.setattr("backup_sync.core.find.RANGE_RECORDS", 100)
-    monkeypatch.setattr("backup_sync.stores.sql.SqlStore.dense", 2.0)
+    monkeypatch.setattr("backup_sync.walk.apply.PENDING_KEYS", 10)
+    monkeypatch.setattr("backup_sync.walk.find.RANGE_RECORDS", 100)
+    monkeypatch.setattr("backup_sync.stores.sql.store.SqlStore.dense", 2.0)
     synced(sql)
     fill(sql)
     sql.initialize()
-    from backup_sync.stores.sql import SqlStore
+    from backup_sync.stores.sql.store import SqlStore
 
     apply, calls = SqlStore.apply, []
 

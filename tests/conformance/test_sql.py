@@ -13,13 +13,13 @@ from uuid import UUID
 
 import pytest
 
-from backup_sync.core import faults
-from backup_sync.core.engine import record_history
-from backup_sync.core.errors import ConfigurationError, FatalError
-from backup_sync.core.result import SyncResult, sync_id
-from backup_sync.stores.mssql import MssqlStore
-from backup_sync.stores.ranges import ListCut
-from backup_sync.stores.sql import EVERYTHING, SqlStore
+from backup_sync.model import faults
+from backup_sync.model.errors import ConfigurationError, FatalError
+from backup_sync.model.result import SyncResult, sync_id
+from backup_sync.stores.mssql.store import MssqlStore
+from backup_sync.stores.sql.ranges import ListCut
+from backup_sync.stores.sql.store import EVERYTHING, SqlStore
+from backup_sync.walk.record import record_history
 from tests.conformance.backends import Backend, MssqlBackend, SqliteBackend
 
 
@@ -128,7 +128,7 @@ def test_one_key_far_away_from_a_crowd_costs_no_more_than_a_second_cut(sql: Back
 def test_ranges_larger_than_memory_allows_are_cut_again(
     sql: Backend, limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("backup_sync.core.find.RANGE_RECORDS", limit)
+    monkeypatch.setattr("backup_sync.walk.find.RANGE_RECORDS", limit)
     sql.put(*[(number, 1, f"{number}") for number in range(1, 501)])
     sql.initialize()
     sql.sync()
@@ -141,7 +141,7 @@ def test_ranges_larger_than_memory_allows_are_cut_again(
 def test_a_range_that_does_not_become_smaller_is_compared_as_it_is(
     sql: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("backup_sync.core.find.RANGE_RECORDS", 5)
+    monkeypatch.setattr("backup_sync.walk.find.RANGE_RECORDS", 5)
     monkeypatch.setattr(SqlStore, "cut", lambda self, within, records: ListCut(within or EVERYTHING, ()))
     sql.put(*[(number, 1, f"{number}") for number in range(1, 51)])
     sql.initialize()
@@ -156,7 +156,7 @@ def test_a_range_that_does_not_become_smaller_is_compared_as_it_is(
 def test_text_keys_are_cut_at_boundaries_that_the_engine_names(
     sql: Backend, limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("backup_sync.core.find.RANGE_RECORDS", limit)
+    monkeypatch.setattr("backup_sync.walk.find.RANGE_RECORDS", limit)
     letters = "aBcÄéßzZ09_-"
     keys = sorted({a + b + c for a in letters for b in letters for c in "xY1"}, key=str.casefold)
     distinct = list({key.casefold(): key for key in keys}.values())
@@ -175,7 +175,7 @@ def test_text_keys_are_cut_at_boundaries_that_the_engine_names(
 def test_stretches_missing_in_the_backup_are_copied_without_what_lies_between(
     sql: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("backup_sync.core.find.RANGE_RECORDS", 20)
+    monkeypatch.setattr("backup_sync.walk.find.RANGE_RECORDS", 20)
     rows = [(a, b, 1) for a in range(10) for b in range(20)]
     remake(sql, "A INT NOT NULL, B INT NOT NULL, Version INT NOT NULL, PRIMARY KEY (A, B)", rows)
     sql.initialize()
@@ -238,7 +238,7 @@ def test_an_attempt_that_fails_early_does_not_wipe_what_was_committed(sql: Backe
 
 
 def test_sqlite_text_keys_of_any_collation_are_cut_alike(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("backup_sync.core.find.RANGE_RECORDS", 10)
+    monkeypatch.setattr("backup_sync.walk.find.RANGE_RECORDS", 10)
     backend = SqliteBackend(tmp_path)
     keys = [f"{letter}{number}" for number in range(20) for letter in "aBcDeF"]
     remake(backend, "Code TEXT COLLATE NOCASE NOT NULL PRIMARY KEY, Version INT NOT NULL", [(key, 1) for key in keys])
@@ -365,7 +365,7 @@ def test_every_type_of_sql_server_and_its_null_arrives_as_it_left(
 ) -> None:
     copied: list[int] = []
     if path == "bulk":
-        monkeypatch.setattr("backup_sync.stores.mssql.BULK_ROWS", 1)
+        monkeypatch.setattr("backup_sync.stores.mssql.store.BULK_ROWS", 1)
         # Each value that a bulk copy can carry gets there by one: types that rule it out are left to the other way.
         monkeypatch.setattr("tests.conformance.test_sql.TYPES", [t for t in TYPES if t[0] not in BULK_NEVER])
         original = MssqlStore._bulk_copy
@@ -427,7 +427,7 @@ def declared(mssql: MssqlBackend, end: str) -> list[tuple[Any, ...]]:
 def test_keys_of_any_type_find_every_change(
     mssql: MssqlBackend, type_: str, values: list[str] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("backup_sync.core.find.RANGE_RECORDS", 10)
+    monkeypatch.setattr("backup_sync.walk.find.RANGE_RECORDS", 10)
     texts = [f"'{value}'" for value in values] if values else [f"0x{n:04X}{n * 37 % 256:02X}" for n in range(1, 60)]
     remake(mssql, f"K {type_} NOT NULL PRIMARY KEY, Version INT NOT NULL")
     for text in texts:
@@ -480,7 +480,7 @@ def test_types_that_cannot_be_copied_are_refused_with_the_reason(mssql: MssqlBac
 
 
 def test_a_wrong_password_is_a_configuration_error_without_the_password(mssql: MssqlBackend) -> None:
-    from backup_sync.stores.mssql import MssqlStore
+    from backup_sync.stores.mssql.store import MssqlStore
 
     uri = mssql.source_uri.replace("Backup_sync1", "S3cret-wrong")
     if uri == mssql.source_uri:
@@ -513,7 +513,7 @@ def test_a_moment_with_an_offset_is_not_compared_as_text(mssql: MssqlBackend) ->
 def test_a_forced_run_that_died_writes_and_counts_each_record_once(
     sql: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("backup_sync.core.find.RANGE_RECORDS", 130)
+    monkeypatch.setattr("backup_sync.walk.find.RANGE_RECORDS", 130)
     sql.put(*((number, 1, f"text {number}") for number in range(1, 401)))
     sql.initialize()
     sql.sync()

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from backup_sync.core.errors import ConfigurationError
-from backup_sync.stores.sqlite_catalog import affinity, written
+from backup_sync.model.errors import ConfigurationError
+from backup_sync.stores.sqlite.catalog import affinity, written
 from tests.conformance.backends import SqliteBackend
 
 

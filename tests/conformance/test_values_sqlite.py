@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from backup_sync.core.errors import FatalError
+from backup_sync.model.errors import FatalError
 from tests.conformance.backends import SqliteBackend
 
 VALUES = [
@@ -107,7 +107,7 @@ def test_a_key_that_is_not_utf_8_is_refused_by_the_name_of_its_column(sqlite: Sq
 def test_such_a_key_is_refused_also_where_it_would_bound_a_range(
     sqlite: SqliteBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("backup_sync.core.find.RANGE_RECORDS", 1)
+    monkeypatch.setattr("backup_sync.walk.find.RANGE_RECORDS", 1)
     made(sqlite, "Code TEXT NOT NULL PRIMARY KEY, Version INTEGER")
     sqlite.run_source("INSERT INTO Things VALUES ('a', 1)")
     sqlite.initialize()
@@ -121,7 +121,7 @@ def test_such_a_key_is_refused_also_where_it_would_bound_a_range(
 def test_keys_of_every_storage_class_are_told_apart(
     sqlite: SqliteBackend, limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("backup_sync.core.find.RANGE_RECORDS", limit)
+    monkeypatch.setattr("backup_sync.walk.find.RANGE_RECORDS", limit)
     keys = [
         1,
         "1",

@@ -6,9 +6,9 @@ from contextlib import closing
 
 import pytest
 
-from backup_sync.core import faults
-from backup_sync.core.errors import DeletesWithheld, RetriableError, SetBackWithheld, UpdatesWithheld
-from backup_sync.core.result import SyncResult, sync_id
+from backup_sync.model import faults
+from backup_sync.model.errors import DeletesWithheld, RetriableError, SetBackWithheld, UpdatesWithheld
+from backup_sync.model.result import SyncResult, sync_id
 from tests.conformance.backends import Backend, CosmosBackend, SqliteBackend
 
 
@@ -199,8 +199,8 @@ def test_a_retry_tells_of_most_of_a_backup_changing_as_well(tmp_path, monkeypatc
     found.initialize()
     found.sync()
     found.put(*((number, 2, "encrypted") for number in range(1_500)))
-    monkeypatch.setattr("backup_sync.core.apply.PENDING_KEYS", 900)
-    monkeypatch.setattr("backup_sync.stores.sql.SqlStore.dense", 2.0)
+    monkeypatch.setattr("backup_sync.walk.apply.PENDING_KEYS", 900)
+    monkeypatch.setattr("backup_sync.stores.sql.store.SqlStore.dense", 2.0)
 
     def away(name: str) -> None:
         if name == "after write":

@@ -310,7 +310,7 @@ def test_parsing_the_dag_imports_no_driver_and_builds_no_model():
     code = (
         "import sys, airflow.sdk; sys.path[:0] = ['plugins', 'dags']; import backup_sync\n"
         "import runpy; runpy.run_path('dags/backup_sync_dag.py')\n"
-        "heavy = ['pymssql', 'azure.cosmos', 'backup_sync.core.engine', 'backup_sync.service', 'backup_sync.hooks']\n"
+        "heavy = ['pymssql', 'azure.cosmos', 'backup_sync.walk.sync', 'backup_sync.model.service', 'backup_sync.hooks']\n"
         "print([name for name in heavy if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=DAGS.parent, check=True)

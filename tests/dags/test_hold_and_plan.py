@@ -114,7 +114,7 @@ def test_a_hold_that_is_released_or_over_holds_nothing(world: World):
     world.run("backup_hold", {"service": "customer", "reason": "an hour", "until": later.isoformat()})
     assert world.run(conf={"service": "customer"}).tasks["customer.sync"] == "skipped"
     with world.monkeypatch.context() as patch:
-        patch.setattr("backup_sync.core.hold.utc_now", lambda: later)
+        patch.setattr("backup_sync.walk.hold.utc_now", lambda: later)
         outcome = world.run(conf={"service": "customer"})
     assert outcome.counts("customer") == (0, 1, 0, 19)
     world.run("backup_hold", {"service": "customer", "reason": "moving house"})

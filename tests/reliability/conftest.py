@@ -11,8 +11,8 @@ from urllib.parse import unquote, urlsplit
 import pymssql
 import pytest
 
-from backup_sync.core.errors import RetriableError
-from backup_sync.service import Service
+from backup_sync.model.errors import RetriableError
+from backup_sync.model.service import Service
 from local.cosmos import EmbeddedCosmos
 from tests.conformance.backends import Backend, CosmosBackend, MssqlBackend
 from tests.conformance.conftest import MSSQL
@@ -106,7 +106,7 @@ class ThroughProxies(MssqlBackend):
     ports: dict[str, int]
 
     def open(self, service: Service):  # type: ignore[no-untyped-def]
-        from backup_sync.stores.mssql import MssqlStore
+        from backup_sync.stores.mssql.store import MssqlStore
 
         def store(uri: str, where: str, own: str) -> MssqlStore:
             parts = urlsplit(uri)

@@ -11,14 +11,15 @@ from collections.abc import Mapping
 from contextlib import closing
 from typing import Any
 
-from backup_sync.core.engine import Options, record_history, sync
-from backup_sync.core.result import SyncResult, sync_id
+from backup_sync.model.result import SyncResult, sync_id
+from backup_sync.walk.record import record_history
+from backup_sync.walk.sync import Options, sync
 from local.environment import ROOT
 
 
 def worker(order: Mapping[str, Any]) -> float:
     """One attempt of a run, sync and history, as the two tasks of a chain do it."""
-    from backup_sync.service import parse_service
+    from backup_sync.model.service import parse_service
     from backup_sync.stores.base import Store
 
     service = parse_service("thing", order["service"], where="test")
@@ -27,7 +28,7 @@ def worker(order: Mapping[str, Any]) -> float:
     if order["kind"] == "sqlite":
         import sqlite3
 
-        from backup_sync.stores.sqlite import SqliteStore
+        from backup_sync.stores.sqlite.store import SqliteStore
 
         for where in ("source", "backup"):
             path = order[where]
@@ -35,8 +36,9 @@ def worker(order: Mapping[str, Any]) -> float:
                 SqliteStore(service, lambda _, path=path: sqlite3.connect(path, check_same_thread=False), where)
             )
     else:
-        from backup_sync.stores import cosmos, cosmos_history
-        from backup_sync.stores.cosmos_account import Account
+        from backup_sync.stores.cosmos import history as cosmos_history
+        from backup_sync.stores.cosmos import store as cosmos
+        from backup_sync.stores.cosmos.account import Account
 
         cosmos.BATCH = cosmos.PAGE = order["batch"]
         cosmos_history.LEASE_SECONDS = order["lease_seconds"]

@@ -24,11 +24,12 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from backup_sync.core import engine, faults
-from backup_sync.core.errors import BackupSyncError, LockHeld, PairingRefused
-from backup_sync.core.result import SyncResult, sync_id
-from backup_sync.core.withheld import Withheld, sketch
-from backup_sync.stores.documents import key_text
+from backup_sync.model import faults
+from backup_sync.model.errors import BackupSyncError, LockHeld, PairingRefused
+from backup_sync.model.result import SyncResult, sync_id
+from backup_sync.stores.cosmos.documents import key_text
+from backup_sync.walk import sync as engine
+from backup_sync.walk.withheld import Withheld, sketch
 from tests.conformance.backends import Backend, CosmosBackend, SqliteBackend
 from tests.reliability.model import GUARD, NOTHING_HELD, Content, Held, Plan, plan
 
@@ -47,18 +48,18 @@ class Crash(BaseException):
 def small() -> Iterator[None]:
     """The product's sizes made small, so that a few dozen records pass all of its boundaries many times."""
     sizes = {
-        "backup_sync.core.find.RANGE_RECORDS": 12,
-        "backup_sync.core.find.MOST_PAIRS": 8,
-        "backup_sync.core.apply.PENDING_KEYS": 4,
-        "backup_sync.core.apply.ASKED_KEYS": 2,
-        "backup_sync.stores.sqlite.SqliteStore.piece_keys": 4,
-        "backup_sync.stores.sqlite.SqliteStore.few_pieces": 16,
-        "backup_sync.stores.sqlite_pairs.PACKED_KEYS": 3,
-        "backup_sync.stores.ranges.MOST_DIGESTS": 4,
-        "backup_sync.stores.sql.POSTED_KEYS": 3,
-        "backup_sync.stores.sqlite.PULL_ROWS": 8,
-        "backup_sync.stores.cosmos.BATCH": 5,
-        "backup_sync.stores.cosmos.PAGE": 5,
+        "backup_sync.walk.find.RANGE_RECORDS": 12,
+        "backup_sync.walk.find.MOST_PAIRS": 8,
+        "backup_sync.walk.apply.PENDING_KEYS": 4,
+        "backup_sync.walk.apply.ASKED_KEYS": 2,
+        "backup_sync.stores.sqlite.store.SqliteStore.piece_keys": 4,
+        "backup_sync.stores.sqlite.store.SqliteStore.few_pieces": 16,
+        "backup_sync.stores.sqlite.pairs.PACKED_KEYS": 3,
+        "backup_sync.stores.sql.ranges.MOST_DIGESTS": 4,
+        "backup_sync.stores.sql.store.POSTED_KEYS": 3,
+        "backup_sync.stores.sqlite.store.PULL_ROWS": 8,
+        "backup_sync.stores.cosmos.store.BATCH": 5,
+        "backup_sync.stores.cosmos.store.PAGE": 5,
     }
     with ExitStack() as stack:
         for name, size in sizes.items():

@@ -6,7 +6,7 @@ from collections.abc import Set
 from dataclasses import dataclass
 from typing import Any
 
-from backup_sync.core.errors import BackupSyncError, DeletesWithheld, SetBackWithheld
+from backup_sync.model.errors import BackupSyncError, DeletesWithheld, SetBackWithheld
 
 GUARD = {"share": 0.2, "count": 3, "ceiling": 9}
 Content = dict[int, tuple[int, str | None]]

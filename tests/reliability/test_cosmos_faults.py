@@ -17,11 +17,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from backup_sync.core import faults
-from backup_sync.core.errors import ConfigurationError, RetriableError
-from backup_sync.stores import cosmos_writes
-from backup_sync.stores.cosmos import CosmosStore
-from backup_sync.stores.cosmos_account import Account
+from backup_sync.model import faults
+from backup_sync.model.errors import ConfigurationError, RetriableError
+from backup_sync.stores.cosmos import writes as cosmos_writes
+from backup_sync.stores.cosmos.account import Account
+from backup_sync.stores.cosmos.store import CosmosStore
 from local.cosmos import EmbeddedCosmos
 from tests.conformance.backends import CosmosBackend
 
@@ -85,7 +85,7 @@ def test_a_source_that_fails_half_way_never_causes_a_delete(
     cosmos: CosmosBackend, servers: list[EmbeddedCosmos], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It answers the first of its pages, and then no more: what it did not tell is not taken to be gone."""
-    monkeypatch.setattr("backup_sync.core.find.RANGE_RECORDS", 10)
+    monkeypatch.setattr("backup_sync.walk.find.RANGE_RECORDS", 10)
     before = {row["id"] for row in cosmos.backup_rows()}
     for after in range(4):
         servers[SOURCE].fail(503, after=after, count=FOR_GOOD, operation="QueryDocuments")
@@ -113,7 +113,7 @@ def test_a_document_that_is_gone_before_its_delete_arrives_is_no_fault_and_not_c
 def test_partitions_that_split_between_two_requests_of_a_run_lose_nothing(
     cosmos: CosmosBackend, servers: list[EmbeddedCosmos], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("backup_sync.core.find.RANGE_RECORDS", 10)
+    monkeypatch.setattr("backup_sync.walk.find.RANGE_RECORDS", 10)
     splits = []
 
     def split(name: str) -> None:

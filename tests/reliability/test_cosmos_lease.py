@@ -18,14 +18,15 @@ from typing import Any
 
 import pytest
 
-from backup_sync.core import faults
-from backup_sync.core.engine import Options, sync
-from backup_sync.core.errors import LockHeld, RetriableError
-from backup_sync.core.result import SyncResult, sync_id
-from backup_sync.service import parse_service
-from backup_sync.stores import cosmos_history, cosmos_lease
-from backup_sync.stores.cosmos import CosmosStore
-from backup_sync.stores.cosmos_account import Account
+from backup_sync.model import faults
+from backup_sync.model.errors import LockHeld, RetriableError
+from backup_sync.model.result import SyncResult, sync_id
+from backup_sync.model.service import parse_service
+from backup_sync.stores.cosmos import history as cosmos_history
+from backup_sync.stores.cosmos import lease as cosmos_lease
+from backup_sync.stores.cosmos.account import Account
+from backup_sync.stores.cosmos.store import CosmosStore
+from backup_sync.walk.sync import Options, sync
 from local.cosmos import EmbeddedCosmos
 from local.environment import ROOT
 from tests.conformance.backends import CosmosBackend

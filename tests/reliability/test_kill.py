@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from backup_sync.core.errors import LockHeld
-from backup_sync.stores import cosmos_history
+from backup_sync.model.errors import LockHeld
+from backup_sync.stores.cosmos import history as cosmos_history
 from local.cosmos import EmbeddedCosmos
 from tests.conformance.backends import CosmosBackend, SqliteBackend
 from tests.reliability.killing import finish, kill

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from backup_sync.core import faults
+from backup_sync.model import faults
 from local.cosmos import EmbeddedCosmos
 from tests.conformance.backends import SqliteBackend
 from tests.reliability import soak

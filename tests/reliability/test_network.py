@@ -7,9 +7,9 @@ import os
 import pymssql
 import pytest
 
-from backup_sync.core.errors import RetriableError
-from backup_sync.stores import cosmos_history
-from backup_sync.stores.mssql_errors import translate
+from backup_sync.model.errors import RetriableError
+from backup_sync.stores.cosmos import history as cosmos_history
+from backup_sync.stores.mssql.errors import translate
 from tests.reliability.conftest import Case
 from tests.reliability.proxy import Fault
 

@@ -27,9 +27,9 @@ import yaml
 from azure.cosmos import CosmosClient
 from structlog.tracebacks import ExceptionDictTransformer
 
-from backup_sync.core import faults
+from backup_sync.model import faults
 from backup_sync.operators import InitializeBackupOperator, RecordHistoryOperator, SyncOperator
-from backup_sync.stores.mssql import MssqlStore
+from backup_sync.stores.mssql.store import MssqlStore
 from local.cosmos import EmbeddedCosmos
 from tests.conformance.backends import MssqlBackend
 from tests.conformance.conftest import MSSQL, named

@@ -13,12 +13,12 @@ from urllib.parse import quote, urlsplit
 import pymssql
 import pytest
 
-from backup_sync.core import faults
-from backup_sync.core.errors import BackupSyncError, ConfigurationError, LockHeld, RetriableError
-from backup_sync.core.result import SyncResult, sync_id
-from backup_sync.stores import mssql_session
-from backup_sync.stores.mssql import MssqlStore
-from backup_sync.stores.mssql_errors import CONFIGURATION, CONNECTION, FATAL, RETRIABLE, TIMED_OUT, translate
+from backup_sync.model import faults
+from backup_sync.model.errors import BackupSyncError, ConfigurationError, LockHeld, RetriableError
+from backup_sync.model.result import SyncResult, sync_id
+from backup_sync.stores.mssql import session as mssql_session
+from backup_sync.stores.mssql.errors import CONFIGURATION, CONNECTION, FATAL, RETRIABLE, TIMED_OUT, translate
+from backup_sync.stores.mssql.store import MssqlStore
 from tests.alarm import TimeIsUp, alarm
 from tests.conformance.backends import MssqlBackend
 from tests.conformance.conftest import MSSQL, named

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from backup_sync.core.errors import ConfigurationError, RetriableError
-from backup_sync.stores.sqlite import SqliteStore
+from backup_sync.model.errors import ConfigurationError, RetriableError
+from backup_sync.stores.sqlite.store import SqliteStore
 from tests.conformance.backends import SqliteBackend
 from tests.reliability.machine import stamped, written
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
-from backup_sync.config import load_service
-from backup_sync.core.errors import (
+from backup_sync.model.config import load_service
+from backup_sync.model.errors import (
     BackupSyncError,
     ConfigurationError,
     FatalError,
@@ -27,12 +27,12 @@ from backup_sync.core.errors import (
     PairingRefused,
     RetriableError,
 )
-from backup_sync.core.result import PAIRING_REFUSED, SyncResult, sync_id
+from backup_sync.model.result import PAIRING_REFUSED, SyncResult, sync_id
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from backup_sync.service import Service
+    from backup_sync.model.service import Service
     from backup_sync.stores.base import Store
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ import logging
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from backup_sync.core.errors import ConfigurationError
+from backup_sync.model.errors import ConfigurationError
 from backup_sync.operators.base import ServiceOperator, flag, started_by
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class HoldOperator(ServiceOperator):
         self.release = release
 
     def execute(self, context: Context) -> dict[str, Any]:
-        from backup_sync.core import hold
+        from backup_sync.walk import hold
 
         result = self.new_result(context)
         with self.reporting(context, result):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from backup_sync.core.summary import good_lines
+from backup_sync.model.summary import good_lines
 from backup_sync.operators.base import ServiceOperator
 from backup_sync.operators.sync import made
 
@@ -24,7 +24,8 @@ class PlanOperator(ServiceOperator):
     """
 
     def execute(self, context: Context) -> dict[str, Any]:
-        from backup_sync.core.engine import Options, initialize, sync
+        from backup_sync.walk.initialize import initialize
+        from backup_sync.walk.sync import Options, sync
 
         result = self.new_result(context)
         result.dry_run = True

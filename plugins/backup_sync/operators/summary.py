@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from backup_sync.config import LONGEST_NAME, Declared
-from backup_sync.core.errors import BackupSyncError
-from backup_sync.core.result import FAILED, SyncResult, sync_id
-from backup_sync.core.summary import build_summary, render_summary
+from backup_sync.model.config import LONGEST_NAME, Declared
+from backup_sync.model.errors import BackupSyncError
+from backup_sync.model.result import FAILED, SyncResult, sync_id
+from backup_sync.model.summary import build_summary, render_summary
 from backup_sync.operators.base import FAILURE, pull_result, started_by, task_states
 from backup_sync.operators.schedule import next_run
 from backup_sync.settings import Settings, read_settings

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from backup_sync.core.result import HELD, PAIRING_REFUSED, SyncResult
-from backup_sync.core.summary import good_lines
+from backup_sync.model.result import HELD, PAIRING_REFUSED, SyncResult
+from backup_sync.model.summary import good_lines
 from backup_sync.operators.base import FAILURE, ServiceOperator, flag, number, pull_result, task_states
 from backup_sync.operators.schedule import moments_between
 
@@ -43,7 +43,7 @@ class InitializeBackupOperator(ServiceOperator):
         self.accept_source = accept_source
 
     def execute(self, context: Context) -> dict[str, Any]:
-        from backup_sync.core.engine import initialize
+        from backup_sync.walk.initialize import initialize
 
         result = self.new_result(context)
         with self.reporting(context, result):
@@ -90,7 +90,7 @@ class SyncOperator(ServiceOperator):
         self.schedule = schedule
 
     def execute(self, context: Context) -> dict[str, Any]:
-        from backup_sync.core.engine import Options, sync
+        from backup_sync.walk.sync import Options, sync
 
         result = self.new_result(context)
         with self.reporting(context, result):
@@ -147,7 +147,7 @@ class RecordHistoryOperator(ServiceOperator):
         reported = pull_result(context, self.after)
         if state == "skipped" and reported is None:
             raise AirflowSkipException("the sync was skipped, so there is nothing to record")
-        from backup_sync.core.engine import record_history
+        from backup_sync.walk.record import record_history
 
         result = SyncResult.from_dict(reported) if reported else self.new_result(context)
         if reported is None:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from backup_sync.core.diff import Key, Stamp
-from backup_sync.core.result import SyncResult
-from backup_sync.service import Service
+from backup_sync.model.diff import Key, Stamp
+from backup_sync.model.result import SyncResult
+from backup_sync.model.service import Service
 
 Record = Any
 """A row as a tuple of wire values in catalog order, or a document as a dict. Opaque to the engine."""

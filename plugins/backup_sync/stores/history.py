@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import Any
 
-from backup_sync.core.result import SyncResult
+from backup_sync.model.result import SyncResult
 
 
 def resume(run: SyncResult, earlier: dict[str, Any] | None) -> bool:

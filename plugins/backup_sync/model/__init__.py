@@ -1,0 +1,1 @@
+"""Plain data and pure rules: what everything else is made of."""

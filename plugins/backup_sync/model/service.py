@@ -1,0 +1,150 @@
+"""One declared service, as the rest of the code sees it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from backup_sync.model.errors import ConfigurationError
+from backup_sync.model.loss import LossLimits
+from backup_sync.model.names import parse_table, without_case
+
+ASSIGNED = ("_rid", "_self", "_etag", "_attachments", "_ts", "_lsn")
+"""Properties of a document that Cosmos DB assigns (https://learn.microsoft.com/azure/cosmos-db/resource-model)."""
+
+HISTORY, UNFILLED, STATE = "SyncHistory", "_Unfilled", "SyncState"
+"""Tables beside the copy of a SQL backup: the run history unless a service names another, what ends the name of the one with
+columns to be filled in, and the states."""
+
+Rule = Literal["higher", "newer", "different"]
+Name = Annotated[str, Field(min_length=1, max_length=255)]
+
+
+class Guard(BaseModel):
+    """How much loss is too much: over ``count`` records, and over ``share`` of the backup or ``ceiling`` records."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    share: float = Field(default=0.20, ge=0, le=1, description="share of the backup's records, 0..1")
+    count: int = Field(default=10, ge=0, description="number of records that may always go")
+    ceiling: int = Field(default=10_000, ge=0, description="number of records that is too many of any backup")
+    updates: Literal["tell", "withhold"] = Field(default="tell", description="when most of a backup changes at once")
+
+    @property
+    def limits(self) -> LossLimits:
+        return LossLimits(self.share, self.count, self.ceiling, ask_updates=self.updates == "withhold")
+
+
+class Rejects(BaseModel):
+    """How many records that cannot be copied are too many: only over *both* limits does the run fail for them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    share: float = Field(default=0.01, ge=0, le=1, description="share of the source's records, 0..1")
+    count: int = Field(default=10, ge=0, description="number of records")
+
+    @property
+    def limits(self) -> LossLimits:
+        return LossLimits(self.share, self.count, ceiling=sys.maxsize)
+
+
+class Service(BaseModel):
+    """A thing to back up: where from, where to, and what makes a record count as changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    name: Name
+    source: Name = Field(description="Airflow connection id of the operational store")
+    backup: Name = Field(description="Airflow connection id of the backup store")
+    table: Name | None = Field(
+        default=None, description="schema.table, for mssql and sqlite connections; parts may stand in brackets"
+    )
+    container: Name | None = Field(default=None, description="container name, for azure_cosmos connections")
+    key: list[Name] | None = Field(default=None, description="key columns of a table; default: its primary key")
+    changed: dict[Name, Rule] = Field(min_length=1, description="field → when a record counts as changed")
+    where: dict[Name, str | int | bool] = Field(default_factory=dict, description="container: only documents like this")
+    on_schema_change: Literal["evolve", "fail"] = Field(
+        default="evolve", description="table: what becomes of the copy when the source's columns change"
+    )
+    history: Name | None = Field(default=None, description="table or container of the run history")
+    guard: Guard = Guard()
+    rejects: Rejects = Rejects()
+    concurrency: int = Field(default=16, ge=1, le=256, description="container: requests in flight at most")
+    retry_seconds: float = Field(default=120, ge=1, description="container: how long a request is tried again")
+    lock_wait_seconds: float = Field(default=90, ge=0, description="how long to wait for another run to end")
+
+    @field_validator("table")
+    @classmethod
+    def _schema_and_table(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_table(value)
+        return value
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Service:
+        if (self.table is None) == (self.container is None):
+            raise ValueError("name either a table or a container, and not both")
+        if self.table is not None and self.where:
+            raise ValueError("'where' works for containers only; remove it")
+        if self.container is not None and self.key is not None:
+            raise ValueError("'key' works for tables only (documents have id and partition key); remove it")
+        if self.container is not None and "on_schema_change" in self.model_fields_set:
+            raise ValueError("'on_schema_change' works for tables only (documents have no columns); remove it")
+        assigned = [name for name in (*self.changed, *self.where) if _first(name) in ASSIGNED]
+        if self.container is not None and assigned:
+            raise ValueError(
+                f"Cosmos DB assigns {', '.join(assigned)} anew in the copy, so that it can be compared with nothing; name a "
+                "property that your application writes"
+            )
+        history = self.history or HISTORY
+        beside = {without_case(name) for name in (history, history + UNFILLED, STATE)}
+        if self.table is not None and without_case(parse_table(self.table)[1]) in beside:
+            raise ValueError(
+                f"table {self.table} is called as one that the backup needs for its history; name another 'history', or back "
+                "up a view of it"
+            )
+        if self.source == self.backup:
+            raise ValueError("source and backup are the same connection; a store cannot be its own backup")
+        return self
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields that make up a stamp, in order."""
+        return tuple(self.changed)
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """For each of :attr:`fields`, when it counts as changed."""
+        return tuple(self.changed.values())
+
+
+def _first(name: str) -> str:
+    """The first part of a field's path."""
+    return name.strip("/").partition("/")[0].strip("\"'")
+
+
+def parse_service(name: str, entry: dict[str, Any], *, where: str) -> Service:
+    """Validate one entry of the file. ``where`` names it in messages.
+
+    Raises :class:`ConfigurationError`: one sentence with every field that is wrong and why. Values are left out of
+    it, since what was put in the wrong place may be a password.
+    """
+    if "name" in entry:
+        raise ConfigurationError(f"{where}: remove 'name'; the key of the entry is the service's name")
+    try:
+        return Service(name=name, **entry)
+    except TypeError:
+        raise ConfigurationError(f"{where}: every setting's name must be text") from None
+    except ValidationError as error:
+        problems = []
+        for item in error.errors(include_url=False, include_input=False, include_context=False):
+            field = ".".join(str(part) for part in item["loc"])
+            if item["type"] == "extra_forbidden":
+                known = ", ".join(item for item in Service.model_fields if item != "name")
+                problems.append(f"unknown field '{field}' (known: {known})")
+            else:
+                text = item["msg"].removeprefix("Value error, ")
+                problems.append(f"{field}: {text}" if field else text)
+        raise ConfigurationError(f"{where}: {'; '.join(problems)}") from None

@@ -1,0 +1,348 @@
+"""What SQL Server's catalog says of a table, and the making and altering of a backup's one."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from typing import Any
+
+from backup_sync.model.errors import BackupSyncError, ConfigurationError, RetriableError
+from backup_sync.model.names import as_written, without_case
+from backup_sync.model.service import STATE
+from backup_sync.stores.mssql import types
+from backup_sync.stores.mssql.session import MssqlSession
+from backup_sync.stores.mssql.statements import MSSQL_TYPES, MssqlStatements, escaped, quote
+from backup_sync.stores.sql.shape import Column, Difference, TableShape
+
+CATALOG_COLUMNS = (
+    "COLUMN_NAME",
+    "DATA_TYPE",
+    "IS_NULLABLE",
+    "CHARACTER_MAXIMUM_LENGTH",
+    "NUMERIC_PRECISION",
+    "NUMERIC_SCALE",
+    "DATETIME_PRECISION",
+    "COLLATION_NAME",
+)
+CATALOG = (
+    f"SELECT {', '.join(CATALOG_COLUMNS)} FROM INFORMATION_SCHEMA.COLUMNS "
+    "WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s ORDER BY ORDINAL_POSITION; "
+    "SELECT u.COLUMN_NAME FROM INFORMATION_SCHEMA.TABLE_CONSTRAINTS p "
+    "JOIN INFORMATION_SCHEMA.KEY_COLUMN_USAGE u ON u.CONSTRAINT_NAME = p.CONSTRAINT_NAME "
+    "AND u.TABLE_SCHEMA = p.TABLE_SCHEMA AND u.TABLE_NAME = p.TABLE_NAME "
+    "WHERE p.CONSTRAINT_TYPE = 'PRIMARY KEY' AND p.TABLE_SCHEMA = %s AND p.TABLE_NAME = %s ORDER BY u.ORDINAL_POSITION"
+)
+"""A table's columns, and its primary key: one batch, since it is read at the start of every run by both sides."""
+
+NAMES = "SELECT COUNT(*) FROM sys.schemas WHERE name = N'DBO' AND N'i' = N'I'"
+"""Whether the database takes names for one that differ in the case of A to Z: asked of a name that every database has, and of
+the one letter that Turkish tells apart (https://learn.microsoft.com/sql/relational-databases/collations/collation-and-unicode-support)."""
+
+HIDDEN = (
+    "IF OBJECT_ID(N'sys.masked_columns') IS NULL SELECT N'' WHERE 1 = 0 ELSE "
+    "SELECT c.name FROM sys.masked_columns c WHERE c.object_id = OBJECT_ID(%s) AND c.is_masked = 1 "
+    "AND COALESCE(HAS_PERMS_BY_NAME(QUOTENAME(DB_NAME()), 'DATABASE', 'UNMASK'), 0) = 0 "
+    "AND COALESCE(HAS_PERMS_BY_NAME(%s, 'OBJECT', 'UNMASK', QUOTENAME(c.name), 'COLUMN'), 0) = 0; "
+    "IF OBJECT_ID(N'sys.security_policies') IS NULL SELECT N'' WHERE 1 = 0 ELSE "
+    "SELECT p.name FROM sys.security_policies p JOIN sys.security_predicates f ON f.object_id = p.object_id "
+    "WHERE f.target_object_id = OBJECT_ID(%s) AND p.is_enabled = 1 AND f.predicate_type_desc = 'FILTER'"
+)
+"""The columns that this login sees masked, and the security policies that may keep rows from it. What is behind ELSE is bound
+only when it runs. Since SQL Server 2022 UNMASK can be granted on a column, too; before, HAS_PERMS_BY_NAME says NULL to that.
+https://learn.microsoft.com/sql/relational-databases/security/dynamic-data-masking
+https://learn.microsoft.com/sql/relational-databases/security/row-level-security"""
+
+IDENTITY_COLUMNS = ("server", "database", "group", "broker", "created")
+IDENTITY = (
+    "SELECT CONVERT(NVARCHAR(128), SERVERPROPERTY('ServerName')), DB_NAME(), d.availability, d.broker, d.created "
+    "FROM (SELECT NULL AS group_database_id, NULL AS service_broker_guid, NULL AS create_date) missing "
+    "OUTER APPLY (SELECT CONVERT(NVARCHAR(40), group_database_id) AS availability, "
+    "CONVERT(NVARCHAR(40), service_broker_guid) AS broker, CONVERT(NVARCHAR(40), create_date, 126) AS created "
+    "FROM sys.databases WHERE name = DB_NAME()) d"
+)
+"""Who the database is by the server's own word, sent in one batch with CATALOG. A login may always see the row of the
+database that it is in (found by name: Azure SQL Database may number it otherwise there). A column that a server's
+sys.databases lacks is found in ``missing``, and so NULL.
+https://learn.microsoft.com/sql/relational-databases/system-catalog-views/sys-databases-transact-sql"""
+
+IDENTITY_AT_LEAST = "SELECT CONVERT(NVARCHAR(128), SERVERPROPERTY('ServerName')), DB_NAME(), NULL, NULL, NULL"
+NO_BROKER = "00000000-0000-0000-0000-000000000000"
+
+MADE_MEANWHILE = (0.0, 0.2, 0.5, 1.0, 2.0)
+"""Pauses, in seconds, before a database that another run is making is tried again."""
+
+OBSTACLES = (
+    "SELECT name FROM sys.triggers WHERE parent_id = OBJECT_ID(%s) AND is_disabled = 0; "
+    "SELECT name FROM sys.foreign_keys WHERE OBJECT_ID(%s) IN (parent_object_id, referenced_object_id) AND is_disabled = 0"
+)
+
+
+class MssqlCatalog(MssqlStatements):
+    """Everything but the reading and writing of rows; the store provides the connection."""
+
+    database: str
+    _identity: dict[str, str | None] | None = None
+
+    @property
+    @abstractmethod
+    def session(self) -> MssqlSession: ...
+
+    @abstractmethod
+    def _open(self, database: str | None) -> MssqlSession: ...
+
+    @abstractmethod
+    def results(self, sql: str, params: Sequence[Any] = ()) -> list[list[tuple[Any, ...]]]: ...
+
+    @abstractmethod
+    def scalar(self, sql: str, params: Sequence[Any] = ()) -> Any: ...
+
+    def catalog(self) -> TableShape | None:
+        found, key, masked, policies, folds = self._read_catalog()
+        self._refuse_hidden([row[0] for row in masked], [row[0] for row in policies])
+        columns = []
+        for values in found:
+            row = dict(zip(CATALOG_COLUMNS, values, strict=True))
+            self._refuse_unknown(row)
+            columns.append(
+                Column(
+                    name=row["COLUMN_NAME"],
+                    type=types.declared(row),
+                    nullable=row["IS_NULLABLE"] == "YES",
+                    collation=row["COLLATION_NAME"],
+                )
+            )
+        fold = without_case if folds[0][0] else as_written
+        return TableShape(tuple(columns), tuple(row[0] for row in key), fold) if columns else None
+
+    def _read_catalog(self) -> list[list[tuple[Any, ...]]]:
+        """The rows of CATALOG's two statements, of HIDDEN's two, and of NAMES; who the database is comes with them and is
+        kept. One batch."""
+        sql, params = f"{CATALOG}; {HIDDEN}; {NAMES}", ((self.schema, self.table) * 2 + (self.name,) * 3)
+        try:
+            *found, known = self.results(f"{sql}; {IDENTITY}", params)
+        except ConfigurationError:
+            # A server that keeps sys.databases from its logins: the table is what matters.
+            *found, known = self.results(f"{sql}; {IDENTITY_AT_LEAST}", params)
+        self._identity = dict(zip(IDENTITY_COLUMNS, known[0], strict=True))
+        if self._identity["broker"] == NO_BROKER:
+            self._identity["broker"] = None
+        return found
+
+    def _refuse_hidden(self, masked: Sequence[str], policies: Sequence[str]) -> None:
+        """Raise ConfigurationError where this login reads something else than what is there."""
+        if masked:
+            raise ConfigurationError(
+                f"{self.where}: column {', '.join(masked)} of {self.service.table} is masked for this login, so its values would "
+                "not be the true ones; GRANT UNMASK to the login, or back up a table without it"
+            )
+        if policies:
+            raise ConfigurationError(
+                f"{self.where}: {self.service.table} is under the security policy {', '.join(sorted(policies))}, which keeps rows "
+                "from logins, and what is not seen counts as deleted; take the table's FILTER predicate out of the policy, or "
+                "back up a table without one"
+            )
+
+    # which database this is
+
+    def identity(self) -> dict[str, str | None]:
+        """Who the database is by the server's own word; empty where it does not exist.
+
+        ``server`` (the instance), ``database`` (its name), ``group`` (its id within an availability group), ``broker``
+        (its Service Broker id), ``created`` (its creation on this instance, in the instance's own time): each None
+        where the server does not tell. Asked for once; raises what opening the connection and reading raise.
+        """
+        if self._identity is None:
+            if not self._database_exists():
+                return {}
+            self._read_catalog()
+        return dict(self._identity or {})
+
+    @staticmethod
+    def same(one: Mapping[str, str | None], other: Mapping[str, str | None]) -> bool:
+        """Whether two identities are of one database, however its server is addressed and whoever serves it just now.
+
+        The broker id travels with a database: a restored copy has it, and so has each replica of an availability
+        group. The moment of creation belongs to the instance that holds it. So a failover within a group leads to the
+        same database (the group's id for it says so), and a copy that was restored on another server is another one.
+        Two copies on one server differ by name.
+        """
+
+        def known(name: str) -> bool:
+            return bool(one.get(name) and other.get(name))
+
+        def equal(name: str) -> bool:
+            return known(name) and str(one[name]).casefold() == str(other[name]).casefold()
+
+        if not equal("database"):
+            return False
+        if equal("group"):
+            return True
+        travels = equal("broker") if known("broker") else equal("created") if known("created") else True
+        return travels and (equal("server") or equal("created"))
+
+    def is_at(self, other: MssqlCatalog) -> bool:
+        """Whether both stores lead to one database."""
+        return self.same(self.identity(), other.identity())
+
+    def _refuse_unknown(self, row: dict[str, Any]) -> None:
+        name = str(row["DATA_TYPE"]).lower()
+        if name not in types.KNOWN:
+            reason = types.REFUSED.get(name, "this type is not known here")
+            raise ConfigurationError(
+                f"{self.where}: column {row['COLUMN_NAME']} of {self.service.table} is of type {name}: {reason}. "
+                "Back up a view or table without it"
+            )
+
+    def unique(self, key: tuple[str, ...]) -> bool:
+        sql = (
+            "SELECT i.index_id, c.name FROM sys.indexes i "
+            "JOIN sys.index_columns ic ON ic.object_id = i.object_id AND ic.index_id = i.index_id "
+            "JOIN sys.columns c ON c.object_id = ic.object_id AND c.column_id = ic.column_id "
+            "WHERE i.object_id = OBJECT_ID(%s) AND i.is_unique = 1 AND i.has_filter = 0 AND ic.is_included_column = 0"
+        )
+        own = self.own_shape()
+        fold = own.fold if own else as_written
+        indexes: dict[int, set[str]] = {}
+        for index, column in self.query(sql, (self.name,)):
+            indexes.setdefault(index, set()).add(fold(column))
+        wanted = {fold(name) for name in key}
+        if any(columns <= wanted for columns in indexes.values()):
+            return True
+        columns = ", ".join(quote(name) for name in key)
+        return self.scalar(f"SELECT TOP (1) 1 FROM {self.name} GROUP BY {columns} HAVING COUNT(*) > 1") is None
+
+    @property
+    def state_key(self) -> str:
+        return self.full_name
+
+    def rows_if_there(self, table: str, sql: str, params: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        # What stands behind ELSE is bound to its table only when it runs.
+        return self.query(f"IF OBJECT_ID(N'{escaped(table)}') IS NULL SELECT N'' WHERE 1 = 0 ELSE {sql}", params)
+
+    def create(self, shape: TableShape, *, dry_run: bool = False) -> list[str]:
+        tables = [self.full_name, f"{self.schema}.{self.history_table}", f"{self.schema}.{STATE}"]
+        made = []
+        if not self._database_exists():
+            made.append(f"database {self.database}")
+            if dry_run:
+                return [*made, f"schema {self.schema}", *(f"table {name}" for name in tables)]
+            self._create_database()
+            self._identity = None
+        if self.scalar("SELECT SCHEMA_ID(%s)", (self.schema,)) is None:
+            made.append(f"schema {self.schema}")
+            if not dry_run:
+                # CREATE SCHEMA has to be alone in its batch.
+                self._make(f"CREATE SCHEMA {quote(self.schema)}", f"SCHEMA_ID(N'{escaped(self.schema)}')")
+        wanted = []
+        if (own := self.own_shape()) is not None:
+            made += self.evolve(shape, own, dry_run=dry_run)
+        else:
+            wanted.append((self.name, self.create_table_sql(shape)))
+        wanted.append((self.history_name, self.create_history_sql(MSSQL_TYPES)))
+        wanted.append((self.state_name, self.create_state_sql("NVARCHAR(300)", "NVARCHAR(100)", "NVARCHAR(MAX)")))
+        words = dict(zip((self.name, self.history_name, self.state_name), tables, strict=True))
+        for name, statement in wanted:
+            if self.scalar("SELECT OBJECT_ID(%s)", (name,)) is None:
+                made.append(f"table {words[name]}")
+                if not dry_run:
+                    self._make(statement, f"OBJECT_ID(N'{escaped(name)}')")
+            elif name == self.history_name:
+                made += self._upgrade_history(dry_run=dry_run)
+        if own is None and not dry_run:
+            self._own = None
+        return made
+
+    def _upgrade_history(self, *, dry_run: bool) -> list[str]:
+        """Add the columns that a history made by an earlier version lacks; returns which, in words."""
+        there = self.query("SELECT name FROM sys.columns WHERE object_id = OBJECT_ID(%s)", (self.history_name,))
+        made = []
+        for name, kind in self.missing_history_columns([row[0] for row in there]):
+            made.append(f"column {name} of {self.schema}.{self.history_table}")
+            if not dry_run:
+                self._make(
+                    f"ALTER TABLE {self.history_name} ADD {quote(name)} {MSSQL_TYPES[kind]} NULL",
+                    f"COL_LENGTH(N'{escaped(self.history_name)}', N'{escaped(name)}')",
+                )
+        return made
+
+    def _database_exists(self) -> bool:
+        for pause in (*MADE_MEANWHILE, None):
+            try:
+                _ = self.session
+                return True
+            except (ConfigurationError, RetriableError) as error:
+                refused = error
+            # 4060 or 911 says "no such database" and also "not for you", and the driver names the 18456 that follows
+            # them: a wrong password. master knows which.
+            try:
+                admin = self._open("master")
+            except BackupSyncError:
+                raise refused from None
+            with closing(admin):
+                ((found,),) = admin.results("SELECT DB_ID(%s)", (self.database,))[0]
+            if found is None:
+                return False
+            # master lets the same login in, and has the database now: another run may just have made it.
+            if pause is not None:
+                time.sleep(pause)
+        raise refused
+
+    def _make(self, statement: str, found: str) -> None:
+        """Create something. Chains run side by side, so another one may have made it first: then all is well."""
+        try:
+            self.run_sql(statement)
+        except BackupSyncError:
+            if self.scalar(f"SELECT {found}") is None:
+                raise
+
+    def _create_database(self) -> None:
+        with closing(self._open("master")) as admin:
+            for pause in (*MADE_MEANWHILE, None):
+                try:
+                    admin.run(f"CREATE DATABASE {quote(self.database)}")
+                    return
+                except BackupSyncError as error:
+                    if self._database_exists():
+                        return
+                    # Databases are made one after the other: each is a copy of the server's model.
+                    if pause is None or not isinstance(error, RetriableError):
+                        raise
+                    time.sleep(pause)
+
+    def describe(self) -> TableShape:
+        shape = super().describe()
+        for name, rule in self.service.changed.items():
+            if rule == "higher" and types.base(shape.column(name).type) == "datetimeoffset":
+                raise ConfigurationError(
+                    f"{self.where}: column {name} of {self.service.table} is DATETIMEOFFSET, whose text has no order across "
+                    f"offsets; use the rule newer in place of higher"
+                )
+        return shape
+
+    def exists(self) -> bool:
+        return self._database_exists() and super().exists()
+
+    # following the source's columns
+
+    def obstacles(self) -> list[str]:
+        triggers, keys = ([row[0] for row in rows] for rows in self.results(OBSTACLES, (self.name, self.name)))
+        return [
+            f"{what} {', '.join(sorted(names))}"
+            for what, names in (("triggers", triggers), ("foreign keys", keys))
+            if names
+        ]
+
+    def alter(self, shape: TableShape, own: TableShape, found: Difference) -> None:
+        default = None
+        if any(column.collation for column in (*found.widened, *found.loosened)):
+            default = self.scalar("SELECT CONVERT(NVARCHAR(128), DATABASEPROPERTYEX(DB_NAME(), 'Collation'))")
+        for statement in self.alter_sql(found, default):
+            self.run_sql(statement)
+
+    def has_unfilled(self) -> bool:
+        return self.scalar("SELECT OBJECT_ID(%s)", (self.unfilled_name,)) is not None
+
+    def read_unfilled(self) -> list[str]:
+        return [row[0] for row in self.query(self.unfilled_sql(), (self.full_name,))]

@@ -1,0 +1,1 @@
+"""A table in a SQL database: the flow, once for all dialects."""

@@ -1,0 +1,194 @@
+"""The run history as the SQL stores keep it: one row for each (service, run), found by its SyncId."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime, timezone
+from typing import Any
+from uuid import UUID
+
+from backup_sync.model.errors import RetriableError
+from backup_sync.model.names import without_case
+from backup_sync.model.result import SyncResult, iso, status_of, utc_now
+from backup_sync.model.service import Service
+from backup_sync.stores.base import Applied
+from backup_sync.stores.history import parse_moment, resume
+from backup_sync.stores.sql.state import SqlState
+
+# name, kind (each dialect knows the type), nullable. The first seven are a contract with those who query the table.
+HISTORY_COLUMNS: tuple[tuple[str, str, bool], ...] = (
+    ("SyncId", "uuid", False),
+    ("SyncedAt", "moment", False),
+    ("InsertedCount", "count", False),
+    ("UpdatedCount", "count", False),
+    ("DeletedCount", "count", False),
+    ("Success", "flag", False),
+    ("ErrorMessage", "text", True),
+    ("SkippedCount", "count", False),
+    ("WithheldCount", "count", False),
+    ("RejectedCount", "count", False),
+    ("AheadCount", "count", False),
+    ("StartedAt", "moment", False),
+    ("CompletedAt", "moment", True),
+    ("Attempt", "count", False),
+    ("RunId", "text", False),
+    ("ServiceName", "text", False),
+    ("Notice", "text", True),
+    ("Mode", "text", True),
+    ("StartedBy", "text", True),
+)
+
+
+def to_row(run: SyncResult) -> list[Any]:
+    """The values of HISTORY_COLUMNS; moments as ISO text in UTC. A run that has not ended is no success."""
+    return [
+        str(run.sync_id),
+        _moment(run.completed_at or utc_now()),
+        run.inserted,
+        run.updated,
+        run.deleted,
+        int(run.success),
+        run.error_message,
+        run.skipped,
+        run.withheld,
+        run.rejected,
+        run.ahead,
+        _moment(run.started_at),
+        _moment(run.completed_at),
+        run.attempt,
+        run.run_id,
+        run.service_name,
+        run.notice,
+        run.mode,
+        run.started_by,
+    ]
+
+
+def from_row(row: tuple[Any, ...]) -> dict[str, Any]:
+    """A row of HISTORY_COLUMNS in the names of :meth:`SyncResult.to_dict`."""
+    found = dict(zip((name for name, _, _ in HISTORY_COLUMNS), row, strict=True))
+    found["SyncId"] = str(UUID(str(found["SyncId"])))
+    found["Success"] = bool(found["Success"])
+    for name in ("SyncedAt", "StartedAt", "CompletedAt"):
+        found[name] = iso(parse_moment(found[name]))
+    found["Status"] = status_of(found["Success"], found["CompletedAt"], found["ErrorMessage"])
+    return found
+
+
+def _moment(value: datetime | None) -> str | None:
+    """ISO text that SQL Server's DATETIME2 and SQLite read alike: no zone letter, UTC by contract."""
+    return None if value is None else value.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%f")
+
+
+class SqlHistory(SqlState):
+    """The history half of a SQL store; the other half provides the few words in which the dialects differ."""
+
+    service: Service
+    where: str
+    history_name: str
+    run: SyncResult | None = None
+
+    @abstractmethod
+    def quote(self, name: str) -> str: ...
+
+    @abstractmethod
+    def slot(self, kind: str) -> str:
+        """A placeholder for a value of a kind named in HISTORY_COLUMNS."""
+
+    @abstractmethod
+    def newest_first(self, limit: int) -> tuple[str, str]:
+        """What stands behind SELECT and at the end of the statement for the ``limit`` newest rows."""
+
+    @abstractmethod
+    def query(self, sql: str, params: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]: ...
+
+    @abstractmethod
+    def run_sql(self, sql: str, params: Sequence[Any] = ()) -> int: ...
+
+    @abstractmethod
+    def transaction(self) -> AbstractContextManager[None]: ...
+
+    def create_history_sql(self, types: dict[str, str]) -> str:
+        columns = [
+            f"{self.quote(name)} {types[kind]} {'NULL' if null else 'NOT NULL'}" for name, kind, null in HISTORY_COLUMNS
+        ]
+        columns[0] += " PRIMARY KEY"
+        return f"CREATE TABLE {self.history_name} ({', '.join(columns)})"
+
+    def missing_history_columns(self, there: Iterable[str]) -> list[tuple[str, str]]:
+        """(name, kind) of the columns that a history made by an earlier version lacks; they can all be NULL."""
+        known = {without_case(name) for name in there}  # a table of our own
+        return [(name, kind) for name, kind, null in HISTORY_COLUMNS if null and without_case(name) not in known]
+
+    def has_history(self) -> bool:
+        """Whether a run of this service has succeeded here."""
+        sql = f"SELECT SyncId FROM {self.history_name} WHERE ServiceName = {self.slot('text')} AND Success = 1"
+        return next(self.rows_if_there(self.history_name, sql, [self.service.name]), None) is not None
+
+    def begin(self, run: SyncResult) -> bool:
+        with self.transaction():
+            earlier = self._earlier(run)
+            resumed = resume(run, earlier)
+            self._save(run, new=earlier is None)
+        self.run = run
+        return resumed
+
+    def resume(self, run: SyncResult) -> bool:
+        return resume(run, self._earlier(run))
+
+    def _earlier(self, run: SyncResult) -> dict[str, Any] | None:
+        found = self._history("", f"WHERE SyncId = {self.slot('uuid')}", [str(run.sync_id)])
+        return found[0] if found else None
+
+    def save_history(self, run: SyncResult) -> None:
+        with self.transaction():
+            self._save(run)
+
+    def _save(self, run: SyncResult, *, new: bool = False) -> None:
+        """``new``: there is no record of this run yet, which whoever holds the lock on the backup can know."""
+        row = to_row(run)
+        names = [self.quote(name) for name, _, _ in HISTORY_COLUMNS]
+        slots = [self.slot(kind) for _, kind, _ in HISTORY_COLUMNS]
+        settings = ", ".join(f"{name} = {slot}" for name, slot in zip(names[1:], slots[1:], strict=True))
+        where = f"WHERE SyncId = {slots[0]}"
+        if new or not self.run_sql(f"UPDATE {self.history_name} SET {settings} {where}", [*row[1:], row[0]]):
+            self.run_sql(f"INSERT INTO {self.history_name} ({', '.join(names)}) VALUES ({', '.join(slots)})", row)
+
+    def count_in_history(self, applied: Applied) -> None:
+        """Add what was just written to the run's counts; belongs into the transaction that wrote it.
+
+        Raises RetriableError, so that the transaction is taken back, where the record says that this attempt is over: an
+        old attempt that is still alive while its retry goes on, or after its end was recorded, writes nothing.
+        """
+        assert self.run is not None
+        count = self.slot("count")
+        found = self.run_sql(
+            f"UPDATE {self.history_name} SET InsertedCount = InsertedCount + {count}, UpdatedCount = UpdatedCount + {count}, "
+            f"DeletedCount = DeletedCount + {count} WHERE SyncId = {self.slot('uuid')} AND Attempt = {count} "
+            "AND CompletedAt IS NULL",
+            [applied.inserted, applied.updated, applied.deleted, str(self.run.sync_id), self.run.attempt],
+        )
+        if not found:
+            raise RetriableError(
+                f"{self.where}: this attempt of run {self.run.run_id} is over for the backup's history (it was recorded as ended, "
+                "or another attempt has begun), so it writes nothing more"
+            )
+
+    def history(self, limit: int = 20) -> list[dict[str, Any]]:
+        top, end = self.newest_first(limit)
+        return self._history(
+            top, f"WHERE ServiceName = {self.slot('text')} ORDER BY StartedAt DESC {end}", [self.service.name]
+        )
+
+    def holder(self) -> str:
+        """Who is writing, as far as the history knows: the newest run that has not ended."""
+        top, end = self.newest_first(1)
+        where = f"WHERE ServiceName = {self.slot('text')} AND CompletedAt IS NULL ORDER BY StartedAt DESC {end}"
+        found = self._history(top, where, [self.service.name])
+        return f"run {found[0]['RunId']} since {found[0]['StartedAt']}" if found else "another run"
+
+    def _history(self, top: str, rest: str, params: list[Any]) -> list[dict[str, Any]]:
+        columns = ", ".join(self.quote(name) for name, _, _ in HISTORY_COLUMNS)
+        return [from_row(row) for row in self.query(f"SELECT {top} {columns} FROM {self.history_name} {rest}", params)]

@@ -1,0 +1,81 @@
+"""Slices of a SQL table's key space, and the two ways of cutting it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from backup_sync.model.diff import Key
+
+MOST_DIGESTS = 2_048
+"""Digests of a side that are held in memory at once."""
+
+
+@dataclass(frozen=True)
+class KeyRange:
+    """All keys with ``after < key <= upto`` in the engine's own order; None: open at that end.
+
+    ``only``: of those, the keys that fall into these pieces of this cut; and so on, for a range that was cut out of a
+    range with gaps.
+    """
+
+    after: Key | None = None
+    upto: Key | None = None
+    only: tuple[tuple[EvenCut, tuple[int, ...]], ...] = ()
+
+
+@dataclass(frozen=True)
+class EvenCut:
+    """A single whole-number key, cut by arithmetic: piece n holds the keys from ``first + n * width``.
+
+    The first piece reaches down to the range's lower end and the last one up to its upper end, so that a key beyond
+    those that the cutting store had seen belongs to a piece as well.
+    """
+
+    within: KeyRange
+    first: int
+    width: int
+    count: int
+    gaps: ClassVar[bool] = True
+
+    def __len__(self) -> int:
+        return self.count
+
+    @property
+    def last_start(self) -> int:
+        return self.first + (self.count - 1) * self.width
+
+    def select(self, pieces: Sequence[int]) -> KeyRange:
+        low, high = pieces[0], pieces[-1]
+        after = self.within.after if low == 0 else (self.first + low * self.width - 1,)
+        upto = self.within.upto if high == self.count - 1 else (self.first + (high + 1) * self.width - 1,)
+        gaps = len(pieces) < high - low + 1
+        return KeyRange(after, upto, (*self.within.only, *([(self, tuple(pieces))] if gaps else [])))
+
+    def parts(self) -> Iterator[EvenCut]:
+        for low in range(0, self.count, MOST_DIGESTS):
+            pieces = range(low, min(low + MOST_DIGESTS, self.count))
+            yield EvenCut(self.select(pieces), self.first + low * self.width, self.width, len(pieces))
+
+
+@dataclass(frozen=True)
+class ListCut:
+    """Any key, cut at boundaries that the engine itself read off its index: piece n ends at ``bounds[n]``."""
+
+    within: KeyRange
+    bounds: tuple[Key, ...]
+    gaps: ClassVar[bool] = False
+
+    def __len__(self) -> int:
+        return len(self.bounds) + 1
+
+    def select(self, pieces: Sequence[int]) -> KeyRange:
+        """Only pieces that lie side by side (``gaps`` says so): a range is told by its two ends."""
+        low, high = pieces[0], pieces[-1]
+        after = self.bounds[low - 1] if low else self.within.after
+        upto = self.bounds[high] if high < len(self.bounds) else self.within.upto
+        return KeyRange(after, upto, self.within.only)
+
+    def parts(self) -> Iterable[ListCut]:
+        return (self,)

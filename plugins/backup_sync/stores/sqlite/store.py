@@ -1,0 +1,304 @@
+"""SQLite: the store of the embedded default, and a real one for whoever keeps data in it.
+
+SQLite has no schemas: of ``customer.Customers`` it knows ``Customers``. Values are copied in their own storage
+class, so nothing is ever converted. All SQL text for SQLite is here, in sqlite_ranges.py and
+sqlite_pairs.py (keys and stamps) and in sqlite_catalog.py.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import urllib.parse
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from backup_sync.model.diff import Key
+from backup_sync.model.errors import ConfigurationError
+from backup_sync.model.names import without_case
+from backup_sync.model.result import SyncResult, iso, utc_now
+from backup_sync.model.service import STATE, Service
+from backup_sync.stores import weight as heavy_rows
+from backup_sync.stores.base import Applied, Cut, Identity, Record
+from backup_sync.stores.sql.ranges import EvenCut, KeyRange
+from backup_sync.stores.sql.shape import SYNCED_AT
+from backup_sync.stores.sql.store import FETCH_ROWS, SqlStore
+from backup_sync.stores.sqlite.catalog import in_main, quote
+from backup_sync.stores.sqlite.errors import UnknownCollation, translate
+from backup_sync.stores.sqlite.lock import file_lock
+from backup_sync.stores.sqlite.ranges import SqliteRanges
+from backup_sync.stores.sqlite.values import is_broken, text
+
+PULL_ROWS = 250_000
+"""Records taken over in one transaction, about."""
+
+POSTED = "temp.backup_sync_posted"
+"""Keys that are asked for. Every other table is named with its database, so that this one hides none."""
+
+
+class SqliteStore(SqliteRanges):
+    kind = "sqlite"
+
+    def __init__(self, service: Service, connect: Callable[[str | None], Any], where: str) -> None:
+        super().__init__(service, connect, where)
+        # With the database's own name: a bare one would be that of a temporary table first.
+        self.name = in_main(self.table)
+        self.history_name = in_main(self.history_table)
+        self.unfilled_name = in_main(self.unfilled_table)
+        self.state_name = in_main(STATE)
+        self._identity: dict[str, str | None] | None = None
+
+    # what it is
+
+    def identity(self) -> dict[str, str | None]:
+        if self._identity is None:
+            self._identity = {"file": os.path.realpath(self.path)} if self._there() else {}
+        return self._identity
+
+    @staticmethod
+    def same(one: Identity, other: Identity) -> bool:
+        return one.get("file") == other.get("file")
+
+    def is_at(self, other: SqliteStore) -> bool:
+        """By the file itself: links of both kinds lead to one."""
+        return self._there() and other._there() and os.path.samefile(self.path, other.path)
+
+    @property
+    def state_key(self) -> str:
+        return self.table
+
+    def rows_if_there(self, table: str, sql: str, params: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        if self.columns_of(table):
+            yield from self.query(sql, params)
+
+    # connection
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        return self._open(None)
+
+    def _open(self, purpose: str | None) -> sqlite3.Connection:
+        if self._connection is None:
+            with self._translated():
+                connection = self._connect(purpose)
+                connection.isolation_level = None  # transactions are written out where they are meant
+                connection.text_factory = text
+                self._connection = connection
+        return self._connection
+
+    @property
+    def path(self) -> Path:
+        row = self.connection.execute("PRAGMA database_list").fetchone()
+        return Path(row[2])
+
+    @property
+    def encoding(self) -> str:
+        return str(next(self.query("PRAGMA encoding"))[0])
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise translate(self.where, error) from None
+
+    def pages(
+        self, sql: str, params: Sequence[Any] = (), size: int = FETCH_ROWS, *, heavy: bool = False
+    ) -> Iterator[list[tuple[Any, ...]]]:
+        with self._translated():
+            fetch = self.connection.execute(sql, params).fetchmany
+            yield from heavy_rows.pages(fetch, size) if heavy else iter(partial(fetch, size), [])
+
+    def run_sql(self, sql: str, params: Sequence[Any] = ()) -> int:
+        with self._translated():
+            return self.connection.execute(sql, params).rowcount
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        self.run_sql("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            if self.connection.in_transaction:
+                self.run_sql("ROLLBACK")
+            raise
+        self.run_sql("COMMIT")
+
+    def _there(self) -> bool:
+        try:
+            return self.connection is not None
+        except ConfigurationError:
+            return False
+
+    def exists(self) -> bool:
+        return self._there() and super().exists()
+
+    # reading
+
+    def read(self, within: KeyRange) -> Iterator[list[Record]]:
+        where, params = self._where(within)
+        rows = self.pages(f"SELECT {self._columns()} FROM {self.name} WHERE {where}", params, heavy=True)
+        return heavy_rows.batches(rows, FETCH_ROWS, heavy_rows.held_by_row)
+
+    def read_keys(self, keys: Sequence[Key]) -> Iterator[list[Record]]:
+        self._post(keys)
+        sql = f"SELECT {self._columns('t.')} FROM {POSTED} p CROSS JOIN {self.name} t ON {self._join()}"
+        yield from heavy_rows.batches(self.pages(sql, heavy=True), len(keys), heavy_rows.held_by_row)
+
+    def present(self, keys: Sequence[Key]) -> set[Key]:
+        self._post(keys)
+        # The column may find 'a' equal to 'A' or to 'a ' (NOCASE, RTRIM), but the copy has them as two keys.
+        names = ", ".join(f"t.{quote(column.name)}" for column in self.key_columns)
+        sql = f"SELECT {names} FROM {POSTED} p CROSS JOIN {self.name} t ON {self._join()}"
+        return set(self.query(sql)).intersection(keys)
+
+    def written_since(self, within: KeyRange, moment: datetime) -> set[Key]:
+        names = ", ".join(quote(column.name) for column in self.key_columns)
+        where, params = self._where(within)
+        # Without the Z: a moment with fraction digits comes before one without them, as text.
+        since = str(iso(moment)).rstrip("Z")
+        sql = f"SELECT {names} FROM {self.name} WHERE {where} AND {quote(SYNCED_AT)} >= ?"
+        return set(self.query(sql, [*params, since]))
+
+    def count(self) -> int:
+        try:
+            return int(next(self.query(f"SELECT COUNT(*) FROM {self.name}"))[0])
+        except UnknownCollation:
+            # By the first index that comes in handy, whatever it is ordered by.
+            return int(next(self.query(f"SELECT COUNT(*) FROM {self.name} NOT INDEXED"))[0])
+
+    def empty(self) -> bool:
+        return next(self.query(f"SELECT 1 FROM {self.name} LIMIT 1"), None) is None
+
+    def _columns(self, prefix: str = "") -> str:
+        assert self.shape is not None
+        return ", ".join(prefix + quote(column.name) for column in self.shape.columns)
+
+    def _join(self) -> str:
+        return " AND ".join(f"t.{quote(c.name)} = p.k{i}" for i, c in enumerate(self.key_columns))
+
+    def _post(self, keys: Sequence[Key]) -> None:
+        """Put keys into a table of this connection's own, where they keep their exact values."""
+        width = len(self.key_columns)
+        with self._translated():
+            self.connection.execute(f"DROP TABLE IF EXISTS {POSTED}")
+            self.connection.execute(f"CREATE TABLE {POSTED} (i INTEGER, {', '.join(f'k{n}' for n in range(width))})")
+            self.connection.executemany(
+                f"INSERT INTO {POSTED} VALUES (?{', ?' * width})", ((i, *key) for i, key in enumerate(keys))
+            )
+
+    # writing
+
+    def pull(self, source: SqlStore, within: KeyRange | None) -> Generator[Applied, None, None] | None:
+        """Both files are on this machine: SQLite reads the source itself, attached to the backup's connection."""
+        assert isinstance(source, SqliteStore)
+        if source.encoding != self.encoding:
+            return None  # one is UTF-8 and the other UTF-16, and such files cannot be attached to each other
+        return self._pull(source, source.cut(within, PULL_ROWS))
+
+    def _pull(self, source: SqliteStore, cut: Cut) -> Generator[Applied, None, None]:
+        self.run_sql("ATTACH ? AS source", [str(source.path)])
+        try:
+            step = max(1, PULL_ROWS // cut.width) if isinstance(cut, EvenCut) else 1
+            for start in range(0, len(cut), step):
+                yield self._pull_range(cut.select(range(start, min(start + step, len(cut)))))
+        finally:
+            self.run_sql("DETACH source")
+
+    def _pull_range(self, within: KeyRange) -> Applied:
+        where, params = self._where(within)
+        there = f"source.{quote(self.table)}"
+        rows = f"SELECT {self._columns()}, '{iso(utc_now())}' FROM {there} WHERE {where}"
+        into = f"INTO {self.name} AS t ({self._columns()}, {quote(SYNCED_AT)}) {rows}"
+        with self._translated(), self.transaction():
+            try:
+                applied = Applied(inserted=self.connection.execute(f"INSERT {into}", params).rowcount)
+            except sqlite3.IntegrityError:  # keys that are equal under the engine's collation, as in write_inserts
+                inserted = self.run_sql(f"INSERT OR IGNORE {into}", params)
+                found = self.run_sql(f"INSERT {into} {self._on_conflict()}", params)
+                applied = Applied(inserted=inserted, updated=found - inserted)
+            self.count_in_history(applied)
+        return applied
+
+    def write_inserts(self, rows: Sequence[Record]) -> Applied:
+        """Insert; a row whose key the engine finds there already (equal under its collation) is updated instead."""
+        inserted = self._many("INSERT OR IGNORE", "", rows)
+        if inserted == len(rows):
+            return Applied(inserted=inserted)
+        updated = self._upsert(rows) - inserted
+        return Applied(inserted=inserted, updated=updated)
+
+    def write_updates(self, rows: Sequence[Record]) -> Applied:
+        return Applied(updated=self._upsert(rows))
+
+    def _upsert(self, rows: Sequence[Record]) -> int:
+        return self._many("INSERT", self._on_conflict(), rows)
+
+    def _on_conflict(self) -> str:
+        assert self.shape is not None
+        names = [*(column.name for column in self.shape.columns), SYNCED_AT]
+        key = ", ".join(quote(name) for name in self.shape.key)
+        settings = ", ".join(f"{quote(name)} = excluded.{quote(name)}" for name in names)
+        return f"ON CONFLICT ({key}) DO UPDATE SET {settings}"
+
+    def _many(self, verb: str, suffix: str, rows: Sequence[Record]) -> int:
+        """How many rows were changed by writing these. Within the transaction that the caller has opened."""
+        connection = self.connection
+        with self._translated():
+            connection.execute("SAVEPOINT many")
+            before = connection.total_changes
+            try:
+                connection.executemany(self._one_sql(verb, suffix, ()), rows)
+            except UnicodeEncodeError:
+                # Rare, so it is found out by trying: some text is not valid UTF-8, which only its bytes can tell.
+                connection.execute("ROLLBACK TO many")
+                before = connection.total_changes
+                for row in rows:
+                    broken = [index for index, value in enumerate(row) if is_broken(value)]
+                    values = list(row)
+                    for index in broken:
+                        values[index] = row[index].encode("utf-8", "surrogateescape")
+                    connection.execute(self._one_sql(verb, suffix, broken), values)
+            connection.execute("RELEASE many")
+        return connection.total_changes - before
+
+    def _one_sql(self, verb: str, suffix: str, as_bytes: Sequence[int]) -> str:
+        """Writes one row; the text of the columns ``as_bytes`` is bound as bytes."""
+        assert self.shape is not None
+        marks = ["CAST(? AS TEXT)" if index in as_bytes else "?" for index in range(len(self.shape.columns))]
+        return (
+            f"{verb} INTO {self.name} AS t ({self._columns()}, {quote(SYNCED_AT)}) "
+            f"VALUES ({', '.join(marks)}, '{iso(utc_now())}') {suffix}"
+        )
+
+    def write_deletes(self, keys: Sequence[Key]) -> int:
+        # Twice: by the column's own index, and so that 'a' is not 'A' even where somebody gave the copy such a collation.
+        where = " AND ".join(
+            f"{quote(column.name)} = ?{n} AND {quote(column.name)} = ?{n} COLLATE BINARY"
+            for n, column in enumerate(self.key_columns, start=1)
+        )
+        before = self.connection.total_changes
+        with self._translated():
+            self.connection.executemany(f"DELETE FROM {self.name} WHERE {where}", keys)
+        return self.connection.total_changes - before
+
+    # history and lock
+
+    def quote(self, name: str) -> str:
+        return quote(name)
+
+    def slot(self, kind: str) -> str:
+        return "?"
+
+    def newest_first(self, limit: int) -> tuple[str, str]:
+        return "", f"LIMIT {int(limit)}"
+
+    def lock(self, run: SyncResult, wait_seconds: float) -> AbstractContextManager[None]:
+        # Named after the table, since that is what two writers must not share, whatever their services are called.
+        name = f"{self.path.name}.{urllib.parse.quote(without_case(self.table), safe='')}.lock"
+        what = f"{self.where}: the backup of {self.service.name}"
+        return file_lock(self.path.with_name(name), what, f"run {run.run_id} since {iso(utc_now())}", wait_seconds)

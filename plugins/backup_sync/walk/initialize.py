@@ -1,0 +1,45 @@
+"""Make a backup ready for its source."""
+
+from __future__ import annotations
+
+import threading
+
+from backup_sync.model.errors import ConfigurationError
+from backup_sync.stores.base import Store
+from backup_sync.walk import hold, pairing
+from backup_sync.walk import stop as stopping
+
+
+def initialize(
+    source: Store,
+    backup: Store,
+    *,
+    dry_run: bool = False,
+    accept_source: bool = False,
+    run_id: str = "",
+    stop: threading.Event | None = None,
+) -> list[str]:
+    """Make the backup ready for the source: database, schema, table or container, history, pairing.
+
+    Returns what was created (with ``dry_run``: what would be), in words; an empty list when all was there.
+    ``accept_source``: the run called ``run_id`` may pair the backup anew with this source.
+    Raises, before anything is created, ConfigurationError when the source cannot be backed up or the two ends do not fit,
+    PairingRefused when the backup is the copy of something else, and Held. For ``stop`` see :func:`backup_sync.walk.sync.sync`.
+    """
+    if source.kind != backup.kind:
+        raise ConfigurationError(
+            f"source is {source.kind} and backup is {backup.kind}: both connections of a service must be of one type"
+        )
+    states = pairing.states_of(backup)
+    if not dry_run:
+        hold.check(backup.service, states)
+    shape = source.describe()
+    if pairing.STATE not in states:
+        pairing.check_source(source, backup)
+    due = pairing.check(source, backup, states, accept=accept_source, run_id=run_id)
+    source.check_fields(matched=not due)
+    stopping.check(stop, backup.service.name)
+    created = backup.create(shape, dry_run=dry_run)
+    if (due or accept_source) and not dry_run:
+        pairing.write(source, backup, states, accepted_by=run_id if accept_source else "")
+    return created

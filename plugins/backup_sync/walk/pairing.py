@@ -1,0 +1,180 @@
+"""What a backup knows of what it is a backup of.
+
+The first ``initialize`` writes the *pairing* beside the history: the service, what identifies source and backup by their
+servers' own words, and the service's definition. Whoever wants to write later has to be the same. Connections are
+settings that people mistype, swap and copy between environments, and a mirror follows them blindly.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from backup_sync.model.errors import PairingRefused
+from backup_sync.model.result import iso, utc_now
+from backup_sync.model.service import Service
+from backup_sync.stores.base import Identity, Store
+
+log = logging.getLogger(__name__)
+
+STATE = "pairing"
+"""Its name among the backup's states."""
+
+REMEMBERED_RUNS = 100
+"""Runs that have accepted another source and may not do so again."""
+
+
+def check(source: Store, backup: Store, states: Mapping[str, Any], *, accept: bool = False, run_id: str = "") -> bool:
+    """Whether the pairing has to be written, because there is none yet or it changed; False: it stands as it is.
+
+    Writes nothing. ``states``: those of the backup (:func:`states_of`). ``accept``: the run called ``run_id`` may pair anew
+    where something differs; once, so that neither its retry nor clearing it later accepts what is behind the connections
+    *then*.
+
+    Raises PairingRefused, in one sentence that says what differs, unless the backup is this service's copy of this source,
+    or is empty, or was made by an earlier version of this package for this service.
+    """
+    service = backup.service
+    if backup.is_at(source):
+        raise PairingRefused(
+            f"{service.name}: connections {source.where} and {backup.where} lead to the same place, {_place(source.identity())}; "
+            "a store cannot be its own backup"
+        )
+    if not backup.exists():
+        return True
+    recorded = states.get(STATE)
+    if recorded is None:
+        if accept or backup.is_ours():
+            return True
+        raise PairingRefused(
+            f"{backup.where}: what is there at {_place(backup.identity())} was not made by backup_sync for service "
+            f"{service.name}, and is not empty; does the connection point at an operational store? If it is to be written "
+            "over all the same, run backup_initialize once with accept_source=true"
+        )
+    found = _differences(recorded, source, backup)
+    spent = run_id in recorded["acceptedBy"]
+    if found and (spent or not accept):
+        again = " (this run has accepted another one before; start a new run to accept this one)" if accept else ""
+        raise PairingRefused(
+            f"{backup.where}: the backup at {_place(backup.identity())} is not the one of this source and service: "
+            f"{'; '.join(found)}. Correct the connection or the services file; if the change is meant, run "
+            f"backup_initialize once with accept_source=true{again}"
+        )
+    if found:
+        log.warning("%s: accepted another source for this run: %s", backup.where, "; ".join(found))
+    return bool(found) or _tells_more(_value(source, backup), recorded)
+
+
+def check_source(source: Store, backup: Store) -> None:
+    """Raise PairingRefused if the source is itself a backup: the connections are swapped, most likely.
+
+    Asked before a first pairing. A place that was written by mistake may hold a history of ours, and looks like a backup.
+    """
+    if STATE in states_of(source):
+        raise PairingRefused(
+            f"{source.where}: what is there at {_place(source.identity())} is itself a backup made by backup_sync, and not a "
+            f"source; are connections {source.where} and {backup.where} of service {backup.service.name} swapped?"
+        )
+
+
+def is_of(service: str, states: Mapping[str, Any]) -> bool:
+    """Whether a backup with these states was paired for this service, whatever its source is."""
+    return STATE in states and states[STATE]["service"] == service
+
+
+def accepted_by(run_id: str, states: Mapping[str, Any]) -> bool:
+    """Whether the run of this id accepted another source for the backup."""
+    return run_id in states.get(STATE, {}).get("acceptedBy", [])
+
+
+def states_of(store: Store) -> Mapping[str, Any]:
+    """What a store remembers of its copy; nothing where its database is not there yet."""
+    return store.states() if store.identity() else {}
+
+
+def write(source: Store, backup: Store, seen: Mapping[str, Any], *, accepted_by: str = "") -> None:
+    """Write down what belongs together from now on.
+
+    ``seen``: the states that were checked. Raises PairingRefused if somebody else paired the backup since then.
+    """
+    before = seen.get(STATE)
+    value = {**_value(source, backup), "pairedAt": iso(utc_now()), "acceptedBy": [accepted_by] if accepted_by else []}
+    if before is None:
+        if not backup.keep_state(STATE, value, new=True):
+            check(source, backup, backup.states())
+        return
+    if backup.states().get(STATE) != before:
+        check(source, backup, backup.states())
+        return
+    value["acceptedBy"] = [*before["acceptedBy"], *value["acceptedBy"]][-REMEMBERED_RUNS:]
+    for end in ("source", "backup"):  # what is not told tonight is not forgotten
+        value[end] = {**before[end], **{name: told for name, told in value[end].items() if told is not None}}
+    backup.keep_state(STATE, value)
+
+
+def _value(source: Store, backup: Store) -> dict[str, Any]:
+    return {
+        "service": backup.service.name,
+        "kind": backup.kind,
+        "source": dict(source.identity()),
+        "backup": dict(backup.identity()),
+        "definition": _definition(backup.service),
+    }
+
+
+def _tells_more(now: Mapping[str, Any], recorded: Mapping[str, Any]) -> bool:
+    """Whether the ends tell something of themselves that was not written down."""
+    return any(
+        told is not None and recorded[end].get(name) != told
+        for end in ("source", "backup")
+        for name, told in now[end].items()
+    )
+
+
+def _definition(service: Service) -> dict[str, Any]:
+    """What decides which records belong into the copy, and by which key."""
+    return {
+        "table": service.table,
+        "container": service.container,
+        "key": sorted(service.key) if service.key else None,
+        "where": dict(sorted(service.where.items())),
+    }
+
+
+def _differences(recorded: Mapping[str, Any], source: Store, backup: Store) -> list[str]:
+    """What sets the two ends and the service apart from what was written down, in words."""
+    now = _value(source, backup)
+    found = []
+    if recorded["service"] != now["service"]:
+        found.append(f"it belongs to service {recorded['service']}, and this is service {now['service']}")
+    if recorded["kind"] != now["kind"]:
+        found.append(f"it was made from {recorded['kind']}, and this is {now['kind']}")
+    else:
+        for end, store in (("source", source), ("backup", backup)):
+            if not store.same(recorded[end], now[end]):
+                found.append(
+                    f"its {end} was {_place(recorded[end])}, and {store.where} leads to {_place(now[end], recorded[end])}"
+                )
+    before, after = recorded["definition"], now["definition"]
+    if before["key"] != after["key"]:
+        found.append(f"its key was {_listed(before['key'])}, and is {_listed(after['key'])} now")
+    if _typed(before["where"]) != _typed(after["where"]):
+        found.append("its 'where' was another one, and the documents of that one would be stranded")
+    return found
+
+
+def _typed(where: Mapping[str, Any]) -> dict[str, tuple[str, Any]]:
+    """With the kind of each value, since true and 1 are equal in Python."""
+    return {name: (type(value).__name__, value) for name, value in where.items()}
+
+
+def _listed(key: list[str] | None) -> str:
+    return ", ".join(key) if key else "the primary key"
+
+
+def _place(identity: Identity, other: Identity | None = None) -> str:
+    """An identity in words; with another one only what is not the same there, and the first word."""
+    items = list(identity.items())
+    shown = [(n, v) for n, v in items if v is not None and (other is None or n == items[0][0] or other.get(n) != v)]
+    return ", ".join(f"{name} {value}" for name, value in shown) or "a place that does not exist yet"

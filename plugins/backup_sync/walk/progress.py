@@ -1,0 +1,46 @@
+"""A line in the log every few seconds, so that whoever watches a long run sees that it lives."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from backup_sync.model.result import SyncResult
+
+log = logging.getLogger(__name__)
+
+
+class Progress:
+    """Reports records compared, what was written, the rate, and (once the total is known) the time left."""
+
+    def __init__(self, run: SyncResult, every_seconds: float = 5.0) -> None:
+        self.total: int | None = None
+        self.done = 0
+        self._run = run
+        self._every = every_seconds
+        self._start = self._last = time.monotonic()
+
+    def advance(self, records: int) -> None:
+        self.done += records
+        now = time.monotonic()
+        if now - self._last >= self._every:
+            self._last = now
+            self._line(now)
+
+    def _line(self, now: float) -> None:
+        rate = self.done / max(now - self._start, 1e-9)
+        total, left = "", ""
+        if self.total and self.done < self.total:
+            total = f" of {self.total:,}"
+            left = f", about {(self.total - self.done) / max(rate, 1e-9):.0f} s left"
+        log.info(
+            "%s: %s%s records done, %s/s%s. Inserted: %d, Updated: %d, Deleted: %d",
+            self._run.service_name,
+            f"{self.done:,}",
+            total,
+            f"{rate:,.0f}",
+            left,
+            self._run.inserted,
+            self._run.updated,
+            self._run.deleted,
+        )

@@ -1,0 +1,394 @@
+"""The T-SQL as it is sent: against stored expectations, and read by a T-SQL parser.
+
+A server runs it in tests/conformance where one is named; this is what is checked everywhere.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlglot
+
+from backup_sync.model.errors import ConfigurationError, FatalError, RetriableError
+from backup_sync.model.result import SyncResult, sync_id
+from backup_sync.model.service import parse_service
+from backup_sync.stores.base import Applied
+from backup_sync.stores.mssql import types
+from backup_sync.stores.mssql.bulk import BulkRows
+from backup_sync.stores.mssql.catalog import IDENTITY, IDENTITY_AT_LEAST
+from backup_sync.stores.mssql.errors import translate
+from backup_sync.stores.mssql.pairs import NULL, SEPARATOR, PackedPairs
+from backup_sync.stores.mssql.statements import MSSQL_TYPES, quote
+from backup_sync.stores.mssql.store import MssqlStore
+from backup_sync.stores.sql.ranges import EvenCut, KeyRange
+from backup_sync.stores.sql.shape import Column, Difference, TableShape
+
+EXPECTED = Path(__file__).with_name("expected_tsql.sql")
+
+CUSTOMERS = TableShape(
+    (
+        Column("Id", "int", False),
+        Column("Email", "nvarchar(256)", False, "SQL_Latin1_General_CP1_CI_AS"),
+        Column("Balance", "decimal(18,2)"),
+        Column("Photo", "varbinary(max)"),
+        Column("CreatedAt", "datetime2(7)", False),
+        Column("Version", "int", False),
+    ),
+    ("Id",),
+)
+LINES = TableShape(
+    (Column("Tenant", "uniqueidentifier", False), Column("Code", "varchar(20)", False), Column("Version", "binary(8)")),
+    ("Tenant", "Code"),
+)
+
+DIFFERENCE = Difference(
+    added=(Column("Fax", "nvarchar(20)", True, "Latin1_General_CI_AS"),),
+    widened=(Column("Email", "nvarchar(max)", False, "Polish_CI_AS"), Column("Balance", "decimal(20,2)")),
+    loosened=(Column("CreatedAt", "datetime2(7)"),),
+)
+
+
+class Recorder(MssqlStore):
+    """Keeps what would be sent, and answers as an empty server does."""
+
+    def __init__(self, shape: TableShape, table: str) -> None:
+        entry = {"source": "s", "backup": "b", "table": table, "changed": {"Version": "higher"}}
+        super().__init__(parse_service("thing", entry, where="test"), lambda _: None, "b", "Backup]Db")
+        self.sent: list[tuple[str, Any]] = []
+        self.own = shape
+        self.open(shape)
+        self.run = SyncResult(sync_id("d", "r", "thing"), "thing", run_id="r")
+        self.sent.clear()
+
+    def catalog(self) -> TableShape:
+        return self.own
+
+    def pages(
+        self, sql: str, params: Any = (), size: int = 0, *, heavy: bool = False
+    ) -> Iterator[list[tuple[Any, ...]]]:
+        self.sent.append((sql, list(params)))
+        return iter([[(1, 2)]] if "MIN(" in sql or "APPLOCK" in sql.upper() else [])
+
+    def run_sql(self, sql: str, params: Any = ()) -> int:
+        self.sent.append((sql, list(params)))
+        return int("InsertedCount + " in sql)  # the record of the run under way is there
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        yield
+
+
+def statements() -> dict[str, tuple[str, Any]]:
+    """Every statement by name, for a table with a plain key and for one with a composite key."""
+    found: dict[str, tuple[str, Any]] = {}
+    for name, shape in (("customers", CUSTOMERS), ("lines", LINES)):
+        store = Recorder(shape, f"app.{name.capitalize()}")
+        single = len(shape.key) == 1
+        key: tuple[Any, ...] = (5,) if single else ("6F9619FF-8B86-D011-B42D-00C04FC964FF", "a'b")
+        within = KeyRange(key, key)
+        even = EvenCut(KeyRange(), 1, 128, 3) if single else None
+        row = (5, "e", "1.50", b"\x01", "2024-01-01 00:00:00.0000000", 2) if single else (*key, b"\x00" * 8)
+        calls = {
+            "create table": lambda store=store, shape=shape: store.run_sql(store.create_table_sql(shape)),
+            "create history": lambda store=store: store.run_sql(store.create_history_sql(MSSQL_TYPES)),
+            "alter": lambda store=store: [
+                store.run_sql(sql) for sql in store.alter_sql(DIFFERENCE, "Latin1_General_CI_AS")
+            ],
+            "create unfilled": lambda store=store: store.run_sql(store.create_unfilled_sql()),
+            "mark unfilled": lambda store=store: store.run_sql(store.mark_unfilled_sql(), ["app.Things", "Fax"]),
+            "find unfilled": lambda store=store: store.read_unfilled(),
+            "filled": lambda store=store: store.filled(["Fax"]),
+            "digest": lambda store=store, within=within, even=even: list(store.digest_rows(within, even)),
+            "stamps": lambda store=store, within=within: list(store.pairs(within)),
+            "read": lambda store=store, within=within: list(store.read(within)),
+            "read keys": lambda store=store, key=key: list(store.read_keys([key])),
+            "present": lambda store=store, key=key: store.present([key]),
+            "insert": lambda store=store, row=row: store.write_inserts([row]),
+            "update": lambda store=store, row=row: store.write_updates([row]),
+            "delete": lambda store=store, key=key: store.write_deletes([key]),
+            "boundaries": lambda store=store, within=within: store.boundaries(within, 1000),
+            "count": lambda store=store: store.count_in_history(Applied(1, 2, 3)),
+            "save history": lambda store=store: store.save_history(store.run),
+            "find history": lambda store=store: store.resume(store.run),
+            "newest history": lambda store=store: store.history(5),
+            "is there history": lambda store=store: store.has_history(),
+            "create state": lambda store=store: store.run_sql(
+                store.create_state_sql("NVARCHAR(300)", "NVARCHAR(100)", "NVARCHAR(MAX)")
+            ),
+            "states": lambda store=store: store.states(),
+            "keep state": lambda store=store: store.keep_state("pairing", {"a": 1}),
+            "forget state": lambda store=store: store.keep_state("pairing", None),
+        }
+        if even is not None:
+            gaps = even.select([0, 2])
+            calls["bounds"] = lambda store=store: store.bounds(KeyRange())
+            calls["identity"] = lambda store=store: store.run_sql(IDENTITY)
+            calls["identity at least"] = lambda store=store: store.run_sql(IDENTITY_AT_LEAST)
+
+            def filling(store: Any = store, within: Any = within, even: Any = even) -> None:
+                store.watch(["Photo", "Balance"])
+                try:
+                    list(store.digest_rows(within, even))
+                    list(store.pairs(within))
+                finally:
+                    store.watch([])
+
+            calls["compare unfilled"] = filling
+            calls["stamps of pieces"] = lambda store=store, gaps=gaps: list(store.pairs(gaps))
+        for what, call in calls.items():
+            store.sent.clear()
+            call()
+            for number, sent in enumerate(store.sent):
+                found[f"{name}: {what}" + (f" ({number + 1})" if number else "")] = sent
+    return found
+
+
+def rendered() -> str:
+    out = []
+    for name, (sql, params) in statements().items():
+        # What is drawn anew by each process: the digest's numbers, and what stands between packed values or for NULL.
+        steady = re.sub(r"\b(?!2147483)\d{7,10}\b", "N", sql.replace(SEPARATOR, "|").replace(NULL, "~"))
+        out.append(f"-- {name}, {len(params)} bound\n{steady};\n")
+    return "\n".join(out)
+
+
+def test_the_statements_are_the_stored_ones(request):
+    if request.config.getoption("--update-tsql"):
+        EXPECTED.write_text(rendered(), encoding="utf-8")
+    assert rendered() == EXPECTED.read_text(encoding="utf-8"), "run pytest --update-tsql and read the difference"
+
+
+@pytest.mark.parametrize("name", list(statements()))
+def test_every_statement_is_tsql_to_a_parser(name):
+    sql, params = statements()[name]
+    assert len(re.findall("%[sd]", sql)) == len(params)
+    parsed = sqlglot.parse(sql.replace("%s", "N'x'"), dialect="tsql", error_level=sqlglot.ErrorLevel.RAISE)
+    assert len(parsed) == 1
+    assert parsed[0] is not None
+
+
+def test_no_value_is_ever_part_of_a_statement():
+    for sql, _ in statements().values():
+        assert "a'b" not in sql
+        assert "6F9619FF" not in sql
+
+
+def test_identifiers_are_quoted_and_those_that_the_driver_would_misread_are_refused():
+    assert quote("a]b") == "[a]]b]"
+    with pytest.raises(ConfigurationError, match="cannot pass on"):
+        quote("100%sure")
+
+
+@pytest.mark.parametrize(
+    "row, declared",
+    [
+        ({"DATA_TYPE": "nvarchar", "CHARACTER_MAXIMUM_LENGTH": 100}, "nvarchar(100)"),
+        ({"DATA_TYPE": "nvarchar", "CHARACTER_MAXIMUM_LENGTH": -1}, "nvarchar(max)"),
+        ({"DATA_TYPE": "varbinary", "CHARACTER_MAXIMUM_LENGTH": -1}, "varbinary(max)"),
+        ({"DATA_TYPE": "ntext", "CHARACTER_MAXIMUM_LENGTH": 1073741823}, "nvarchar(max)"),
+        ({"DATA_TYPE": "timestamp"}, "binary(8)"),
+        ({"DATA_TYPE": "decimal", "NUMERIC_PRECISION": 38, "NUMERIC_SCALE": 10}, "decimal(38,10)"),
+        ({"DATA_TYPE": "datetime2", "DATETIME_PRECISION": 7}, "datetime2(7)"),
+        ({"DATA_TYPE": "time", "DATETIME_PRECISION": 0}, "time(0)"),
+        ({"DATA_TYPE": "money"}, "money"),
+    ],
+)
+def test_a_type_is_declared_as_in_the_catalog(row, declared):
+    assert types.declared(row) == declared
+
+
+def test_rows_that_a_bulk_copy_would_change_are_kept_from_it():
+    shape = TableShape(
+        tuple(
+            Column(str(number), type_)
+            for number, type_ in enumerate(["int", "nvarchar(9)", "varchar(9)", "datetime2(7)", "varbinary(9)"])
+        ),
+        ("0",),
+    )
+    good = (1, "żó", "abc", "2024-01-01 00:00:00", b"\x00")
+    bad = [
+        (1, "", "abc", None, None),
+        (1, "blank ", "abc", None, None),
+        (1, "nul\0", "abc", None, None),
+        (1, "x", "café", None, None),
+        (1, "x", "", None, None),
+        (1, "x", "x ", None, None),
+        (1, "x", "x", "0099-01-01 00:00:00", None),
+        (1, "x", "x", None, b""),
+    ]
+    rows = BulkRows(shape)
+    assert rows.possible
+    assert rows.split([good, *bad, (None,) * 5]) == ([good, (None,) * 5], bad)
+    assert not BulkRows(TableShape((Column("a", "datetimeoffset(7)"),), ("a",))).possible
+
+
+@pytest.mark.parametrize(
+    "type_", ["float", "money", "datetime", "time(7)", "binary(16)", "nvarchar(max)", "nvarchar(450)", "xml"]
+)
+def test_pairs_with_values_that_text_may_change_or_that_gain_nothing_go_a_row_each(type_):
+    whole, other = Column("Id", "int", False), Column("C", type_, False)
+    assert PackedPairs([whole], [whole], "b").possible
+    assert not PackedPairs([whole], [whole, other], "b").possible
+    assert not PackedPairs([other], [whole], "b").possible
+
+
+@pytest.mark.parametrize(
+    "type_", ["int", "uniqueidentifier", "datetime2(7)", "decimal(38,0)", "varchar(9)", "nchar(250)"]
+)
+@pytest.mark.parametrize("nullable", [False, True])
+def test_packed_values_never_outgrow_what_the_server_can_join(type_, nullable):
+    column = Column("C", type_, nullable)
+    rows = PackedPairs([Column("Id", "bigint", False)], [column], "b").to_a_row
+    longest = {
+        "int": 11,
+        "uniqueidentifier": 36,
+        "datetime2(7)": 27,
+        "decimal(38,0)": 39,
+        "varchar(9)": 9,
+        "nchar(250)": 250,
+    }
+    between, of_null = (len(SEPARATOR), len(NULL)) if "char" in type_ else (1, 0)
+    assert rows * (max(longest[type_], of_null) + between) <= (4000 if type_ in ("int", "nchar(250)") else 8000)
+
+
+@pytest.mark.parametrize(
+    "number, kind",
+    [
+        (1205, RetriableError),
+        (1222, RetriableError),
+        (9002, RetriableError),
+        (20009, RetriableError),
+        (18456, ConfigurationError),
+        (229, ConfigurationError),
+        (2627, FatalError),
+        (99999, FatalError),
+    ],
+)
+def test_an_error_number_says_what_should_happen_next_and_never_quotes_a_row(number, kind):
+    error = Exception(number, b"The duplicate key value is (secret@example.com).")
+    found = translate("customer_backup", number, error)
+    assert type(found) is kind
+    assert "customer_backup" in str(found)
+    assert "secret" not in str(found)
+
+
+# Which database this is
+
+HERE = {
+    "server": "SQL01\\SALES",
+    "database": "Shop",
+    "group": None,
+    "broker": "6f9619ff-8b86-d011-b42d-00c04fc964ff",
+    "created": "2024-01-01T08:00:00.123",
+}
+UNTOLD = {"server": "SQL01\\SALES", "database": "Shop", "group": None, "broker": None, "created": None}
+GROUP = {"group": "0e1b3a56-5f0f-4a0b-8f0c-3c6d9a1b2c3d"}
+OTHER_BROKER = {"broker": "11111111-8b86-d011-b42d-00c04fc964ff"}
+OTHER_DAY = {"created": "2025-06-01T08:00:00.000"}
+
+
+@pytest.mark.parametrize(
+    "one, other, same",
+    [
+        pytest.param(HERE, HERE, True, id="itself"),
+        pytest.param(HERE, HERE | {"server": "sql01\\sales", "database": "SHOP"}, True, id="spelled otherwise"),
+        pytest.param(HERE, HERE | {"database": "Shop2"}, False, id="another database of the server"),
+        pytest.param(HERE, HERE | {"server": "SQL02"} | OTHER_DAY, False, id="a copy restored on another server"),
+        pytest.param(HERE, HERE | OTHER_BROKER | OTHER_DAY, False, id="made anew under the old name"),
+        pytest.param(HERE, HERE | OTHER_DAY, True, id="restored in its own place"),
+        pytest.param(HERE, HERE | {"server": "SQL09"}, True, id="a server that was given another name"),
+        pytest.param(
+            HERE | GROUP, HERE | GROUP | {"server": "SQL02"} | OTHER_DAY, True, id="a failover within a group"
+        ),
+        pytest.param(HERE | GROUP, HERE | GROUP | {"database": "Shop2"}, False, id="a group is no excuse for a name"),
+        pytest.param(HERE | GROUP, HERE, True, id="taken out of its group"),
+        pytest.param(UNTOLD, UNTOLD, True, id="a server that tells only names"),
+        pytest.param(UNTOLD, UNTOLD | {"server": "SQL02"}, False, id="another server that tells only names"),
+        pytest.param(UNTOLD, HERE, True, id="what one does not tell is no difference"),
+        pytest.param(UNTOLD | {"created": "1"}, UNTOLD | {"created": "2"}, False, id="made on another day"),
+        pytest.param({}, {}, False, id="two that do not exist"),
+        pytest.param({}, HERE, False, id="one that does not exist"),
+    ],
+)
+def test_a_database_is_told_from_another_by_what_the_server_says(one, other, same):
+    assert MssqlStore.same(one, other) is same
+    assert MssqlStore.same(other, one) is same
+
+
+class Answering(MssqlStore):
+    """Answers the catalog's batch with what it is given; an exception stands for a server that refuses the statement."""
+
+    def __init__(self, *told: Any, exists: bool = True) -> None:
+        entry = {"source": "s", "backup": "b", "table": "app.Things", "changed": {"Version": "higher"}}
+        super().__init__(parse_service("thing", entry, where="test"), lambda _: None, "b", "Shop")
+        self.told, self.there, self.asked = list(told), exists, 0
+        self.masked: list[str] = []
+        self.policies: list[str] = []
+        self.ignores_case = 1
+
+    def results(self, sql: str, params: Any = ()) -> list[list[tuple[Any, ...]]]:
+        self.asked += 1
+        told = self.told.pop(0)
+        if isinstance(told, Exception):
+            raise told
+        column = ("Version", "money", "NO", None, None, None, None, None)
+        masked, policies = ([(name,) for name in names] for names in (self.masked, self.policies))
+        return [[column], [], masked, policies, [(self.ignores_case,)], [told]]
+
+    def _database_exists(self) -> bool:
+        return self.there
+
+
+def test_a_login_that_sees_masked_values_is_refused_with_the_grant_to_ask_for():
+    store = Answering(tuple(HERE.values()))
+    store.masked = ["Email", "Phone"]
+    with pytest.raises(ConfigurationError, match=r"column Email, Phone of app\.Things is masked .* GRANT UNMASK"):
+        store.own_shape()
+
+
+def test_a_table_whose_rows_a_security_policy_hides_is_refused_by_the_names_of_both():
+    store = Answering(tuple(HERE.values()))
+    store.policies = ["Tenants"]
+    with pytest.raises(ConfigurationError, match=r"app\.Things is under the security policy Tenants"):
+        store.own_shape()
+
+
+@pytest.mark.parametrize("ignores, found", [(1, ["Version", "VERSION"]), (0, ["Version"])])
+def test_two_names_are_one_only_where_the_database_says_so(ignores, found):
+    store = Answering(tuple(HERE.values()))
+    store.ignores_case = ignores
+    shape = store.own_shape()
+    assert [name for name in ("Version", "VERSION", "Vêrsion", "Verßion") if shape.has(name)] == found
+
+
+def test_who_the_database_is_comes_with_the_catalog():
+    store = Answering(tuple(HERE.values()))
+    store.own_shape()
+    assert store.identity() == HERE
+    assert store.asked == 1
+    other = Answering(tuple(HERE.values()))
+    assert other.is_at(store)
+    assert other.asked == 1
+
+
+def test_a_broker_of_zeros_is_none():
+    values = HERE | {"broker": "00000000-0000-0000-0000-000000000000"}
+    assert Answering(tuple(values.values())).identity()["broker"] is None
+
+
+def test_a_server_that_keeps_its_databases_to_itself_still_tells_the_table():
+    store = Answering(ConfigurationError("denied"), tuple(UNTOLD.values()))
+    assert store.own_shape().columns[0].name == "Version"
+    assert store.identity() == UNTOLD
+
+
+def test_a_database_that_is_not_there_has_no_identity_until_it_is_made():
+    store = Answering(tuple(HERE.values()), exists=False)
+    assert store.identity() == {}
+    store.there = True
+    assert store.identity() == HERE
