@@ -250,7 +250,7 @@ def test_every_declared_service_opens_in_the_stack(airflow: dict[str, str]) -> N
     opened = {}
     for name in read_services(CONFIG).services:
         source, backup = open_stores(load_service(CONFIG, name))
-        opened[name] = (type(source).__name__, source.where, type(backup).__name__, backup.where)
+        opened[name] = (type(source).__name__, source.label, type(backup).__name__, backup.label)
     assert opened == {
         "customer": ("MssqlStore", "customer_source", "MssqlStore", "customer_backup"),
         "order": ("CosmosStore", "order_source", "CosmosStore", "order_backup"),
@@ -288,7 +288,7 @@ def test_customer_logs_in_to_its_own_sql_server(
     assert isinstance(store, MssqlStore)
     assert store.database == database
     with pytest.raises(Reached):
-        _ = store.session
+        _ = store.session.connection
     assert (asked["server"], int(asked["port"])) == (server, _inside(server))
     assert (asked["user"], asked["database"]) == ("sa", database)
     assert asked["password"] == services[server]["environment"]["MSSQL_SA_PASSWORD"]

@@ -146,7 +146,7 @@ def test_a_server_that_is_away_is_not_taken_for_one_that_keeps_nothing(
 def spelled(store: CosmosStore, endpoint: str) -> CosmosStore:
     """A store at the same place under another spelling of its address."""
     account = store.account.__class__(**{**vars(store.account), "endpoint": endpoint})
-    return CosmosStore(store.service, account, store.where)
+    return CosmosStore(store.service, account, store.label)
 
 
 def test_one_container_is_the_same_however_its_address_is_spelled(

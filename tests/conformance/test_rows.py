@@ -86,7 +86,7 @@ def test_rows_in_one_text_are_those_that_come_column_by_column(mssql: MssqlBacke
         store.open(store.describe())
         assert store.shape is not None
         plain = ", ".join(types.outgoing(quote(column.name), column.type) for column in store.shape.columns)
-        expected = sorted(map(repr, store.query(f"SELECT {plain} FROM {store.name}")))
+        expected = sorted(map(repr, store.session.query(f"SELECT {plain} FROM {store.name}")))
         assert len(expected) == len(VALUES)
         assert sorted(map(repr, chain.from_iterable(store.records(None)))) == expected
         keys = [(number,) for number in range(len(VALUES))]

@@ -190,7 +190,9 @@ def test_nothing_is_told_when_the_backup_refuses_a_row(mssql: Any, monkeypatch: 
         def refuse(number: int = number) -> int:
             raise pymssql.IntegrityError(number, f"The duplicate key value is ({ROW}).".encode())
 
-        monkeypatch.setattr(MssqlStore, "_update", lambda store, _, refuse=refuse: store.session.call(refuse))
+        monkeypatch.setattr(
+            MssqlStore, "_update", lambda store, _, refuse=refuse: store.session.connection.call(refuse)
+        )
         assert f"error {number}" in scene.run()
 
 

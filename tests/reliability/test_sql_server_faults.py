@@ -16,7 +16,7 @@ import pytest
 from backup_sync.model import faults
 from backup_sync.model.errors import BackupSyncError, ConfigurationError, LockHeld, RetriableError
 from backup_sync.model.result import SyncResult, sync_id
-from backup_sync.stores.mssql import session as mssql_session
+from backup_sync.stores.mssql import connection as mssql_connection
 from backup_sync.stores.mssql.errors import CONFIGURATION, CONNECTION, FATAL, RETRIABLE, TIMED_OUT, translate
 from backup_sync.stores.mssql.store import MssqlStore
 from tests.alarm import TimeIsUp, alarm
@@ -111,7 +111,7 @@ def test_a_statement_that_is_blocked_for_longer_than_its_time_out_is_retried(
 def test_a_lock_that_somebody_else_keeps_is_waited_for_a_while_and_the_run_retried(
     mssql: MssqlBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mssql_session, "LOCK_MILLISECONDS", 1_000)
+    monkeypatch.setattr(mssql_connection, "LOCK_MILLISECONDS", 1_000)
     before = mssql.backup_rows()
     begun = time.monotonic()
     with (
@@ -127,7 +127,7 @@ def test_a_lock_that_somebody_else_keeps_is_waited_for_a_while_and_the_run_retri
 def test_the_lock_of_a_run_is_waited_for_as_long_as_the_service_says(
     mssql: MssqlBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mssql_session, "LOCK_MILLISECONDS", 100)
+    monkeypatch.setattr(mssql_connection, "LOCK_MILLISECONDS", 100)
     holder, waiter = (mssql.open(mssql.service())[1] for _ in range(2))
     run = SyncResult(sync_id("dag", "tonight", "thing"), "thing", run_id="tonight")
     with closing(holder), closing(waiter), holder.lock(run, 0):
@@ -171,7 +171,7 @@ def test_a_server_in_trouble_in_the_middle_of_a_batch_undoes_it_and_the_retry_wr
         raise pymssql.OperationalError(number, b"row 'old' is in the wayDB-Lib error message 20018, severity 17:\n")
 
     def update(store: MssqlStore, _: Any) -> int:
-        return store.session.call(refuse)
+        return store.session.connection.call(refuse)
 
     before = mssql.backup_rows()
     with monkeypatch.context() as broken:

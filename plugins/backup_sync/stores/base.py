@@ -66,7 +66,7 @@ class Store(Protocol):
     kind: str
     """``mssql``, ``sqlite`` or ``azure_cosmos``; both ends of a service have the same."""
     service: Service
-    where: str
+    label: str
     """How messages call this end: the connection id."""
 
     # what it is

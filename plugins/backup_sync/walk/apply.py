@@ -125,7 +125,7 @@ class Applier:
             pass
         if again and (left := self._present(again)):
             raise Unaccounted(
-                f"{self.source.where}: {len(left)} records that are in the source did not come when they were asked for by "
+                f"{self.source.label}: {len(left)} records that are in the source did not come when they were asked for by "
                 "their keys; nothing was deleted. If retries do not help, please report it with the types of the table's key "
                 "columns, or the container's partition key"
             )
@@ -144,7 +144,7 @@ class Applier:
                 applied = self.backup.apply(inserting, updating)
                 if _seen(applied) != len(records):
                     raise RetriableError(
-                        f"{self.backup.where}: of {len(records)} records {_seen(applied)} were written; somebody else is "
+                        f"{self.backup.label}: of {len(records)} records {_seen(applied)} were written; somebody else is "
                         "changing the backup, and the next attempt finds out what is missing"
                     )
                 yield self._wrote(applied)

@@ -87,11 +87,11 @@ def _check_ours(backup: Store) -> Mapping[str, Any]:
     recorded = states.get(pairing.STATE)
     if recorded is None:
         raise ConfigurationError(
-            f"{backup.where}: the backup of {service.name} was never initialised, so there is nothing to hold; run the DAG "
+            f"{backup.label}: the backup of {service.name} was never initialised, so there is nothing to hold; run the DAG "
             "backup_initialize first"
         )
     if recorded["service"] != service.name:
         raise PairingRefused(
-            f"{backup.where}: the backup there belongs to service {recorded['service']}, and this is service {service.name}"
+            f"{backup.label}: the backup there belongs to service {recorded['service']}, and this is service {service.name}"
         )
     return states

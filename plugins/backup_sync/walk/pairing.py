@@ -38,7 +38,7 @@ def check(source: Store, backup: Store, states: Mapping[str, Any], *, accept: bo
     service = backup.service
     if backup.is_at(source):
         raise PairingRefused(
-            f"{service.name}: connections {source.where} and {backup.where} lead to the same place, {_place(source.identity())}; "
+            f"{service.name}: connections {source.label} and {backup.label} lead to the same place, {_place(source.identity())}; "
             "a store cannot be its own backup"
         )
     if not backup.exists():
@@ -48,7 +48,7 @@ def check(source: Store, backup: Store, states: Mapping[str, Any], *, accept: bo
         if accept or backup.is_ours():
             return True
         raise PairingRefused(
-            f"{backup.where}: what is there at {_place(backup.identity())} was not made by backup_sync for service "
+            f"{backup.label}: what is there at {_place(backup.identity())} was not made by backup_sync for service "
             f"{service.name}, and is not empty; does the connection point at an operational store? If it is to be written "
             "over all the same, run backup_initialize once with accept_source=true"
         )
@@ -57,12 +57,12 @@ def check(source: Store, backup: Store, states: Mapping[str, Any], *, accept: bo
     if found and (spent or not accept):
         again = " (this run has accepted another one before; start a new run to accept this one)" if accept else ""
         raise PairingRefused(
-            f"{backup.where}: the backup at {_place(backup.identity())} is not the one of this source and service: "
+            f"{backup.label}: the backup at {_place(backup.identity())} is not the one of this source and service: "
             f"{'; '.join(found)}. Correct the connection or the services file; if the change is meant, run "
             f"backup_initialize once with accept_source=true{again}"
         )
     if found:
-        log.warning("%s: accepted another source for this run: %s", backup.where, "; ".join(found))
+        log.warning("%s: accepted another source for this run: %s", backup.label, "; ".join(found))
     return bool(found) or _tells_more(_value(source, backup), recorded)
 
 
@@ -73,8 +73,8 @@ def check_source(source: Store, backup: Store) -> None:
     """
     if STATE in states_of(source):
         raise PairingRefused(
-            f"{source.where}: what is there at {_place(source.identity())} is itself a backup made by backup_sync, and not a "
-            f"source; are connections {source.where} and {backup.where} of service {backup.service.name} swapped?"
+            f"{source.label}: what is there at {_place(source.identity())} is itself a backup made by backup_sync, and not a "
+            f"source; are connections {source.label} and {backup.label} of service {backup.service.name} swapped?"
         )
 
 
@@ -154,7 +154,7 @@ def _differences(recorded: Mapping[str, Any], source: Store, backup: Store) -> l
         for end, store in (("source", source), ("backup", backup)):
             if not store.same(recorded[end], now[end]):
                 found.append(
-                    f"its {end} was {_place(recorded[end])}, and {store.where} leads to {_place(now[end], recorded[end])}"
+                    f"its {end} was {_place(recorded[end])}, and {store.label} leads to {_place(now[end], recorded[end])}"
                 )
     before, after = recorded["definition"], now["definition"]
     if before["key"] != after["key"]:

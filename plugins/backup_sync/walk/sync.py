@@ -98,7 +98,7 @@ def sync(
                 check()
                 if pairing.STATE not in states:
                     raise ConfigurationError(
-                        f"{backup.where}: the backup of {service.name} is not paired with its source yet; run the DAG "
+                        f"{backup.label}: the backup of {service.name} is not paired with its source yet; run the DAG "
                         "backup_initialize first"
                     )
                 held.enter_context(backup.lock(run, service.lock_wait_seconds))

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import sqlglot
@@ -23,6 +24,7 @@ from backup_sync.stores.mssql.bulk import BulkRows
 from backup_sync.stores.mssql.catalog import IDENTITY, IDENTITY_AT_LEAST
 from backup_sync.stores.mssql.errors import translate
 from backup_sync.stores.mssql.pairs import NULL, SEPARATOR, PackedPairs
+from backup_sync.stores.mssql.session import MssqlSession
 from backup_sync.stores.mssql.statements import MSSQL_TYPES, quote
 from backup_sync.stores.mssql.store import MssqlStore
 from backup_sync.stores.sql.ranges import EvenCut, KeyRange
@@ -53,20 +55,12 @@ DIFFERENCE = Difference(
 )
 
 
-class Recorder(MssqlStore):
+class RecordingSession(MssqlSession):
     """Keeps what would be sent, and answers as an empty server does."""
 
-    def __init__(self, shape: TableShape, table: str) -> None:
-        entry = {"source": "s", "backup": "b", "table": table, "changed": {"Version": "higher"}}
-        super().__init__(parse_service("thing", entry, where="test"), lambda _: None, "b", "Backup]Db")
+    def __init__(self) -> None:
+        super().__init__("b", lambda _: None)
         self.sent: list[tuple[str, Any]] = []
-        self.own = shape
-        self.open(shape)
-        self.run = SyncResult(sync_id("d", "r", "thing"), "thing", run_id="r")
-        self.sent.clear()
-
-    def catalog(self) -> TableShape:
-        return self.own
 
     def pages(
         self, sql: str, params: Any = (), size: int = 0, *, heavy: bool = False
@@ -74,13 +68,34 @@ class Recorder(MssqlStore):
         self.sent.append((sql, list(params)))
         return iter([[(1, 2)]] if "MIN(" in sql or "APPLOCK" in sql.upper() else [])
 
-    def run_sql(self, sql: str, params: Any = ()) -> int:
+    def run(self, sql: str, params: Any = ()) -> int:
         self.sent.append((sql, list(params)))
         return int("InsertedCount + " in sql)  # the record of the run under way is there
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         yield
+
+
+class Recorder(MssqlStore):
+    """A store on a session that records."""
+
+    def __init__(self, shape: TableShape, table: str) -> None:
+        entry = {"source": "s", "backup": "b", "table": table, "changed": {"Version": "higher"}}
+        super().__init__(parse_service("thing", entry, where="test"), lambda _: None, "b", "Backup]Db")
+        self.session = RecordingSession()
+        self.own = shape
+        self.open(shape)
+        self.run = SyncResult(sync_id("d", "r", "thing"), "thing", run_id="r")
+        self.sent.clear()
+
+    @property
+    def sent(self) -> list[tuple[str, Any]]:
+        assert isinstance(self.session, RecordingSession)
+        return self.session.sent
+
+    def catalog(self) -> TableShape:
+        return self.own
 
 
 def statements() -> dict[str, tuple[str, Any]]:
@@ -94,13 +109,13 @@ def statements() -> dict[str, tuple[str, Any]]:
         even = EvenCut(KeyRange(), 1, 128, 3) if single else None
         row = (5, "e", "1.50", b"\x01", "2024-01-01 00:00:00.0000000", 2) if single else (*key, b"\x00" * 8)
         calls = {
-            "create table": lambda store=store, shape=shape: store.run_sql(store.create_table_sql(shape)),
-            "create history": lambda store=store: store.run_sql(store.create_history_sql(MSSQL_TYPES)),
+            "create table": lambda store=store, shape=shape: store.session.run(store.create_table_sql(shape)),
+            "create history": lambda store=store: store.session.run(store.create_history_sql(MSSQL_TYPES)),
             "alter": lambda store=store: [
-                store.run_sql(sql) for sql in store.alter_sql(DIFFERENCE, "Latin1_General_CI_AS")
+                store.session.run(sql) for sql in store.alter_sql(DIFFERENCE, "Latin1_General_CI_AS")
             ],
-            "create unfilled": lambda store=store: store.run_sql(store.create_unfilled_sql()),
-            "mark unfilled": lambda store=store: store.run_sql(store.mark_unfilled_sql(), ["app.Things", "Fax"]),
+            "create unfilled": lambda store=store: store.session.run(store.create_unfilled_sql()),
+            "mark unfilled": lambda store=store: store.session.run(store.mark_unfilled_sql(), ["app.Things", "Fax"]),
             "find unfilled": lambda store=store: store.read_unfilled(),
             "filled": lambda store=store: store.filled(["Fax"]),
             "digest": lambda store=store, within=within, even=even: list(store.digest_rows(within, even)),
@@ -117,7 +132,7 @@ def statements() -> dict[str, tuple[str, Any]]:
             "find history": lambda store=store: store.resume(store.run),
             "newest history": lambda store=store: store.history(5),
             "is there history": lambda store=store: store.has_history(),
-            "create state": lambda store=store: store.run_sql(
+            "create state": lambda store=store: store.session.run(
                 store.create_state_sql("NVARCHAR(300)", "NVARCHAR(100)", "NVARCHAR(MAX)")
             ),
             "states": lambda store=store: store.states(),
@@ -127,8 +142,8 @@ def statements() -> dict[str, tuple[str, Any]]:
         if even is not None:
             gaps = even.select([0, 2])
             calls["bounds"] = lambda store=store: store.bounds(KeyRange())
-            calls["identity"] = lambda store=store: store.run_sql(IDENTITY)
-            calls["identity at least"] = lambda store=store: store.run_sql(IDENTITY_AT_LEAST)
+            calls["identity"] = lambda store=store: store.session.run(IDENTITY)
+            calls["identity at least"] = lambda store=store: store.session.run(IDENTITY_AT_LEAST)
 
             def filling(store: Any = store, within: Any = within, even: Any = even) -> None:
                 store.watch(["Photo", "Balance"])
@@ -330,6 +345,7 @@ class Answering(MssqlStore):
         self.masked: list[str] = []
         self.policies: list[str] = []
         self.ignores_case = 1
+        self.session = MagicMock(results=self.results)
 
     def results(self, sql: str, params: Any = ()) -> list[list[tuple[Any, ...]]]:
         self.asked += 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 from unittest.mock import MagicMock
 
@@ -69,6 +68,8 @@ class Misread(MssqlStore):
         entry = {"source": "s", "backup": "b", "table": "app.T", "changed": {"Version": "higher"}}
         super().__init__(parse_service("thing", entry, where="test"), lambda _: None, "source", "Db")
         self.rows, self.again = read, again
+        second = MagicMock(results=lambda *_: [self.again])
+        self.session = MagicMock(pages=lambda *_, **__: iter([self.rows]), second=second)
         self.open(TableShape((Column("K", key_type, False), *COLUMNS), ("K",)))
 
     def catalog(self) -> TableShape:
@@ -76,14 +77,6 @@ class Misread(MssqlStore):
 
     def check_fit(self, shape: TableShape, own: TableShape, *, planned: bool = False) -> tuple[Column, ...]:
         return ()
-
-    def pages(
-        self, sql: str, params: Any = (), size: int = 0, *, heavy: bool = False
-    ) -> Iterator[list[tuple[Any, ...]]]:
-        yield self.rows
-
-    def _open(self, database: str | None) -> Any:
-        return MagicMock(results=lambda *_: [self.again])
 
 
 COLUMNS = (Column("Version", "int"), Column("T", "nvarchar(9)"))

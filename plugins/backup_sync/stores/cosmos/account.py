@@ -165,7 +165,7 @@ class _Transport(AioHttpTransport):
 class Connection:
     """A private event loop, the SDK's client on it, and the metering of every answer.
 
-    ``where`` is what messages call it: the connection id. ``retry_seconds``: how long one request is tried again
+    ``label`` is what messages call it: the connection id. ``retry_seconds``: how long one request is tried again
     before the run gives up, the SDK's own waiting for throttled ones included.
 
     ``guard`` is called before each try of a request to write, and once more at the very moment at which it is sent; it
@@ -173,8 +173,8 @@ class Connection:
     included, or for a connection) does not send it when it is woken.
     """
 
-    def __init__(self, account: Account, where: str, concurrency: int, retry_seconds: float) -> None:
-        self.account, self.where, self.retry_seconds = account, where, retry_seconds
+    def __init__(self, account: Account, label: str, concurrency: int, retry_seconds: float) -> None:
+        self.account, self.label, self.retry_seconds = account, label, retry_seconds
         self.charge = 0.0
         self.throttles = 0
         self.guard: Callable[[], None] | None = None
@@ -218,7 +218,7 @@ class Connection:
             except (ValueError, TypeError) as error:
                 # Its text may quote the key.
                 raise ConfigurationError(
-                    f"{self.where}: login (endpoint) or password (key) is malformed ({type(error).__name__})"
+                    f"{self.label}: login (endpoint) or password (key) is malformed ({type(error).__name__})"
                 ) from None
         return self._client
 
@@ -285,17 +285,17 @@ class Connection:
             except CUT as error:
                 if isinstance(getattr(error, "inner_exception", None), ClientConnectorCertificateError):
                     raise ConfigurationError(
-                        f"{self.where}: the certificate of Cosmos DB's endpoint is not trusted; correct the endpoint, or the "
+                        f"{self.label}: the certificate of Cosmos DB's endpoint is not trusted; correct the endpoint, or the "
                         "certificates that this machine trusts"
                     ) from None
                 if time.monotonic() + wait > deadline:
                     raise RetriableError(
-                        f"{self.where}: cannot reach Cosmos DB at {self.account.address}, or the connection was cut "
+                        f"{self.label}: cannot reach Cosmos DB at {self.account.address}, or the connection was cut "
                         f"({type(error).__name__})"
                     ) from None
                 pause = 0.0
             except AzureError as error:
-                raise FatalError(f"{self.where}: the Cosmos client reports {type(error).__name__}") from None
+                raise FatalError(f"{self.label}: the Cosmos client reports {type(error).__name__}") from None
             await asyncio.sleep(max(pause, wait * random.uniform(0.5, 1.0)))
             wait = min(wait * 2, 10.0)
 
@@ -308,13 +308,13 @@ class Connection:
 
     def unexpected(self, error: CosmosError, doing: str) -> FatalError:
         """The fault that a status is where it has no meaning."""
-        return FatalError(f"{self.where}: Cosmos DB answered {error.status} (sub-status {error.sub_status}) on {doing}")
+        return FatalError(f"{self.label}: Cosmos DB answered {error.status} (sub-status {error.sub_status}) on {doing}")
 
     def _refused(self, status: int, error: Exception) -> Exception:
         sub_status = int(getattr(error, "sub_status", 0) or 0)
         if (status, sub_status) == (403, 1014):
             return FatalError(
-                f"{self.where}: a partition key value of container {self.account.container} holds 20 GB of documents, which "
+                f"{self.label}: a partition key value of container {self.account.container} holds 20 GB of documents, which "
                 "is all that Cosmos DB takes (403, sub-status 1014); a hierarchical partition key has room for more"
             )
         return self.refusal(status) or CosmosError(status, sub_status)
@@ -322,18 +322,18 @@ class Connection:
     def refusal(self, status: int) -> BackupSyncError | None:
         """What a status says of the account as a whole; None for those that are about one request."""
         if status == 401:
-            return ConfigurationError(f"{self.where}: Cosmos DB refused the key; correct the connection's password")
+            return ConfigurationError(f"{self.label}: Cosmos DB refused the key; correct the connection's password")
         if status == 403:
             return ConfigurationError(
-                f"{self.where}: Cosmos DB forbids this (403): the key may be read-only, or the firewall closed to this address"
+                f"{self.label}: Cosmos DB forbids this (403): the key may be read-only, or the firewall closed to this address"
             )
         if status == 429:
             return RetriableError(
-                f"{self.where}: Cosmos DB throttles requests (429) for longer than {self.retry_seconds:.0f} s; "
+                f"{self.label}: Cosmos DB throttles requests (429) for longer than {self.retry_seconds:.0f} s; "
                 "raise its throughput or lower 'concurrency'"
             )
         if status in PASSING:
-            return RetriableError(f"{self.where}: Cosmos DB keeps answering {status}")
+            return RetriableError(f"{self.label}: Cosmos DB keeps answering {status}")
         return None
 
     def close(self) -> None:
@@ -357,7 +357,7 @@ class Connection:
         done, late = self._loop.run_until_complete(asyncio.wait(tasks, timeout=CLOSE_SECONDS))
         failed = [one for one in done if not one.cancelled() and one.exception() is not None]
         if late or failed:
-            log.warning("%s: the connection to Cosmos DB could not be closed in an orderly way", self.where)
+            log.warning("%s: the connection to Cosmos DB could not be closed in an orderly way", self.label)
 
 
 def _account_id(request: Any, answer: Any) -> str | None:

@@ -74,7 +74,7 @@ def find(connection: Connection, container: str) -> Found | None:
     )
 
 
-def check_keeps(found: Found, where: str, container: str) -> None:
+def check_keeps(found: Found, label: str, container: str) -> None:
     """Refuse a container in which a copy would not last, or might not be taken: with a time to live or unique keys.
 
     Even a time to live that is on without a default (-1) makes documents expire that bring a ``ttl`` along
@@ -83,12 +83,12 @@ def check_keeps(found: Found, where: str, container: str) -> None:
     """
     if found.ttl is not None:
         raise FatalError(
-            f"{where}: container {container} has a time to live, so that what is kept in it expires; switch it off in the "
+            f"{label}: container {container} has a time to live, so that what is kept in it expires; switch it off in the "
             "container's settings, or name another container"
         )
     if found.unique_keys:
         raise FatalError(
-            f"{where}: container {container} has unique keys ({', '.join(found.unique_keys)}), which can refuse copies and "
+            f"{label}: container {container} has unique keys ({', '.join(found.unique_keys)}), which can refuse copies and "
             "cannot be removed; name another container"
         )
 

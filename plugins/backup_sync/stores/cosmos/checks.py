@@ -15,7 +15,7 @@ class Exists(Protocol):
         """Whether a document fulfils a condition ("": any), among the service's or among all."""
 
 
-def check_fields(service: Service, where: str, container: str, exists: Exists, *, matched: bool) -> None:
+def check_fields(service: Service, label: str, container: str, exists: Exists, *, matched: bool) -> None:
     """Refuse fields of ``where`` that no document has, and of ``changed`` that none of the service's has.
 
     ``matched``: none matches ``where`` now, and that is no fault. Raises ConfigurationError, without any value.
@@ -27,7 +27,7 @@ def check_fields(service: Service, where: str, container: str, exists: Exists, *
         for field in fields:
             if not exists(f"IS_DEFINED({property_of(names_of_field(field))})", of_service=of_service):
                 raise ConfigurationError(
-                    f"{where}: no document of container {container} has the field {field}, which '{setting}' of service "
+                    f"{label}: no document of container {container} has the field {field}, which '{setting}' of service "
                     f"{service.name} names; correct its spelling (case counts)"
                 )
 
@@ -36,6 +36,6 @@ def check_fields(service: Service, where: str, container: str, exists: Exists, *
         check(service.fields, "changed", of_service=True)
     elif not matched:
         raise ConfigurationError(
-            f"{where}: no document of container {container} matches 'where' of service {service.name} while the container "
+            f"{label}: no document of container {container} matches 'where' of service {service.name} while the container "
             "holds others; correct its values (1, true and '1' differ)"
         )

@@ -154,7 +154,7 @@ class CosmosHistory:
 
     def _taken(self, run: SyncResult) -> RetriableError:
         return RetriableError(
-            f"{self._connection.where}: the record of run {run.run_id} of {self._service} was written by somebody else: "
+            f"{self._connection.label}: the record of run {run.run_id} of {self._service} was written by somebody else: "
             "another attempt of this run has begun, or it was recorded as ended; this attempt stops, and the retry "
             "carries on"
         )
@@ -196,9 +196,9 @@ def lags(error: CosmosError) -> bool:
 def missing(connection: Connection, container: str, error: CosmosError) -> BackupSyncError:
     """The fault that a status of the history container is where it has no meaning."""
     if lags(error):
-        return RetriableError(f"{connection.where}: a replica of container {container} lags behind")
+        return RetriableError(f"{connection.label}: a replica of container {container} lags behind")
     return FatalError(
-        f"{connection.where}: Cosmos DB answered {error.status} on container {container}; "
+        f"{connection.label}: Cosmos DB answered {error.status} on container {container}; "
         "if it is missing, run the DAG backup_initialize"
     )
 

@@ -105,7 +105,7 @@ class Lease:
         """Raise RetriableError if the lease does not hold any more, or not for long: another run may be writing."""
         if self._keeper is not None and not self._keeper.holds():
             raise RetriableError(
-                f"{self._connection.where}: lost the lease on the backup of {self._service} (it could not be renewed in time)"
+                f"{self._connection.label}: lost the lease on the backup of {self._service} (it could not be renewed in time)"
             )
 
     def _acquire(self, deadline: float, wait_seconds: float) -> tuple[str, Instant]:
@@ -131,7 +131,7 @@ class Lease:
                     if not ours:
                         log.info(
                             "%s: took over the lease of run %s, which had expired",
-                            self._connection.where,
+                            self._connection.label,
                             held.get("holder"),
                         )
                     return taken
@@ -143,7 +143,7 @@ class Lease:
         other = lease.get("service")
         by = f"run {lease.get('holder')}" + (f" of service {other}" if other and other != self._service else "")
         return LockHeld(
-            f"{self._connection.where}: the backup of {self._service} is being written by {by} "
+            f"{self._connection.label}: the backup of {self._service} is being written by {by} "
             f"since {lease.get('since')}; waited {wait_seconds:.0f} s for it to end"
         )
 
@@ -152,7 +152,7 @@ class Lease:
         try:
             self._connection.run(asyncio.wait_for(self._document.delete(self._connection, etag), RELEASE_SECONDS))
         except (CosmosError, BackupSyncError, asyncio.TimeoutError):
-            log.warning("%s: could not give back the lease; it expires by itself", self._connection.where)
+            log.warning("%s: could not give back the lease; it expires by itself", self._connection.label)
 
     def _do(self, work: Any) -> Any:
         try:
@@ -252,7 +252,7 @@ class _Keeper(threading.Thread):
 
     def __init__(self, connection: Connection, document: _LeaseDocument, etag: str, sent: Instant) -> None:
         super().__init__(name="backup_sync-lease", daemon=True)
-        self._account, self._where, self._document = connection.account, connection.where, document
+        self._account, self._where, self._document = connection.account, connection.label, document
         self.etag, self._renewed = etag, sent
         self._lost = False
         self._told: type[BaseException] | None = None

@@ -60,8 +60,8 @@ class CosmosStore:
     kind = "azure_cosmos"
     dense = 1.0  # a document that did not change is never read
 
-    def __init__(self, service: Service, account: Account, where: str) -> None:
-        self.service, self.where = service, where
+    def __init__(self, service: Service, account: Account, label: str) -> None:
+        self.service, self.label = service, label
         self.account = account
         self.history_name = service.history or HISTORY
         self._connection: Connection | None = None
@@ -78,7 +78,7 @@ class CosmosStore:
     def connection(self) -> Connection:
         if self._connection is None:
             self._connection = Connection(
-                self.account, self.where, self.service.concurrency, self.service.retry_seconds
+                self.account, self.label, self.service.concurrency, self.service.retry_seconds
             )
         return self._connection
 
@@ -94,7 +94,7 @@ class CosmosStore:
         own = self._own()
         if own is None:
             raise ConfigurationError(
-                f"{self.where}: container {self.account.container} of database {self.account.database} does not exist; "
+                f"{self.label}: container {self.account.container} of database {self.account.database} does not exist; "
                 "correct 'database_name' and 'collection_name' in the connection's extra"
             )
         return own.shape
@@ -105,7 +105,7 @@ class CosmosStore:
     def open(self, shape: ContainerShape, *, planned: bool = False) -> None:
         if not self.exists():
             raise ConfigurationError(
-                f"{self.where}: container {self.account.container} does not exist yet; run the DAG backup_initialize first"
+                f"{self.label}: container {self.account.container} does not exist yet; run the DAG backup_initialize first"
             )
         self._check_fit(shape)
         self.shape = shape
@@ -114,19 +114,19 @@ class CosmosStore:
     def _check_fit(self, shape: ContainerShape) -> None:
         own = self.describe()
         assert self._found is not None
-        check_keeps(self._found, self.where, self.account.container)
+        check_keeps(self._found, self.label, self.account.container)
         if (own.names, own.kind, own.version) != (shape.names, shape.kind, shape.version):
             raise FatalError(
-                f"{self.where}: container {self.account.container} is partitioned by {', '.join(own.paths)} "
+                f"{self.label}: container {self.account.container} is partitioned by {', '.join(own.paths)} "
                 f"({own.kind} version {own.version}) and the source by {', '.join(shape.paths)} ({shape.kind} version "
                 f"{shape.version}); a partition key cannot be changed: name another container in the connection's extra"
             )
 
     def _check_history(self, found: Found) -> None:
-        check_keeps(found, self.where, self.history_name)
+        check_keeps(found, self.label, self.history_name)
         if found.shape.names != HISTORY_SHAPE.names:
             raise FatalError(
-                f"{self.where}: container {self.history_name} is partitioned by {', '.join(found.shape.paths)} and cannot "
+                f"{self.label}: container {self.history_name} is partitioned by {', '.join(found.shape.paths)} and cannot "
                 f"hold the history; name another with 'history' in service {self.service.name}"
             )
 
@@ -174,7 +174,7 @@ class CosmosStore:
         log.warning(
             "%s: the server answers from the whole container when it is asked about a part of it, as the vNext emulator "
             "does; going on with one piece, which takes longer and more memory",
-            self.where,
+            self.label,
         )
         return FeedCut(cut.feed_ranges, 1, cut.version)
 
@@ -297,7 +297,7 @@ class CosmosStore:
         ``matched``: the caller knows that documents once matched ``where``, so that none matches now is no misspelling.
         Raises ConfigurationError.
         """
-        check_fields(self.service, self.where, self.account.container, self._any, matched=matched)
+        check_fields(self.service, self.label, self.account.container, self._any, matched=matched)
 
     def _any(self, condition: str, *, of_service: bool) -> bool:
         """Whether there is a document like that, among the service's or among all. Pages may be empty before one comes."""
@@ -449,7 +449,7 @@ class CosmosStore:
 
     def _reject(self, id_: Any, problem: str) -> None:
         self._rejected += 1
-        log.warning("%s: document %s %s; it is counted as rejected and not copied", self.where, shown(id_), problem)
+        log.warning("%s: document %s %s; it is counted as rejected and not copied", self.label, shown(id_), problem)
 
     def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return self.connection.run(work)

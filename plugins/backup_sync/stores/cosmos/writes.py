@@ -95,7 +95,7 @@ async def _upsert(connection: Connection, value: str, document: dict[str, Any], 
             if error.status == 413
             else f"was refused ({error.status}, sub-status {error.sub_status})"
         )
-        log.warning("%s: document %s %s; it is counted as rejected", connection.where, shown(document["id"]), reason)
+        log.warning("%s: document %s %s; it is counted as rejected", connection.label, shown(document["id"]), reason)
         return 0
 
 
@@ -143,7 +143,7 @@ def _unexpected(connection: Connection, error: CosmosError, doing: str) -> Fatal
     if error.status == 404:
         account = connection.account
         return FatalError(
-            f"{connection.where}: container {account.container} of database {account.database} is gone (404 on {doing}); "
+            f"{connection.label}: container {account.container} of database {account.database} is gone (404 on {doing}); "
             "restore it, or run the DAG backup_initialize to get an empty one"
         )
     return connection.unexpected(error, doing)

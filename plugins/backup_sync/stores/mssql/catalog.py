@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any
@@ -82,21 +81,9 @@ OBSTACLES = (
 class MssqlCatalog(MssqlStatements):
     """Everything but the reading and writing of rows; the store provides the connection."""
 
+    session: MssqlSession
     database: str
     _identity: dict[str, str | None] | None = None
-
-    @property
-    @abstractmethod
-    def session(self) -> MssqlSession: ...
-
-    @abstractmethod
-    def _open(self, database: str | None) -> MssqlSession: ...
-
-    @abstractmethod
-    def results(self, sql: str, params: Sequence[Any] = ()) -> list[list[tuple[Any, ...]]]: ...
-
-    @abstractmethod
-    def scalar(self, sql: str, params: Sequence[Any] = ()) -> Any: ...
 
     def catalog(self) -> TableShape | None:
         found, key, masked, policies, folds = self._read_catalog()
@@ -121,10 +108,10 @@ class MssqlCatalog(MssqlStatements):
         kept. One batch."""
         sql, params = f"{CATALOG}; {HIDDEN}; {NAMES}", ((self.schema, self.table) * 2 + (self.name,) * 3)
         try:
-            *found, known = self.results(f"{sql}; {IDENTITY}", params)
+            *found, known = self.session.results(f"{sql}; {IDENTITY}", params)
         except ConfigurationError:
             # A server that keeps sys.databases from its logins: the table is what matters.
-            *found, known = self.results(f"{sql}; {IDENTITY_AT_LEAST}", params)
+            *found, known = self.session.results(f"{sql}; {IDENTITY_AT_LEAST}", params)
         self._identity = dict(zip(IDENTITY_COLUMNS, known[0], strict=True))
         if self._identity["broker"] == NO_BROKER:
             self._identity["broker"] = None
@@ -134,12 +121,12 @@ class MssqlCatalog(MssqlStatements):
         """Raise ConfigurationError where this login reads something else than what is there."""
         if masked:
             raise ConfigurationError(
-                f"{self.where}: column {', '.join(masked)} of {self.service.table} is masked for this login, so its values would "
+                f"{self.label}: column {', '.join(masked)} of {self.service.table} is masked for this login, so its values would "
                 "not be the true ones; GRANT UNMASK to the login, or back up a table without it"
             )
         if policies:
             raise ConfigurationError(
-                f"{self.where}: {self.service.table} is under the security policy {', '.join(sorted(policies))}, which keeps rows "
+                f"{self.label}: {self.service.table} is under the security policy {', '.join(sorted(policies))}, which keeps rows "
                 "from logins, and what is not seen counts as deleted; take the table's FILTER predicate out of the policy, or "
                 "back up a table without one"
             )
@@ -191,7 +178,7 @@ class MssqlCatalog(MssqlStatements):
         if name not in types.KNOWN:
             reason = types.REFUSED.get(name, "this type is not known here")
             raise ConfigurationError(
-                f"{self.where}: column {row['COLUMN_NAME']} of {self.service.table} is of type {name}: {reason}. "
+                f"{self.label}: column {row['COLUMN_NAME']} of {self.service.table} is of type {name}: {reason}. "
                 "Back up a view or table without it"
             )
 
@@ -205,13 +192,13 @@ class MssqlCatalog(MssqlStatements):
         own = self.own_shape()
         fold = own.fold if own else as_written
         indexes: dict[int, set[str]] = {}
-        for index, column in self.query(sql, (self.name,)):
+        for index, column in self.session.query(sql, (self.name,)):
             indexes.setdefault(index, set()).add(fold(column))
         wanted = {fold(name) for name in key}
         if any(columns <= wanted for columns in indexes.values()):
             return True
         columns = ", ".join(quote(name) for name in key)
-        return self.scalar(f"SELECT TOP (1) 1 FROM {self.name} GROUP BY {columns} HAVING COUNT(*) > 1") is None
+        return self.session.scalar(f"SELECT TOP (1) 1 FROM {self.name} GROUP BY {columns} HAVING COUNT(*) > 1") is None
 
     @property
     def state_key(self) -> str:
@@ -219,7 +206,9 @@ class MssqlCatalog(MssqlStatements):
 
     def rows_if_there(self, table: str, sql: str, params: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
         # What stands behind ELSE is bound to its table only when it runs.
-        return self.query(f"IF OBJECT_ID(N'{escaped(table)}') IS NULL SELECT N'' WHERE 1 = 0 ELSE {sql}", params)
+        return self.session.query(
+            f"IF OBJECT_ID(N'{escaped(table)}') IS NULL SELECT N'' WHERE 1 = 0 ELSE {sql}", params
+        )
 
     def create(self, shape: TableShape, *, dry_run: bool = False) -> list[str]:
         tables = [self.full_name, f"{self.schema}.{self.history_table}", f"{self.schema}.{STATE}"]
@@ -230,7 +219,7 @@ class MssqlCatalog(MssqlStatements):
                 return [*made, f"schema {self.schema}", *(f"table {name}" for name in tables)]
             self._create_database()
             self._identity = None
-        if self.scalar("SELECT SCHEMA_ID(%s)", (self.schema,)) is None:
+        if self.session.scalar("SELECT SCHEMA_ID(%s)", (self.schema,)) is None:
             made.append(f"schema {self.schema}")
             if not dry_run:
                 # CREATE SCHEMA has to be alone in its batch.
@@ -244,7 +233,7 @@ class MssqlCatalog(MssqlStatements):
         wanted.append((self.state_name, self.create_state_sql("NVARCHAR(300)", "NVARCHAR(100)", "NVARCHAR(MAX)")))
         words = dict(zip((self.name, self.history_name, self.state_name), tables, strict=True))
         for name, statement in wanted:
-            if self.scalar("SELECT OBJECT_ID(%s)", (name,)) is None:
+            if self.session.scalar("SELECT OBJECT_ID(%s)", (name,)) is None:
                 made.append(f"table {words[name]}")
                 if not dry_run:
                     self._make(statement, f"OBJECT_ID(N'{escaped(name)}')")
@@ -256,7 +245,7 @@ class MssqlCatalog(MssqlStatements):
 
     def _upgrade_history(self, *, dry_run: bool) -> list[str]:
         """Add the columns that a history made by an earlier version lacks; returns which, in words."""
-        there = self.query("SELECT name FROM sys.columns WHERE object_id = OBJECT_ID(%s)", (self.history_name,))
+        there = self.session.query("SELECT name FROM sys.columns WHERE object_id = OBJECT_ID(%s)", (self.history_name,))
         made = []
         for name, kind in self.missing_history_columns([row[0] for row in there]):
             made.append(f"column {name} of {self.schema}.{self.history_table}")
@@ -270,14 +259,14 @@ class MssqlCatalog(MssqlStatements):
     def _database_exists(self) -> bool:
         for pause in (*MADE_MEANWHILE, None):
             try:
-                _ = self.session
+                _ = self.session.connection
                 return True
             except (ConfigurationError, RetriableError) as error:
                 refused = error
             # 4060 or 911 says "no such database" and also "not for you", and the driver names the 18456 that follows
             # them: a wrong password. master knows which.
             try:
-                admin = self._open("master")
+                admin = self.session.open("master")
             except BackupSyncError:
                 raise refused from None
             with closing(admin):
@@ -292,13 +281,13 @@ class MssqlCatalog(MssqlStatements):
     def _make(self, statement: str, found: str) -> None:
         """Create something. Chains run side by side, so another one may have made it first: then all is well."""
         try:
-            self.run_sql(statement)
+            self.session.run(statement)
         except BackupSyncError:
-            if self.scalar(f"SELECT {found}") is None:
+            if self.session.scalar(f"SELECT {found}") is None:
                 raise
 
     def _create_database(self) -> None:
-        with closing(self._open("master")) as admin:
+        with closing(self.session.open("master")) as admin:
             for pause in (*MADE_MEANWHILE, None):
                 try:
                     admin.run(f"CREATE DATABASE {quote(self.database)}")
@@ -316,7 +305,7 @@ class MssqlCatalog(MssqlStatements):
         for name, rule in self.service.changed.items():
             if rule == "higher" and types.base(shape.column(name).type) == "datetimeoffset":
                 raise ConfigurationError(
-                    f"{self.where}: column {name} of {self.service.table} is DATETIMEOFFSET, whose text has no order across "
+                    f"{self.label}: column {name} of {self.service.table} is DATETIMEOFFSET, whose text has no order across "
                     f"offsets; use the rule newer in place of higher"
                 )
         return shape
@@ -327,7 +316,7 @@ class MssqlCatalog(MssqlStatements):
     # following the source's columns
 
     def obstacles(self) -> list[str]:
-        triggers, keys = ([row[0] for row in rows] for rows in self.results(OBSTACLES, (self.name, self.name)))
+        triggers, keys = ([row[0] for row in rows] for rows in self.session.results(OBSTACLES, (self.name, self.name)))
         return [
             f"{what} {', '.join(sorted(names))}"
             for what, names in (("triggers", triggers), ("foreign keys", keys))
@@ -337,12 +326,12 @@ class MssqlCatalog(MssqlStatements):
     def alter(self, shape: TableShape, own: TableShape, found: Difference) -> None:
         default = None
         if any(column.collation for column in (*found.widened, *found.loosened)):
-            default = self.scalar("SELECT CONVERT(NVARCHAR(128), DATABASEPROPERTYEX(DB_NAME(), 'Collation'))")
+            default = self.session.scalar("SELECT CONVERT(NVARCHAR(128), DATABASEPROPERTYEX(DB_NAME(), 'Collation'))")
         for statement in self.alter_sql(found, default):
-            self.run_sql(statement)
+            self.session.run(statement)
 
     def has_unfilled(self) -> bool:
-        return self.scalar("SELECT OBJECT_ID(%s)", (self.unfilled_name,)) is not None
+        return self.session.scalar("SELECT OBJECT_ID(%s)", (self.unfilled_name,)) is not None
 
     def read_unfilled(self) -> list[str]:
-        return [row[0] for row in self.query(self.unfilled_sql(), (self.full_name,))]
+        return [row[0] for row in self.session.query(self.unfilled_sql(), (self.full_name,))]

@@ -163,31 +163,31 @@ def severity_of(error: BaseException, number: int) -> int:
     return max((int(severity) for said, severity in found if int(said) in (SERVER_SAID, number)), default=0)
 
 
-def translate(where: str, number: int, error: BaseException, address: str = "") -> BackupSyncError:
-    """The error of our own that stands for a driver error. ``where``: the connection id; ``address``: host and port."""
+def translate(label: str, number: int, error: BaseException, address: str = "") -> BackupSyncError:
+    """The error of our own that stands for a driver error. ``label``: the connection id; ``address``: host and port."""
     at = f" at {address}" if address else ""
     if number in CONFIGURATION:
-        return ConfigurationError(f"{where}: SQL Server {CONFIGURATION[number]} (error {number})")
+        return ConfigurationError(f"{label}: SQL Server {CONFIGURATION[number]} (error {number})")
     if number in RETRIABLE:
-        return RetriableError(f"{where}: SQL Server {RETRIABLE[number]} (error {number})")
+        return RetriableError(f"{label}: SQL Server {RETRIABLE[number]} (error {number})")
     if number in FATAL:
-        return FatalError(f"{where}: SQL Server {FATAL[number]} (error {number})")
+        return FatalError(f"{label}: SQL Server {FATAL[number]} (error {number})")
     if number == TIMED_OUT:
         return RetriableError(
-            f"{where}: SQL Server{at} did not answer in time (DB-Library {number}); 'login_timeout' and 'timeout' in the "
+            f"{label}: SQL Server{at} did not answer in time (DB-Library {number}); 'login_timeout' and 'timeout' in the "
             "connection's extra say how long is waited"
         )
     if number in CONNECTION:
-        return RetriableError(f"{where}: cannot reach SQL Server{at}, or the connection was cut (DB-Library {number})")
+        return RetriableError(f"{label}: cannot reach SQL Server{at}, or the connection was cut (DB-Library {number})")
     name = type(error).__name__
     if not number and name in ("OperationalError", "InterfaceError"):
         # What the server refuses has a number; without one the client itself found the connection gone.
-        return RetriableError(f"{where}: cannot reach SQL Server{at}, or the connection was cut ({name})")
+        return RetriableError(f"{label}: cannot reach SQL Server{at}, or the connection was cut ({name})")
     severity = severity_of(error, number)
     if severity == COMMUNICATION:
-        return RetriableError(f"{where}: cannot reach SQL Server{at}, or the connection was cut (DB-Library {number})")
+        return RetriableError(f"{label}: cannot reach SQL Server{at}, or the connection was cut (DB-Library {number})")
     if severity in RESOURCES:
-        return RetriableError(f"{where}: SQL Server has run out of something (error {number}, severity {severity})")
+        return RetriableError(f"{label}: SQL Server has run out of something (error {number}, severity {severity})")
     if severity >= ENDS_THE_SESSION:
-        return RetriableError(f"{where}: SQL Server ended the session (error {number}, severity {severity})")
-    return FatalError(f"{where}: SQL Server reports error {number or name}")
+        return RetriableError(f"{label}: SQL Server ended the session (error {number}, severity {severity})")
+    return FatalError(f"{label}: SQL Server reports error {number or name}")

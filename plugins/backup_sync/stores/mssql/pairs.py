@@ -85,11 +85,11 @@ def _eight_bytes(text: str) -> bytes:
 
 
 class PackedPairs:
-    """The packed pairs of one table. ``where``: how messages call its end."""
+    """The packed pairs of one table. ``label``: how messages call its end."""
 
-    def __init__(self, key: Sequence[Column], stamp: Sequence[Column], where: str) -> None:
+    def __init__(self, key: Sequence[Column], stamp: Sequence[Column], label: str) -> None:
         self._columns = (*key, *stamp)
-        self._where = where
+        self._label = label
         self._key_width = len(key)
         forms = [*(_form(column, True) for column in key), *(_form(column, False) for column in stamp)]
         self._forms = [form for form in forms if form is not None]
@@ -117,7 +117,7 @@ class PackedPairs:
         ]
         if any(len(values) != count for values in columns):
             raise RetriableError(
-                f"{self._where}: a key or stamp holds the very text that this process drew to stand between values; "
+                f"{self._label}: a key or stamp holds the very text that this process drew to stand between values; "
                 "the next attempt draws another"
             )
         return list(zip(*columns, strict=True))

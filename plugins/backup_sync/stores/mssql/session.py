@@ -1,207 +1,117 @@
-"""One connection to SQL Server, and the thread in which everything is done with it.
-
-The driver waits in C, where no signal's handler runs: a task that Airflow wants to end (``execution_timeout`` is an alarm
-whose handler raises), or that somebody wants to stop with Ctrl-C, hung for as long as its statement did. So each call
-into the driver is made by a thread that belongs to the connection, and whoever asked for it waits in Python. That wait
-ends at once; the call does not, and so the connection is given up with it: nothing is sent on it any more, and it is
-closed by its own thread once the call returns (closing it from another one while it is in use may end the process).
-The thread is a daemon, so that not even the end of the process waits for it.
-
-Left to the driver is one place where it waits and lets no other thread run: ``bcp_sendrow``, when the server reads
-nothing more of a bulk copy. There the server's LOCK_TIMEOUT and the driver's ``timeout`` are what ends it.
-"""
+"""A store's way to SQL Server: connects when it is needed, again after a connection was lost, and never after the end."""
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager
 from functools import partial
-from typing import Any, TypeVar
+from itertools import chain
+from typing import Any
 
-from backup_sync.model.errors import RetriableError
-from backup_sync.stores import weight as heavy_rows
-from backup_sync.stores.mssql.errors import number_of, translate
-
-T = TypeVar("T")
-Row = tuple[Any, ...]
-
-LOCK_MILLISECONDS = 30_000
-"""How long a statement waits for a lock of another session. (sp_getapplock is told its own time.)"""
-
-OPENING = "SET NOCOUNT OFF; SET LOCK_TIMEOUT {}; SET DEADLOCK_PRIORITY LOW"
-"""Counts are what the driver is asked for, whatever the server's default is. A lock is not waited for for ever: behind
-a statement that waits for one, everybody else's queue as well. And in a deadlock we are the ones who can wait.
-https://learn.microsoft.com/sql/t-sql/statements/set-lock-timeout-transact-sql"""
-
-CLOSING_SECONDS = 5.0
-"""How long a connection that is not in use may take to be closed before nobody waits for that any more."""
-
-_Outcome = tuple[Any, BaseException | None]
-_Job = tuple[Callable[..., Any], tuple[Any, ...], "queue.SimpleQueue[_Outcome]"]
+from backup_sync.model.errors import BackupSyncError, ConfigurationError, RetriableError
+from backup_sync.stores.mssql.connection import MssqlConnection
+from backup_sync.stores.sql.session import FETCH_ROWS, Row
 
 
 class MssqlSession:
-    """A connection that is open once this is made. Statements one after the other, from one thread at a time: one that
-    comes while another is running finds the session over.
+    """See :class:`backup_sync.stores.sql.session.SqlSession`.
 
-    :param where: how messages call this end: the connection id.
-    :param connect: opens a DB-API connection.
+    :param label: how messages call this end: the connection id.
+    :param connect: opens a DB-API connection to the named database (None: the one of the Airflow connection).
     :param address: host and port, for messages about a server that is away.
-
-    What the driver raises is raised as an error of our own, and RetriableError once the session is over.
     """
 
-    def __init__(self, where: str, connect: Callable[[], Any], address: str = "") -> None:
-        self.where = where
-        self.address = address
-        self.interrupted = False
-        """Somebody who waited for a call was told to end. What is left of the run is not to go on with another one."""
-        self._over = False
-        self._waiting: queue.SimpleQueue[_Outcome] | None = None  # where the answer of the running call is expected
-        self._connection: Any = None
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        threading.Thread(target=_work, args=(self._jobs,), name=f"backup_sync-sql-{where}", daemon=True).start()
-        try:
-            self._connection = self.call(_open, connect)
-        except BaseException:
-            self._end()
-            raise
+    def __init__(self, label: str, connect: Callable[[str | None], Any], address: str = "") -> None:
+        self.label, self.address = label, address
+        self._connect = connect
+        self._first: MssqlConnection | None = None
+        self._second: MssqlConnection | None = None
+        self._closed = False
 
-    def pages(self, sql: str, params: Sequence[Any], size: int, *, heavy: bool = False) -> Iterator[list[Row]]:
-        """Run a statement and stream its rows, ``size`` at a time; ``heavy``: fewer where they hold much."""
-        found, page = self.call(_begin, self._connection, sql, params, size, heavy)
-        while page:
-            waiting = [page]
-            del page  # held by nobody but the one who asked for it, also while the next one is fetched
-            yield waiting.pop()
-            page = self.call(next, found, [])
+    @property
+    def connection(self) -> MssqlConnection:
+        """The connection, opened if it is not."""
+        if self._first is None or self._closed:
+            self._first = self.open(None)
+        return self._first
+
+    @property
+    def second(self) -> MssqlConnection:
+        """Another one, for what is asked while the first one's rows are being read."""
+        if self._second is None:
+            self._second = self.open(None)
+        return self._second
+
+    def open(self, database: str | None) -> MssqlConnection:
+        """One more connection, for the caller to close. Raises RetriableError once the session is closed."""
+        # A thread that was left behind may come back from its statement, or from this one, and want to go on.
+        if not self._closed:
+            made = MssqlConnection(self.label, partial(self._connected, database), self.address)
+            if not self._closed:
+                return made
+            made.close()
+        raise RetriableError(f"{self.label}: the run has ended, and with it the connection")
+
+    def _connected(self, database: str | None) -> Any:
+        try:
+            return self._connect(database)
+        except TypeError as error:
+            # pymssql takes every entry of the connection's extra as an argument; the text names the one.
+            raise ConfigurationError(f"{self.label}: the connection's extra does not fit pymssql: {error}") from None
+        except (ValueError, AttributeError) as error:
+            raise ConfigurationError(
+                f"{self.label}: an entry of the connection's extra has a value that pymssql does not take "
+                f"({type(error).__name__}); docs/connections.md says which there are"
+            ) from None
+
+    def pages(
+        self, sql: str, params: Sequence[Any] = (), size: int = FETCH_ROWS, *, heavy: bool = False
+    ) -> Iterator[list[Row]]:
+        yield from self.connection.pages(sql, params, size, heavy=heavy)
+
+    def query(self, sql: str, params: Sequence[Any] = ()) -> Iterator[Row]:
+        return chain.from_iterable(self.pages(sql, params))
 
     def run(self, sql: str, params: Sequence[Any] = ()) -> int:
-        """Run a statement that returns no rows; the number of rows it changed."""
-        return self.call(_run, self._connection, sql, params)
+        return self.connection.run(sql, params)
 
     def results(self, sql: str, params: Sequence[Any] = ()) -> list[list[Row]]:
         """The rows of each statement of a batch of SELECTs."""
-        return self.call(_results, self._connection, sql, params)
+        return self.connection.results(sql, params)
+
+    def scalar(self, sql: str, params: Sequence[Any] = ()) -> Any:
+        rows = list(self.query(sql, params))
+        return rows[0][0] if rows else None
 
     def bulk_copy(self, table: str, rows: Iterable[Row], column_ids: list[int], batch_size: int) -> None:
-        self.call(_bulk_copy, self._connection, table, rows, column_ids, batch_size)
+        self.connection.bulk_copy(table, rows, column_ids, batch_size)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        self.run("BEGIN TRANSACTION")
+        try:
+            yield
+        except BaseException:
+            try:
+                self.run("IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION")
+            except BackupSyncError:
+                self.drop()  # the connection is gone, and the server rolls back by itself
+            raise
+        self.run("COMMIT TRANSACTION")
+
+    def drop(self) -> None:
+        """Close the connections. The next statement opens one again, except where a run was interrupted: that is to end."""
+        open_ = [connection for connection in (self._first, self._second) if connection is not None]
+        for connection in open_:
+            connection.close()
+        if not any(connection.interrupted for connection in open_):
+            self._first = self._second = None
 
     def close(self) -> None:
-        """Close the connection: now, or when the call that is still running on it has returned.
-
-        Whoever waits for that call is told at once that the connection was closed. So this may be called by any thread,
-        and by a signal's handler.
-        """
-        if self._over:
-            return
-        idle = self._waiting is None
-        closed = self._end()
-        if idle:
-            with suppress(queue.Empty):
-                closed.get(timeout=CLOSING_SECONDS)
-
-    def __del__(self) -> None:
-        if not self._over:
-            self._jobs.put(None)
-
-    def call(self, call: Callable[..., T], *args: Any) -> T:
-        """What ``call(*args)`` returns, done by the session's own thread.
-
-        What it raises is raised here: an error of the driver as one of our own, anything else as it is.
-        """
-        if self._waiting is not None:
-            # A thread that was left behind. Whoever cleans up behind it is not to hang in the same call.
-            self.interrupted = True
-            self._end()
-        if self._over:
-            raise self._gone()
-        answer: queue.SimpleQueue[_Outcome] = queue.SimpleQueue()
-        try:
-            self._waiting = answer
-            self._jobs.put((call, args, answer))
-            result, error = answer.get()
-            self._waiting = None
-        except BaseException:
-            self.interrupted = True
-            self._end()
-            raise
-        if error is None:
-            return result
-        number = number_of(error)
-        try:
-            # Not out of the driver's error: its frames hold the values that were sent.
-            raise error if number is None else translate(self.where, number, error, self.address)
-        finally:
-            del error  # it holds this frame, which would hold it
-
-    def _gone(self) -> RetriableError:
-        return RetriableError(f"{self.where}: the connection was closed, because the run that used it was ended")
-
-    def _end(self) -> queue.SimpleQueue[_Outcome]:
-        """Nothing is sent any more: the connection is closed behind what runs on it, and then its thread ends."""
-        if self._waiting is not None:
-            self._waiting.put((None, self._gone()))
-        closed: queue.SimpleQueue[_Outcome] = queue.SimpleQueue()
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            self._jobs.put((connection.close, (), closed))
-        else:
-            closed.put((None, None))
-        if not self._over:
-            self._over = True
-            self._jobs.put(None)
-        return closed
-
-
-# What the session's own thread does.
-
-
-def _work(jobs: queue.SimpleQueue[_Job | None]) -> None:
-    while (job := jobs.get()) is not None:
-        call, args, answer = job
-        try:
-            outcome: _Outcome = call(*args), None
-        except BaseException as error:
-            outcome = None, error
-        answer.put(outcome)
-        del job, call, args, answer, outcome  # a connection that nobody holds any more closes itself
-
-
-def _open(connect: Callable[[], Any]) -> Any:
-    connection = connect()
-    connection.autocommit(True)  # transactions are written out where they are meant
-    _run(connection, OPENING.format(LOCK_MILLISECONDS), ())
-    return connection
-
-
-def _executed(connection: Any, sql: str, params: Sequence[Any]) -> Any:
-    cursor = connection.cursor()
-    cursor.execute(sql, tuple(params) or None)
-    return cursor
-
-
-def _begin(
-    connection: Any, sql: str, params: Sequence[Any], size: int, heavy: bool
-) -> tuple[Iterator[list[Row]], list[Row]]:
-    fetch = _executed(connection, sql, params).fetchmany
-    found = heavy_rows.pages(fetch, size) if heavy else iter(partial(fetch, size), [])
-    return found, next(found, [])
-
-
-def _run(connection: Any, sql: str, params: Sequence[Any]) -> int:
-    return int(_executed(connection, sql, params).rowcount)
-
-
-def _results(connection: Any, sql: str, params: Sequence[Any]) -> list[list[Row]]:
-    cursor = _executed(connection, sql, params)
-    found = [cursor.fetchall()]
-    while cursor.nextset():
-        found.append(cursor.fetchall())
-    return found
-
-
-def _bulk_copy(connection: Any, table: str, rows: Iterable[Row], column_ids: list[int], batch_size: int) -> None:
-    connection.bulk_copy(table, rows, column_ids=column_ids, batch_size=batch_size, tablock=False)
+        """For good: whoever still wants to use the session is told that the run has ended."""
+        self._closed = True
+        self.drop()
+        for connection in (self._first, self._second):
+            if connection is not None:
+                connection.close()
+        self._first = self._second = None

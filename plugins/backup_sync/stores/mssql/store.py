@@ -13,15 +13,14 @@ import json
 from collections.abc import Collection, Hashable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from datetime import datetime
-from functools import partial
 from itertools import chain
 from operator import add
 from typing import Any
 
 from backup_sync.model.diff import Key, Stamp
-from backup_sync.model.errors import BackupSyncError, ConfigurationError, LockHeld, RetriableError
+from backup_sync.model.errors import BackupSyncError, LockHeld, RetriableError
 from backup_sync.model.result import SyncResult, utc_now
-from backup_sync.model.service import STATE
+from backup_sync.model.service import STATE, Service
 from backup_sync.stores import weight as heavy_rows
 from backup_sync.stores.base import Applied, Record, batches
 from backup_sync.stores.mssql import types
@@ -33,7 +32,7 @@ from backup_sync.stores.mssql.session import MssqlSession
 from backup_sync.stores.mssql.statements import quote
 from backup_sync.stores.sql.ranges import EvenCut, KeyRange
 from backup_sync.stores.sql.shape import SYNCED_AT, TableShape
-from backup_sync.stores.sql.store import EVERYTHING, FETCH_ROWS
+from backup_sync.stores.sql.store import EVERYTHING
 
 BULK_ROWS = 4_000
 BULK_ROWS_AGAIN = 500
@@ -47,95 +46,22 @@ JSON_ROWS = 2_000
 class MssqlStore(MssqlCatalog):
     kind = "mssql"
 
-    def __init__(self, service: Any, connect: Any, where: str, database: str, address: str = "") -> None:
-        super().__init__(service, connect, where)
+    session: MssqlSession
+
+    def __init__(self, service: Service, connect: Any, label: str, database: str, address: str = "") -> None:
+        super().__init__(service, MssqlSession(label, connect, address))
         self.database = database
-        self.address = address
         self._places: list[int] = []  # known from the first bulk copy on
-        self._second: MssqlSession | None = None  # for what is asked while the first one's rows are read
-        self._closed = False
         self.name = f"{quote(self.schema)}.{quote(self.table)}"
         self.history_name = f"{quote(self.schema)}.{quote(self.history_table)}"
         self.unfilled_name = f"{quote(self.schema)}.{quote(self.unfilled_table)}"
         self.state_name = f"{quote(self.schema)}.{quote(STATE)}"
 
-    # connection
-
-    @property
-    def session(self) -> MssqlSession:
-        if self._connection is None or self._closed:
-            self._connection = self._open(None)
-        return self._connection
-
-    def _open(self, database: str | None) -> MssqlSession:
-        # A thread that was left behind may come back from its statement, or from this one, and want to go on.
-        if not self._closed:
-            session = MssqlSession(self.where, partial(self._connected, database), self.address)
-            if not self._closed:
-                return session
-            session.close()
-        raise RetriableError(f"{self.where}: the run has ended, and with it the connection")
-
-    def _connected(self, database: str | None) -> Any:
-        try:
-            return self._connect(database)
-        except TypeError as error:
-            # pymssql takes every entry of the connection's extra as an argument; the text names the one.
-            raise ConfigurationError(f"{self.where}: the connection's extra does not fit pymssql: {error}") from None
-        except (ValueError, AttributeError) as error:
-            raise ConfigurationError(
-                f"{self.where}: an entry of the connection's extra has a value that pymssql does not take "
-                f"({type(error).__name__}); docs/connections.md says which there are"
-            ) from None
-
-    def pages(
-        self, sql: str, params: Sequence[Any] = (), size: int = FETCH_ROWS, *, heavy: bool = False
-    ) -> Iterator[list[tuple[Any, ...]]]:
-        yield from self.session.pages(sql, params, size, heavy=heavy)
-
-    def run_sql(self, sql: str, params: Sequence[Any] = ()) -> int:
-        return self.session.run(sql, params)
-
-    def results(self, sql: str, params: Sequence[Any] = ()) -> list[list[tuple[Any, ...]]]:
-        """The rows of each statement of a batch of SELECTs."""
-        return self.session.results(sql, params)
-
-    def scalar(self, sql: str, params: Sequence[Any] = ()) -> Any:
-        rows = list(self.query(sql, params))
-        return rows[0][0] if rows else None
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        self.run_sql("BEGIN TRANSACTION")
-        try:
-            yield
-        except BaseException:
-            try:
-                self.run_sql("IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION")
-            except BackupSyncError:
-                self._drop()  # the connection is gone, and the server rolls back by itself
-            raise
-        self.run_sql("COMMIT TRANSACTION")
-
     def open(self, shape: TableShape, *, planned: bool = False) -> None:
         super().open(shape, planned=planned)
         self._bulk = BulkRows(shape)
-        self._packed = PackedPairs(self.key_columns, self._fields, self.where)
+        self._packed = PackedPairs(self.key_columns, self._fields, self.label)
         self._rows = WireRows(shape)
-
-    def close(self) -> None:
-        """For good: whoever still wants to use the store is told that the run has ended."""
-        self._closed = True
-        self._drop()
-        super().close()
-
-    def _drop(self) -> None:
-        """Close the connections. The next statement opens one anew, except where a run was interrupted: that is to end."""
-        sessions = [session for session in (self._connection, self._second) if session is not None]
-        for session in sessions:
-            session.close()
-        if not any(session.interrupted for session in sessions):
-            self._connection = self._second = None
 
     # reading
 
@@ -145,7 +71,7 @@ class MssqlStore(MssqlCatalog):
     def bounds(self, within: KeyRange) -> tuple[int, int] | None:
         name = quote(self.key_columns[0].name)
         where, params = self._where(within)
-        low, high = next(self.query(f"SELECT MIN({name}), MAX({name}) FROM {self.name} WHERE {where}", params))
+        low, high = next(self.session.query(f"SELECT MIN({name}), MAX({name}) FROM {self.name} WHERE {where}", params))
         return None if low is None else (int(low), int(high))
 
     def boundaries(self, within: KeyRange, every: int) -> list[Key]:
@@ -158,12 +84,12 @@ class MssqlStore(MssqlCatalog):
             f"SELECT {wire} FROM (SELECT {names}, ROW_NUMBER() OVER (ORDER BY {order}) AS n FROM {self.name} WHERE {where}) k "
             f"WHERE n % {every} = 0 ORDER BY n"
         )
-        return [tuple(row) for row in self.query(sql, params)]
+        return [tuple(row) for row in self.session.query(sql, params)]
 
     def digest_rows(self, within: KeyRange, even: EvenCut | None) -> Iterator[tuple[Any, ...]]:
         sql, params = self.digest_sql(within, even)
         found: dict[int, tuple[int, ...]] = {}
-        for number, *sums in chain.from_iterable(self.pages(sql, params, READ_ROWS)):
+        for number, *sums in chain.from_iterable(self.session.pages(sql, params, READ_ROWS)):
             piece = min(max(int(number), 0), even.count - 1) if even else 0
             digest = tuple(map(int, sums))
             found[piece] = tuple(map(add, found[piece], digest)) if piece in found else digest
@@ -174,11 +100,13 @@ class MssqlStore(MssqlCatalog):
         within = within or EVERYTHING
         if self._packable():
             sql, params = self.packed_stamps_sql(within)
-            return self.pages(sql, params)
+            return self.session.pages(sql, params)
         if self._columns_packed():
             names = [quote(column.name) for column in (*self.key_columns, *self.stamp_columns)]
             where, params = self._where(within)
-            return self.pages(self._packed.sql(self.compared, names, where), params, READ_ROWS // self._packed.to_a_row)
+            return self.session.pages(
+                self._packed.sql(self.compared, names, where), params, READ_ROWS // self._packed.to_a_row
+            )
         return self._plain_pairs(within)
 
     def _columns_packed(self) -> bool:
@@ -206,7 +134,7 @@ class MssqlStore(MssqlCatalog):
         ]
         parts += [self._whole(column) for column in self.watched]
         where, params = self._where(within)
-        return self.pages(f"SELECT {', '.join(parts)} FROM {self.compared} WHERE {where}", params, READ_ROWS)
+        return self.session.pages(f"SELECT {', '.join(parts)} FROM {self.compared} WHERE {where}", params, READ_ROWS)
 
     def split(self, pair: Any) -> tuple[Key, Stamp]:
         if not isinstance(pair, int):
@@ -217,7 +145,7 @@ class MssqlStore(MssqlCatalog):
     def read(self, within: KeyRange) -> Iterator[list[Record]]:
         where, params = self._where(within)
         sql = f"SELECT {self._rows.selected()} FROM {self.name} WHERE {where}"
-        found = (self._rows.records(rows) for rows in self.pages(sql, params, ROWS_AT_ONCE, heavy=True))
+        found = (self._rows.records(rows) for rows in self.session.pages(sql, params, ROWS_AT_ONCE, heavy=True))
         return heavy_rows.batches((self._exact(*records) for records in found), BATCH_ROWS, heavy_rows.held_by_row)
 
     def read_keys(self, keys: Sequence[Key]) -> Iterator[list[Record]]:
@@ -225,7 +153,7 @@ class MssqlStore(MssqlCatalog):
         missing = set(keys)
 
         def found() -> Iterator[list[Record]]:
-            for rows in self.pages(sql, [self._post(keys)], ROWS_AT_ONCE, heavy=True):
+            for rows in self.session.pages(sql, [self._post(keys)], ROWS_AT_ONCE, heavy=True):
                 records, doubtful = self._rows.records(rows)
                 missing.difference_update(map(self.key_of, records))
                 yield self._exact(records, doubtful)
@@ -244,10 +172,8 @@ class MssqlStore(MssqlCatalog):
         keys = [self.key_of(found[n]) for n in doubtful]
         exact = {}
         # On a connection of its own: the other one may be in the middle of its rows.
-        if self._second is None:
-            self._second = self._open(None)
         for chunk in batches(keys, JSON_ROWS):
-            for row in self._second.results(sql, (self._post(chunk),))[0]:
+            for row in self.session.second.results(sql, (self._post(chunk),))[0]:
                 record = tuple(map(types.from_exact, row, (column.type for column in columns)))
                 exact[self.key_of(record)] = record
         self._check_found(set(keys).difference(exact))
@@ -260,26 +186,28 @@ class MssqlStore(MssqlCatalog):
         for number, column in enumerate(self.key_columns):
             if types.base(column.type) in types.TEXTS and any("?" in str(key[number]) for key in missing):
                 raise RetriableError(
-                    f"{self.where}: rows of {self.service.table} were not found again by key column {column.name}: they were "
+                    f"{self.label}: rows of {self.service.table} were not found again by key column {column.name}: they were "
                     "deleted meanwhile (then a retry helps), or their keys hold a character that cannot be read (half a "
                     "surrogate pair, a byte outside the code page)"
                 )
 
     def present(self, keys: Sequence[Key]) -> set[Key]:
         sql = f"SELECT p.i FROM {self._posted()} p WHERE EXISTS (SELECT 1 FROM {self.name} t WHERE {self._join()})"
-        return {keys[row[0]] for row in self.query(sql, [self._post(keys)])}
+        return {keys[row[0]] for row in self.session.query(sql, [self._post(keys)])}
 
     def written_since(self, within: KeyRange, moment: datetime) -> set[Key]:
         names = ", ".join(types.outgoing(quote(column.name), column.type) for column in self.key_columns)
         where, params = self._where(within)
         since = f"{quote(SYNCED_AT)} >= CONVERT(DATETIME2(7), %s)"
-        return set(self.query(f"SELECT {names} FROM {self.name} WHERE {where} AND {since}", [*params, _text(moment)]))
+        return set(
+            self.session.query(f"SELECT {names} FROM {self.name} WHERE {where} AND {since}", [*params, _text(moment)])
+        )
 
     def count(self) -> int:
-        return int(self.scalar(f"SELECT COUNT_BIG(*) FROM {self.name}"))
+        return int(self.session.scalar(f"SELECT COUNT_BIG(*) FROM {self.name}"))
 
     def empty(self) -> bool:
-        return self.scalar(f"SELECT TOP (1) 1 FROM {self.name}") is None
+        return self.session.scalar(f"SELECT TOP (1) 1 FROM {self.name}") is None
 
     # writing
 
@@ -315,20 +243,20 @@ class MssqlStore(MssqlCatalog):
             sql = "SELECT name, column_id FROM sys.columns WHERE object_id = OBJECT_ID(%s)"
             own = self.own_shape()
             assert own is not None
-            found = {own.fold(name): position for name, position in self.query(sql, (self.name,))}
+            found = {own.fold(name): position for name, position in self.session.query(sql, (self.name,))}
             names = (*(column.name for column in self.shape.columns), SYNCED_AT)
             self._places = [found[own.fold(name)] for name in names]
         return self._places
 
     def _insert(self, rows: Sequence[Record]) -> int:
         sql = self.insert_sql()
-        return self.run_sql(sql, [_text(utc_now()), _rows_json(rows)])
+        return self.session.run(sql, [_text(utc_now()), _rows_json(rows)])
 
     def _update(self, rows: Sequence[Record]) -> int:
-        return self.run_sql(self.update_sql(), [_text(utc_now()), _rows_json(rows)])
+        return self.session.run(self.update_sql(), [_text(utc_now()), _rows_json(rows)])
 
     def write_deletes(self, keys: Sequence[Key]) -> int:
-        return self.run_sql(
+        return self.session.run(
             f"DELETE t FROM {self.name} t JOIN {self._posted()} p ON {self._join()}", [self._post(keys)]
         )
 
@@ -345,18 +273,18 @@ class MssqlStore(MssqlCatalog):
             "DECLARE @got INT; EXEC @got = sp_getapplock @Resource = %s, @LockMode = 'Exclusive', "
             "@LockOwner = 'Session', @LockTimeout = %s; SELECT @got"
         )
-        if self.scalar(sql, (resource, int(wait_seconds * 1000))) < 0:
+        if self.session.scalar(sql, (resource, int(wait_seconds * 1000))) < 0:
             raise LockHeld(
-                f"{self.where}: the backup of {self.service.name} is being written by {self.holder()}; "
+                f"{self.label}: the backup of {self.service.name} is being written by {self.holder()}; "
                 f"waited {wait_seconds:.0f} s for it to end"
             )
         try:
             yield
         finally:
             try:
-                self.run_sql("EXEC sp_releaseapplock @Resource = %s, @LockOwner = 'Session'", (resource,))
+                self.session.run("EXEC sp_releaseapplock @Resource = %s, @LockOwner = 'Session'", (resource,))
             except BackupSyncError:
-                self._drop()  # closing the session releases the lock as well
+                self.session.drop()  # closing the session releases the lock as well
 
 
 def _text(moment: datetime) -> str:

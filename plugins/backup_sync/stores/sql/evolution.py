@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 class SqlSchema(SqlHistory):
     """The schema half of a SQL store; the dialects provide the catalog and the statements."""
 
-    where: str
+    label: str
     types_: Types
     history_types: dict[str, str]
     unfilled_name: str
@@ -64,7 +64,7 @@ class SqlSchema(SqlHistory):
         """Raise PairingRefused for a table that is no copy of ours: the operational one itself, most likely."""
         if not own.has(SYNCED_AT):
             raise PairingRefused(
-                f"{self.where}: the table {self.service.table} there is not a copy made by backup_sync (it has no column "
+                f"{self.label}: the table {self.service.table} there is not a copy made by backup_sync (it has no column "
                 f"{SYNCED_AT}); does the connection point at an operational database? If not, rename that table away"
             )
 
@@ -77,7 +77,7 @@ class SqlSchema(SqlHistory):
         self._refuse(found)
         if found.alters and not (planned and self.service.on_schema_change == "evolve"):
             raise FatalError(
-                f"{self.where}: the table {self.service.table} does not fit the source yet: it "
+                f"{self.label}: the table {self.service.table} does not fit the source yet: it "
                 f"{'; it '.join(found.words())}. Run the DAG backup_initialize, or clear the run from initialize on"
             )
         return found.added
@@ -85,7 +85,7 @@ class SqlSchema(SqlHistory):
     def _refuse(self, found: Difference) -> None:
         if found.problems:
             raise FatalError(
-                f"{self.where}: the table {self.service.table} does not fit the source: it "
+                f"{self.label}: the table {self.service.table} does not fit the source: it "
                 f"{'; it '.join(found.problems)}. Change the backup's table to match, or rename it away and run "
                 "backup_initialize"
             )
@@ -98,14 +98,14 @@ class SqlSchema(SqlHistory):
         self.check_is_backup(own)
         if obstacles := self.obstacles():
             raise FatalError(
-                f"{self.where}: the backup's table {self.service.table} has {' and '.join(obstacles)}: remove them, they "
+                f"{self.label}: the backup's table {self.service.table} has {' and '.join(obstacles)}: remove them, they "
                 "would change or refuse what is copied"
             )
         found = self.difference(shape, own)
         self._refuse(found)
         if self.service.on_schema_change == "fail" and (found.alters or found.kept):
             raise FatalError(
-                f"{self.where}: the table {self.service.table} differs from the source: it {'; it '.join(found.words())}. "
+                f"{self.label}: the table {self.service.table} differs from the source: it {'; it '.join(found.words())}. "
                 f"Nothing was altered, since on_schema_change of service {self.service.name} is fail; change the backup's "
                 "table to match, or set it to evolve"
             )
@@ -113,7 +113,7 @@ class SqlSchema(SqlHistory):
             self._alter(shape, own, found)
         for column in found.kept:
             log.warning(
-                "%s: %s keeps column %s, which the source has no more", self.where, self.service.table, column.name
+                "%s: %s keeps column %s, which the source has no more", self.label, self.service.table, column.name
             )
         return self._told(found)
 
@@ -123,11 +123,11 @@ class SqlSchema(SqlHistory):
         if not found.alters and not names:
             return
         try:
-            with self.transaction():
+            with self.session.transaction():
                 if names and not self.has_unfilled():
-                    self.run_sql(self.create_unfilled_sql())
+                    self.session.run(self.create_unfilled_sql())
                 for name in names:
-                    self.run_sql(self.mark_unfilled_sql(), [self.full_name, name])
+                    self.session.run(self.mark_unfilled_sql(), [self.full_name, name])
                 if found.alters:
                     self.alter(shape, own, found)
         except BackupSyncError:
@@ -137,7 +137,7 @@ class SqlSchema(SqlHistory):
         remains = self._remains(shape)
         if remains.alters:
             raise FatalError(
-                f"{self.where}: the server altered {self.service.table}, and still it {'; it '.join(remains.words())}. "
+                f"{self.label}: the server altered {self.service.table}, and still it {'; it '.join(remains.words())}. "
                 "Change it by hand, or rename it away and run backup_initialize"
             )
 
@@ -175,9 +175,9 @@ class SqlSchema(SqlHistory):
 
     def filled(self, fields: Sequence[str]) -> None:
         slot = self.slot("text")
-        with self.transaction():
+        with self.session.transaction():
             for name in fields:
-                self.run_sql(
+                self.session.run(
                     f"DELETE FROM {self.unfilled_name} WHERE TableName = {slot} AND ColumnName = {slot}",
                     [self.full_name, name],
                 )

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable
 from datetime import datetime, timezone
 from typing import Any
 from uuid import UUID
@@ -86,7 +85,7 @@ class SqlHistory(SqlState):
     """The history half of a SQL store; the other half provides the few words in which the dialects differ."""
 
     service: Service
-    where: str
+    label: str
     history_name: str
     run: SyncResult | None = None
 
@@ -100,15 +99,6 @@ class SqlHistory(SqlState):
     @abstractmethod
     def newest_first(self, limit: int) -> tuple[str, str]:
         """What stands behind SELECT and at the end of the statement for the ``limit`` newest rows."""
-
-    @abstractmethod
-    def query(self, sql: str, params: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]: ...
-
-    @abstractmethod
-    def run_sql(self, sql: str, params: Sequence[Any] = ()) -> int: ...
-
-    @abstractmethod
-    def transaction(self) -> AbstractContextManager[None]: ...
 
     def create_history_sql(self, types: dict[str, str]) -> str:
         columns = [
@@ -128,7 +118,7 @@ class SqlHistory(SqlState):
         return next(self.rows_if_there(self.history_name, sql, [self.service.name]), None) is not None
 
     def begin(self, run: SyncResult) -> bool:
-        with self.transaction():
+        with self.session.transaction():
             earlier = self._earlier(run)
             resumed = resume(run, earlier)
             self._save(run, new=earlier is None)
@@ -143,7 +133,7 @@ class SqlHistory(SqlState):
         return found[0] if found else None
 
     def save_history(self, run: SyncResult) -> None:
-        with self.transaction():
+        with self.session.transaction():
             self._save(run)
 
     def _save(self, run: SyncResult, *, new: bool = False) -> None:
@@ -153,8 +143,8 @@ class SqlHistory(SqlState):
         slots = [self.slot(kind) for _, kind, _ in HISTORY_COLUMNS]
         settings = ", ".join(f"{name} = {slot}" for name, slot in zip(names[1:], slots[1:], strict=True))
         where = f"WHERE SyncId = {slots[0]}"
-        if new or not self.run_sql(f"UPDATE {self.history_name} SET {settings} {where}", [*row[1:], row[0]]):
-            self.run_sql(f"INSERT INTO {self.history_name} ({', '.join(names)}) VALUES ({', '.join(slots)})", row)
+        if new or not self.session.run(f"UPDATE {self.history_name} SET {settings} {where}", [*row[1:], row[0]]):
+            self.session.run(f"INSERT INTO {self.history_name} ({', '.join(names)}) VALUES ({', '.join(slots)})", row)
 
     def count_in_history(self, applied: Applied) -> None:
         """Add what was just written to the run's counts; belongs into the transaction that wrote it.
@@ -164,7 +154,7 @@ class SqlHistory(SqlState):
         """
         assert self.run is not None
         count = self.slot("count")
-        found = self.run_sql(
+        found = self.session.run(
             f"UPDATE {self.history_name} SET InsertedCount = InsertedCount + {count}, UpdatedCount = UpdatedCount + {count}, "
             f"DeletedCount = DeletedCount + {count} WHERE SyncId = {self.slot('uuid')} AND Attempt = {count} "
             "AND CompletedAt IS NULL",
@@ -172,7 +162,7 @@ class SqlHistory(SqlState):
         )
         if not found:
             raise RetriableError(
-                f"{self.where}: this attempt of run {self.run.run_id} is over for the backup's history (it was recorded as ended, "
+                f"{self.label}: this attempt of run {self.run.run_id} is over for the backup's history (it was recorded as ended, "
                 "or another attempt has begun), so it writes nothing more"
             )
 
@@ -191,4 +181,7 @@ class SqlHistory(SqlState):
 
     def _history(self, top: str, rest: str, params: list[Any]) -> list[dict[str, Any]]:
         columns = ", ".join(self.quote(name) for name, _, _ in HISTORY_COLUMNS)
-        return [from_row(row) for row in self.query(f"SELECT {top} {columns} FROM {self.history_name} {rest}", params)]
+        return [
+            from_row(row)
+            for row in self.session.query(f"SELECT {top} {columns} FROM {self.history_name} {rest}", params)
+        ]

@@ -12,11 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from backup_sync.model.errors import BackupSyncError
+from backup_sync.stores.sql.session import SqlSession
 
 
 class SqlState:
     """The state half of a SQL store; the other half provides the few words in which the dialects differ."""
 
+    session: SqlSession
     state_name: str
 
     @property
@@ -30,9 +32,6 @@ class SqlState:
     @abstractmethod
     def rows_if_there(self, table: str, sql: str, params: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
         """The rows of a SELECT; none where ``table`` (a quoted name) is not there."""
-
-    @abstractmethod
-    def run_sql(self, sql: str, params: Sequence[Any] = ()) -> int: ...
 
     def create_state_sql(self, table_type: str, name_type: str, value_type: str) -> str:
         """``table_type``: a text that can be a key and is compared as the engine compares the names of tables."""
@@ -49,12 +48,12 @@ class SqlState:
         text = self.slot("text")
         which, key = f"WHERE TableName = {text} AND Name = {text}", [self.state_key, name]
         if value is None:
-            return bool(self.run_sql(f"DELETE FROM {self.state_name} {which}", key))
+            return bool(self.session.run(f"DELETE FROM {self.state_name} {which}", key))
         written = json.dumps(value)
-        if not new and self.run_sql(f"UPDATE {self.state_name} SET Value = {text} {which}", [written, *key]):
+        if not new and self.session.run(f"UPDATE {self.state_name} SET Value = {text} {which}", [written, *key]):
             return True
         try:
-            self.run_sql(
+            self.session.run(
                 f"INSERT INTO {self.state_name} (TableName, Name, Value) VALUES ({text}, {text}, {text})",
                 [*key, written],
             )

@@ -5,11 +5,9 @@ from __future__ import annotations
 import logging
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Generator, Hashable, Iterator, Sequence, Set
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Generator, Hashable, Iterator, Sequence, Set
 from dataclasses import replace
 from datetime import datetime
-from itertools import chain
 from typing import Any
 
 from backup_sync.model.diff import Key, Stamp
@@ -19,6 +17,7 @@ from backup_sync.model.service import HISTORY, UNFILLED, Service
 from backup_sync.stores.base import Applied, Cut, Digest, Record, Usage, batches
 from backup_sync.stores.sql.evolution import SqlSchema
 from backup_sync.stores.sql.ranges import MOST_DIGESTS, EvenCut, KeyRange, ListCut
+from backup_sync.stores.sql.session import SqlSession
 from backup_sync.stores.sql.shape import SYNCED_AT, Column, TableShape
 
 log = logging.getLogger(__name__)
@@ -30,7 +29,6 @@ PIECE_KEYS, WIDE_PIECE_KEYS = 128, 4_096
 """Widths between which the pieces of a whole-number key are chosen. In wide pieces a changed row costs the reading of
 many pairs; many pieces make a server's digest dearer (a grouping into thousands took twice the time of one into
 hundreds). So: some hundred pieces, as long as they are not too wide."""
-FETCH_ROWS = 2_000
 POSTED_KEYS = 2_500
 
 # The digest of a row is ((a·key + Σ bᵢ·stampᵢ + c) mod P)² mod Q. Two different primes, because with one the sum of
@@ -55,10 +53,7 @@ def summed(terms: Sequence[str]) -> str:
 
 
 class SqlStore(SqlSchema, ABC):
-    """A table in a SQL database. Subclasses provide the SQL text and the few steps that differ by product.
-
-    ``connect``: opens a DB-API connection to the named database (None: the one of the Airflow connection).
-    """
+    """A table in a SQL database. Subclasses provide the SQL text and the few steps that differ by product."""
 
     kind: str
     name: str
@@ -69,17 +64,16 @@ class SqlStore(SqlSchema, ABC):
     """Statements that digest a whole key space, at most: a larger one gets wider pieces, and one of them that holds too
     many records is cut again."""
 
-    def __init__(self, service: Service, connect: Callable[[str | None], Any], where: str) -> None:
+    def __init__(self, service: Service, session: SqlSession) -> None:
         assert service.table is not None
         self.service = service
-        self.where = where  # how messages call this end: the connection id
+        self.session = session
+        self.label = session.label
         self.schema, self.table = parse_table(service.table)
         self.full_name = f"{self.schema}.{self.table}"
         """However it is written in the services file."""
         self.history_table = service.history or HISTORY
         self.unfilled_table = self.history_table + UNFILLED
-        self._connect = connect
-        self._connection: Any = None
         self._own: TableShape | None = None
         self.shape: TableShape | None = None
         self._fields: tuple[Column, ...] = ()
@@ -92,26 +86,6 @@ class SqlStore(SqlSchema, ABC):
     @abstractmethod
     def catalog(self) -> TableShape | None:
         """The table's columns and primary key as the database tells them, or None if there is no such table."""
-
-    @abstractmethod
-    def pages(
-        self, sql: str, params: Sequence[Any] = (), size: int = FETCH_ROWS, *, heavy: bool = False
-    ) -> Iterator[list[tuple[Any, ...]]]:
-        """Run a statement and stream its rows, ``size`` at a time. Raises only errors of the BackupSyncError tree.
-
-        ``heavy``: they are whole rows and may hold much, then fewer at a time.
-        """
-
-    def query(self, sql: str, params: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
-        """Run a statement and stream its rows one by one."""
-        return chain.from_iterable(self.pages(sql, params))
-
-    @abstractmethod
-    def run_sql(self, sql: str, params: Sequence[Any] = ()) -> int:
-        """Run a statement that returns no rows; the number of rows it changed."""
-
-    @abstractmethod
-    def transaction(self) -> AbstractContextManager[None]: ...
 
     @abstractmethod
     def no_value(self, column: Column) -> str:
@@ -182,14 +156,14 @@ class SqlStore(SqlSchema, ABC):
         shape = self.own_shape()
         if shape is None:
             raise ConfigurationError(
-                f"{self.where}: table {self.service.table} does not exist or may not be read; correct 'table' of service "
+                f"{self.label}: table {self.service.table} does not exist or may not be read; correct 'table' of service "
                 f"{self.service.name} or grant SELECT on it"
             )
         if self.service.key:
             shape = replace(shape, key=tuple(self.service.key))
         if not shape.key:
             raise ConfigurationError(
-                f"{self.where}: table {self.service.table} has no primary key; name its key columns in 'key' of service "
+                f"{self.label}: table {self.service.table} has no primary key; name its key columns in 'key' of service "
                 f"{self.service.name}"
             )
         for name in (*shape.key, *self.service.fields):
@@ -197,15 +171,15 @@ class SqlStore(SqlSchema, ABC):
         nullable = [name for name in shape.key if shape.column(name).nullable]
         if nullable:
             raise ConfigurationError(
-                f"{self.where}: key column {', '.join(nullable)} of {self.service.table} is nullable; a key has to be NOT NULL"
+                f"{self.label}: key column {', '.join(nullable)} of {self.service.table} is nullable; a key has to be NOT NULL"
             )
         if self.service.key and not self.unique(shape.key):
             raise ConfigurationError(
-                f"{self.where}: key {', '.join(shape.key)} of {self.service.table} is not unique; name columns that are"
+                f"{self.label}: key {', '.join(shape.key)} of {self.service.table} is not unique; name columns that are"
             )
         if shape.has(SYNCED_AT):
             raise ConfigurationError(
-                f"{self.where}: {self.service.table} has a column {SYNCED_AT}, which the backup's copy needs for itself"
+                f"{self.label}: {self.service.table} has a column {SYNCED_AT}, which the backup's copy needs for itself"
             )
         return replace(shape, key=tuple(shape.column(name).name for name in shape.key))
 
@@ -214,7 +188,7 @@ class SqlStore(SqlSchema, ABC):
             shape.index(name)
         except KeyError:
             raise ConfigurationError(
-                f"{self.where}: {self.service.table} has no column {name}, which service {self.service.name} names; "
+                f"{self.label}: {self.service.table} has no column {name}, which service {self.service.name} names; "
                 f"it has {', '.join(column.name for column in shape.columns)}"
             ) from None
 
@@ -235,7 +209,7 @@ class SqlStore(SqlSchema, ABC):
         own = self.own_shape()
         if own is None:
             raise ConfigurationError(
-                f"{self.where}: {self.service.table} does not exist yet; run the DAG backup_initialize first"
+                f"{self.label}: {self.service.table} does not exist yet; run the DAG backup_initialize first"
             )
         self._planned = self.check_fit(shape, own, planned=planned)
         self.shape = shape
@@ -324,7 +298,7 @@ class SqlStore(SqlSchema, ABC):
         return None
 
     def apply(self, inserts: Sequence[Record], updates: Sequence[Record]) -> Applied:
-        with self.transaction():
+        with self.session.transaction():
             new = self.write_inserts(inserts) if inserts else Applied()
             old = self.write_updates(updates) if updates else Applied()
             applied = Applied(new.inserted + old.inserted, new.updated + old.updated)
@@ -332,7 +306,7 @@ class SqlStore(SqlSchema, ABC):
         return applied
 
     def delete(self, keys: Sequence[Key]) -> Applied:
-        with self.transaction():
+        with self.session.transaction():
             applied = Applied(deleted=self.write_deletes(keys))
             self.count_in_history(applied)
         return applied
@@ -351,6 +325,4 @@ class SqlStore(SqlSchema, ABC):
         return Usage()
 
     def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self.session.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from abc import abstractmethod
 from contextlib import closing
 from functools import lru_cache
 from typing import Any
@@ -12,6 +11,7 @@ from backup_sync.model.names import UPPER, without_case
 from backup_sync.model.service import STATE
 from backup_sync.stores.sql.shape import SYNCED_AT, Column, Difference, TableShape, Types
 from backup_sync.stores.sql.store import SqlStore
+from backup_sync.stores.sqlite.session import SqliteSession
 
 SQLITE_TYPES = {"uuid": "TEXT", "text": "TEXT", "count": "INTEGER", "flag": "INTEGER", "moment": "TEXT"}
 
@@ -67,24 +67,15 @@ def _never(old: str, new: str) -> bool:
 class SqliteCatalog(SqlStore):
     """Everything but the reading and writing of rows; the store provides the connection."""
 
+    session: SqliteSession
     name: str
     _identity: dict[str, str | None] | None
     types_ = Types(same=_same, widens=_never)
     history_types = SQLITE_TYPES
 
-    @property
-    @abstractmethod
-    def connection(self) -> sqlite3.Connection: ...
-
-    @abstractmethod
-    def _open(self, purpose: str | None) -> sqlite3.Connection: ...
-
-    @abstractmethod
-    def _there(self) -> bool: ...
-
     def columns_of(self, table: str) -> list[tuple[Any, ...]]:
         """The columns of a table that was named by :func:`in_main`, as SQLite tells them; none if it is not there."""
-        return list(self.query(f"PRAGMA main.table_xinfo({table.removeprefix('main.')})"))
+        return list(self.session.query(f"PRAGMA main.table_xinfo({table.removeprefix('main.')})"))
 
     def catalog(self) -> TableShape | None:
         rows = self.columns_of(self.name)
@@ -113,16 +104,16 @@ class SqliteCatalog(SqlStore):
     def describe(self) -> TableShape:
         shape = super().describe()
         for name in shape.key:  # looked for by its own collation, which may be unknown here
-            next(self.query(f"SELECT 1 FROM {self.name} WHERE {quote(name)} = 'x' LIMIT 0"), None)
+            next(self.session.query(f"SELECT 1 FROM {self.name} WHERE {quote(name)} = 'x' LIMIT 0"), None)
         return shape
 
     def _kind(self) -> tuple[bool, bool]:
         """Whether it is a table, and not a view or a virtual one; and whether it is STRICT."""
         # An older SQLite knows neither this nor STRICT tables.
-        for row in self.query(f"PRAGMA main.table_list({quote(self.table)})"):
+        for row in self.session.query(f"PRAGMA main.table_list({quote(self.table)})"):
             return row[2] in ("table", "shadow"), bool(row[5])
         sql = "SELECT type FROM main.sqlite_master WHERE name = ? COLLATE NOCASE AND type IN ('table', 'view')"
-        return next(self.query(sql, [self.table]))[0] == "table", False
+        return next(self.session.query(sql, [self.table]))[0] == "table", False
 
     def _type_in_view(self, name: str, type_: str) -> str:
         """A view's columns hold what its expressions make, whatever type SQLite tells of them: none is kept, so that the
@@ -131,26 +122,26 @@ class SqliteCatalog(SqlStore):
         if affinity(type_) != "INTEGER" or without_case(name) not in compared:
             return ""
         sql = f"SELECT 1 FROM {self.name} WHERE typeof({quote(name)}) NOT IN ('integer', 'null') LIMIT 1"
-        return type_ if next(self.query(sql), None) is None else ""
+        return type_ if next(self.session.query(sql), None) is None else ""
 
     def _indexed_by_key(self) -> bool:
         """Whether the primary key has an index of its own: an alias of the rowid needs none."""
-        return any(row[3] == "pk" for row in self.query(f"PRAGMA main.index_list({quote(self.table)})"))
+        return any(row[3] == "pk" for row in self.session.query(f"PRAGMA main.index_list({quote(self.table)})"))
 
     def _has_null(self, column: str) -> bool:
         sql = f"SELECT 1 FROM {self.name} WHERE {quote(column)} IS NULL LIMIT 1"
-        return next(self.query(sql), None) is not None
+        return next(self.session.query(sql), None) is not None
 
     def unique(self, key: tuple[str, ...]) -> bool:
         columns = ", ".join(quote(name) for name in key)
         sql = f"SELECT 1 FROM {self.name} GROUP BY {columns} HAVING COUNT(*) > 1 LIMIT 1"
-        return next(self.query(sql), None) is None
+        return next(self.session.query(sql), None) is None
 
     def create(self, shape: TableShape, *, dry_run: bool = False) -> list[str]:
         if not dry_run:
-            self._open("create")
+            self.session.open("create")
             self._identity = None
-        elif not self._there():
+        elif not self.session.exists():
             return [f"table {name}" for name in (self.table, self.history_table, STATE)]
         made, evolved = [], list[str]()
         own = self.own_shape()
@@ -161,12 +152,12 @@ class SqliteCatalog(SqlStore):
         if dry_run:
             return evolved + [what for what, _ in (*made, *self._beside())]
         if made or self._beside():
-            self.run_sql("PRAGMA journal_mode = WAL")  # so that the copy can be queried while a run writes to it
-            with self.transaction():
+            self.session.run("PRAGMA journal_mode = WAL")  # so that the copy can be queried while a run writes to it
+            with self.session.transaction():
                 # Chains run side by side: another one may have made the history meanwhile.
                 made += self._beside()
                 for _, statement in made:
-                    self.run_sql(statement.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS", 1))
+                    self.session.run(statement.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS", 1))
             self._own = None
         return evolved + [what for what, _ in made]
 
@@ -200,21 +191,21 @@ class SqliteCatalog(SqlStore):
 
     def obstacles(self) -> list[str]:
         sql = "SELECT name FROM main.sqlite_master WHERE type = 'trigger' AND lower(tbl_name) = lower(?) ORDER BY name"
-        triggers = [row[0] for row in self.query(sql, [self.table])]
+        triggers = [row[0] for row in self.session.query(sql, [self.table])]
         found = [f"triggers {', '.join(triggers)}"] if triggers else []
-        if list(self.query(f"PRAGMA main.foreign_key_list({quote(self.table)})")):
+        if list(self.session.query(f"PRAGMA main.foreign_key_list({quote(self.table)})")):
             found.append("foreign keys")
         sql = (
             "SELECT DISTINCT m.name FROM main.sqlite_master m, pragma_foreign_key_list(m.name) f "
             """WHERE m.type = 'table' AND lower(f."table") = lower(?) AND lower(m.name) <> lower(?) ORDER BY m.name"""
         )
-        if others := [row[0] for row in self.query(sql, [self.table, self.table])]:
+        if others := [row[0] for row in self.session.query(sql, [self.table, self.table])]:
             found.append(f"foreign keys to it from {', '.join(others)}")
         return found
 
     def alter(self, shape: TableShape, own: TableShape, found: Difference) -> None:
         for column in found.added:
-            self.run_sql(f"ALTER TABLE {self.name} ADD COLUMN {quote(column.name)} {written(column.type)}")
+            self.session.run(f"ALTER TABLE {self.name} ADD COLUMN {quote(column.name)} {written(column.type)}")
         if found.loosened:
             self._loosen(own, found)
 
@@ -227,19 +218,19 @@ class SqliteCatalog(SqlStore):
         sql = (
             "SELECT sql FROM main.sqlite_master WHERE type = 'index' AND lower(tbl_name) = lower(?) AND sql IS NOT NULL"
         )
-        indexes = [row[0] for row in self.query(sql, [self.table])]
-        self.run_sql(self.create_table_sql(new, TableShape(tuple(columns), own.key)))
-        self.run_sql(f"INSERT INTO {new} ({names}) SELECT {names} FROM {self.name}")
-        self.run_sql(f"DROP TABLE {self.name}")
+        indexes = [row[0] for row in self.session.query(sql, [self.table])]
+        self.session.run(self.create_table_sql(new, TableShape(tuple(columns), own.key)))
+        self.session.run(f"INSERT INTO {new} ({names}) SELECT {names} FROM {self.name}")
+        self.session.run(f"DROP TABLE {self.name}")
         # Otherwise a view that somebody made on the copy would keep the new table from taking its name.
-        legacy = next(self.query("PRAGMA legacy_alter_table"))[0]
-        self.run_sql("PRAGMA legacy_alter_table = ON")
+        legacy = next(self.session.query("PRAGMA legacy_alter_table"))[0]
+        self.session.run("PRAGMA legacy_alter_table = ON")
         try:
-            self.run_sql(f"ALTER TABLE {new} RENAME TO {quote(self.table)}")
+            self.session.run(f"ALTER TABLE {new} RENAME TO {quote(self.table)}")
         finally:
-            self.run_sql(f"PRAGMA legacy_alter_table = {legacy}")
+            self.session.run(f"PRAGMA legacy_alter_table = {legacy}")
         for index in indexes:
-            self.run_sql(index)
+            self.session.run(index)
 
     def has_unfilled(self) -> bool:
         return bool(self.columns_of(self.unfilled_name))
@@ -248,4 +239,4 @@ class SqliteCatalog(SqlStore):
         if not self.has_unfilled():
             return []
         sql = f"SELECT ColumnName FROM {self.unfilled_name} WHERE TableName = ?"
-        return [row[0] for row in self.query(sql, [self.full_name])]
+        return [row[0] for row in self.session.query(sql, [self.full_name])]

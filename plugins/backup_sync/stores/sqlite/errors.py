@@ -33,19 +33,24 @@ class UnknownCollation(ConfigurationError):
     """Something is ordered by a collation that only another program has."""
 
 
-def translate(where: str, error: sqlite3.Error) -> BackupSyncError:
-    """The error of our own that stands for a driver error. ``where``: the connection id."""
+class Conflict(FatalError):
+    """A row breaks a constraint of its table: most likely a key that is there already."""
+
+
+def translate(label: str, error: sqlite3.Error) -> BackupSyncError:
+    """The error of our own that stands for a driver error. ``label``: the connection id."""
     text = str(error).partition("\n")[0]
     if unknown := COLLATION.match(text):
         return UnknownCollation(
-            f"{where}: a key column or an index is ordered by the collation {unknown[1]}, which SQLite itself does not know; back "
+            f"{label}: a key column or an index is ordered by the collation {unknown[1]}, which SQLite itself does not know; back "
             "up a view that has the key COLLATE BINARY, and put no such index on the copy"
         )
     name = getattr(error, "sqlite_errorname", "") or NAMES.get(text, type(error).__name__)
     if name == TRIGGER or (isinstance(error, sqlite3.IntegrityError) and not CONSTRAINT.match(text)):
-        return FatalError(f"{where}: a trigger of the table refused a row; remove the trigger")
+        return FatalError(f"{label}: a trigger of the table refused a row; remove the trigger")
     if name.startswith(RETRIABLE):
-        return RetriableError(f"{where}: SQLite reports {name}: {text}")
+        return RetriableError(f"{label}: SQLite reports {name}: {text}")
     if name.startswith(CONFIGURATION):
-        return ConfigurationError(f"{where}: SQLite reports {name}: {text}; correct the path or its permissions")
-    return FatalError(f"{where}: SQLite reports {name}: {text}")
+        return ConfigurationError(f"{label}: SQLite reports {name}: {text}; correct the path or its permissions")
+    kind = Conflict if isinstance(error, sqlite3.IntegrityError) else FatalError
+    return kind(f"{label}: SQLite reports {name}: {text}")

@@ -12,7 +12,7 @@ from backup_sync.stores.sql.shape import Column
 from backup_sync.stores.sql.store import DIGEST_P, DIGEST_Q, EVERYTHING, MIX, summed
 from backup_sync.stores.sqlite.catalog import SqliteCatalog, quote
 from backup_sync.stores.sqlite.pairs import bundle, group_of, packed_sql, unpack
-from backup_sync.stores.sqlite.values import mark
+from backup_sync.stores.sqlite.session import MARK
 
 MANY_COLUMNS = 500
 """Stamp columns from which on pairs go a row each: SQLite takes 2,000 aggregates in a statement, and there are two for each."""
@@ -70,7 +70,9 @@ class SqliteRanges(SqliteCatalog):
         # Two look-ups at the ends of the index; MIN and MAX in one SELECT would scan it.
         ends = []
         for function in ("MIN", "MAX"):
-            ends.append(next(self.query(f"SELECT {function}({name}) FROM {self.name} WHERE {where}", params))[0])
+            ends.append(
+                next(self.session.query(f"SELECT {function}({name}) FROM {self.name} WHERE {where}", params))[0]
+            )
         return None if ends[0] is None else (ends[0], ends[1])
 
     def boundaries(self, within: KeyRange, every: int) -> list[Key]:
@@ -83,7 +85,7 @@ class SqliteRanges(SqliteCatalog):
             f"SELECT {taken} FROM (SELECT {names}, ROW_NUMBER() OVER (ORDER BY {order}) AS n FROM {self.name} WHERE {where}) "
             "WHERE n % ? = 0 ORDER BY n"
         )
-        found = list(self.query(sql, [*params, every]))
+        found = list(self.session.query(sql, [*params, every]))
         self._check_keys(found)
         return found
 
@@ -105,21 +107,16 @@ class SqliteRanges(SqliteCatalog):
             f"SELECT piece, COUNT(*), SUM(mix * mix % {DIGEST_Q}), {', '.join(plain)}, {odd} "
             f"FROM ({inner}) GROUP BY piece"
         )
-        for row in self.query(sql, params):
+        for row in self.session.query(sql, params):
             # A value that is no whole number was mixed as one: make such a piece differ from every other.
             yield row if not row[-1] else (*row, object())
-
-    def watch(self, fields: Sequence[str]) -> None:
-        super().watch(fields)
-        if fields:
-            self.connection.create_function("backup_sync_mark", 2, mark, deterministic=True)
 
     def _value(self, column: Column) -> str:
         name = quote(column.name)
         if not any(column is watched for watched in self.watched):
             return name
         # Text goes in as its bytes, since it need not be valid UTF-8.
-        return f"backup_sync_mark(CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) ELSE {name} END, typeof({name}))"
+        return f"{MARK}(CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) ELSE {name} END, typeof({name}))"
 
     def pairs(self, within: KeyRange | None) -> Iterator[Collection[Hashable]]:
         within = within or EVERYTHING
@@ -132,13 +129,13 @@ class SqliteRanges(SqliteCatalog):
     def _packed_pairs(self, within: KeyRange) -> Iterator[list[tuple[Any, ...]]]:
         values = [self._value(column) for column in (*self.key_columns, *self.stamp_columns)]
         where, params = self._where(within)
-        for rows in self.pages(packed_sql(self.compared, values, where), params):
+        for rows in self.session.pages(packed_sql(self.compared, values, where), params):
             odd = [row[2] for row in rows if row[1]]
             if odd:
                 others = {n: list[Any]() for n in odd}
                 slots = ", ".join("?" * len(odd))
                 sql = f"SELECT {group_of(values[0])}, {', '.join(values)} FROM {self.compared} WHERE {where}"
-                for found in self.pages(f"{sql} AND {group_of(values[0])} IN ({slots})", [*params, *odd]):
+                for found in self.session.pages(f"{sql} AND {group_of(values[0])} IN ({slots})", [*params, *odd]):
                     self._check_keys([row[1:] for row in found])
                     for n, *pair in found:
                         others[n].append(tuple(pair))
@@ -148,7 +145,7 @@ class SqliteRanges(SqliteCatalog):
     def _plain_pairs(self, within: KeyRange) -> Iterator[list[tuple[Any, ...]]]:
         names = ", ".join(self._value(column) for column in (*self.key_columns, *self.stamp_columns))
         where, params = self._where(within)
-        for rows in self.pages(f"SELECT {names} FROM {self.compared} WHERE {where}", params):
+        for rows in self.session.pages(f"SELECT {names} FROM {self.compared} WHERE {where}", params):
             self._check_keys(rows)
             yield rows
 
@@ -165,6 +162,6 @@ class SqliteRanges(SqliteCatalog):
                 "".join(row[number] for row in rows if type(row[number]) is str).encode("utf-8")
             except UnicodeEncodeError:
                 raise FatalError(
-                    f"{self.where}: key column {column.name} of {self.service.table} holds text that is not valid UTF-8; "
+                    f"{self.label}: key column {column.name} of {self.service.table} holds text that is not valid UTF-8; "
                     "store such keys as BLOB"
                 ) from None

@@ -8,30 +8,28 @@ sqlite_pairs.py (keys and stamps) and in sqlite_catalog.py.
 from __future__ import annotations
 
 import os
-import sqlite3
 import urllib.parse
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from datetime import datetime
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 from backup_sync.model.diff import Key
-from backup_sync.model.errors import ConfigurationError
 from backup_sync.model.names import without_case
 from backup_sync.model.result import SyncResult, iso, utc_now
 from backup_sync.model.service import STATE, Service
 from backup_sync.stores import weight as heavy_rows
 from backup_sync.stores.base import Applied, Cut, Identity, Record
 from backup_sync.stores.sql.ranges import EvenCut, KeyRange
+from backup_sync.stores.sql.session import FETCH_ROWS
 from backup_sync.stores.sql.shape import SYNCED_AT
-from backup_sync.stores.sql.store import FETCH_ROWS, SqlStore
+from backup_sync.stores.sql.store import SqlStore
 from backup_sync.stores.sqlite.catalog import in_main, quote
-from backup_sync.stores.sqlite.errors import UnknownCollation, translate
+from backup_sync.stores.sqlite.errors import Conflict, UnknownCollation
 from backup_sync.stores.sqlite.lock import file_lock
 from backup_sync.stores.sqlite.ranges import SqliteRanges
-from backup_sync.stores.sqlite.values import is_broken, text
+from backup_sync.stores.sqlite.session import SqliteSession
+from backup_sync.stores.sqlite.values import is_broken
 
 PULL_ROWS = 250_000
 """Records taken over in one transaction, about."""
@@ -43,8 +41,10 @@ POSTED = "temp.backup_sync_posted"
 class SqliteStore(SqliteRanges):
     kind = "sqlite"
 
-    def __init__(self, service: Service, connect: Callable[[str | None], Any], where: str) -> None:
-        super().__init__(service, connect, where)
+    session: SqliteSession
+
+    def __init__(self, service: Service, connect: Callable[[str | None], Any], label: str) -> None:
+        super().__init__(service, SqliteSession(label, connect))
         # With the database's own name: a bare one would be that of a temporary table first.
         self.name = in_main(self.table)
         self.history_name = in_main(self.history_table)
@@ -56,7 +56,7 @@ class SqliteStore(SqliteRanges):
 
     def identity(self) -> dict[str, str | None]:
         if self._identity is None:
-            self._identity = {"file": os.path.realpath(self.path)} if self._there() else {}
+            self._identity = {"file": os.path.realpath(self.session.path)} if self.session.exists() else {}
         return self._identity
 
     @staticmethod
@@ -65,7 +65,9 @@ class SqliteStore(SqliteRanges):
 
     def is_at(self, other: SqliteStore) -> bool:
         """By the file itself: links of both kinds lead to one."""
-        return self._there() and other._there() and os.path.samefile(self.path, other.path)
+        return (
+            self.session.exists() and other.session.exists() and os.path.samefile(self.session.path, other.session.path)
+        )
 
     @property
     def state_key(self) -> str:
@@ -73,88 +75,29 @@ class SqliteStore(SqliteRanges):
 
     def rows_if_there(self, table: str, sql: str, params: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
         if self.columns_of(table):
-            yield from self.query(sql, params)
-
-    # connection
-
-    @property
-    def connection(self) -> sqlite3.Connection:
-        return self._open(None)
-
-    def _open(self, purpose: str | None) -> sqlite3.Connection:
-        if self._connection is None:
-            with self._translated():
-                connection = self._connect(purpose)
-                connection.isolation_level = None  # transactions are written out where they are meant
-                connection.text_factory = text
-                self._connection = connection
-        return self._connection
-
-    @property
-    def path(self) -> Path:
-        row = self.connection.execute("PRAGMA database_list").fetchone()
-        return Path(row[2])
-
-    @property
-    def encoding(self) -> str:
-        return str(next(self.query("PRAGMA encoding"))[0])
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise translate(self.where, error) from None
-
-    def pages(
-        self, sql: str, params: Sequence[Any] = (), size: int = FETCH_ROWS, *, heavy: bool = False
-    ) -> Iterator[list[tuple[Any, ...]]]:
-        with self._translated():
-            fetch = self.connection.execute(sql, params).fetchmany
-            yield from heavy_rows.pages(fetch, size) if heavy else iter(partial(fetch, size), [])
-
-    def run_sql(self, sql: str, params: Sequence[Any] = ()) -> int:
-        with self._translated():
-            return self.connection.execute(sql, params).rowcount
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        self.run_sql("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            if self.connection.in_transaction:
-                self.run_sql("ROLLBACK")
-            raise
-        self.run_sql("COMMIT")
-
-    def _there(self) -> bool:
-        try:
-            return self.connection is not None
-        except ConfigurationError:
-            return False
+            yield from self.session.query(sql, params)
 
     def exists(self) -> bool:
-        return self._there() and super().exists()
+        return self.session.exists() and super().exists()
 
     # reading
 
     def read(self, within: KeyRange) -> Iterator[list[Record]]:
         where, params = self._where(within)
-        rows = self.pages(f"SELECT {self._columns()} FROM {self.name} WHERE {where}", params, heavy=True)
+        rows = self.session.pages(f"SELECT {self._columns()} FROM {self.name} WHERE {where}", params, heavy=True)
         return heavy_rows.batches(rows, FETCH_ROWS, heavy_rows.held_by_row)
 
     def read_keys(self, keys: Sequence[Key]) -> Iterator[list[Record]]:
         self._post(keys)
         sql = f"SELECT {self._columns('t.')} FROM {POSTED} p CROSS JOIN {self.name} t ON {self._join()}"
-        yield from heavy_rows.batches(self.pages(sql, heavy=True), len(keys), heavy_rows.held_by_row)
+        yield from heavy_rows.batches(self.session.pages(sql, heavy=True), len(keys), heavy_rows.held_by_row)
 
     def present(self, keys: Sequence[Key]) -> set[Key]:
         self._post(keys)
         # The column may find 'a' equal to 'A' or to 'a ' (NOCASE, RTRIM), but the copy has them as two keys.
         names = ", ".join(f"t.{quote(column.name)}" for column in self.key_columns)
         sql = f"SELECT {names} FROM {POSTED} p CROSS JOIN {self.name} t ON {self._join()}"
-        return set(self.query(sql)).intersection(keys)
+        return set(self.session.query(sql)).intersection(keys)
 
     def written_since(self, within: KeyRange, moment: datetime) -> set[Key]:
         names = ", ".join(quote(column.name) for column in self.key_columns)
@@ -162,17 +105,17 @@ class SqliteStore(SqliteRanges):
         # Without the Z: a moment with fraction digits comes before one without them, as text.
         since = str(iso(moment)).rstrip("Z")
         sql = f"SELECT {names} FROM {self.name} WHERE {where} AND {quote(SYNCED_AT)} >= ?"
-        return set(self.query(sql, [*params, since]))
+        return set(self.session.query(sql, [*params, since]))
 
     def count(self) -> int:
         try:
-            return int(next(self.query(f"SELECT COUNT(*) FROM {self.name}"))[0])
+            return int(next(self.session.query(f"SELECT COUNT(*) FROM {self.name}"))[0])
         except UnknownCollation:
             # By the first index that comes in handy, whatever it is ordered by.
-            return int(next(self.query(f"SELECT COUNT(*) FROM {self.name} NOT INDEXED"))[0])
+            return int(next(self.session.query(f"SELECT COUNT(*) FROM {self.name} NOT INDEXED"))[0])
 
     def empty(self) -> bool:
-        return next(self.query(f"SELECT 1 FROM {self.name} LIMIT 1"), None) is None
+        return next(self.session.query(f"SELECT 1 FROM {self.name} LIMIT 1"), None) is None
 
     def _columns(self, prefix: str = "") -> str:
         assert self.shape is not None
@@ -184,42 +127,40 @@ class SqliteStore(SqliteRanges):
     def _post(self, keys: Sequence[Key]) -> None:
         """Put keys into a table of this connection's own, where they keep their exact values."""
         width = len(self.key_columns)
-        with self._translated():
-            self.connection.execute(f"DROP TABLE IF EXISTS {POSTED}")
-            self.connection.execute(f"CREATE TABLE {POSTED} (i INTEGER, {', '.join(f'k{n}' for n in range(width))})")
-            self.connection.executemany(
-                f"INSERT INTO {POSTED} VALUES (?{', ?' * width})", ((i, *key) for i, key in enumerate(keys))
-            )
+        self.session.run(f"DROP TABLE IF EXISTS {POSTED}")
+        self.session.run(f"CREATE TABLE {POSTED} (i INTEGER, {', '.join(f'k{n}' for n in range(width))})")
+        rows = ((i, *key) for i, key in enumerate(keys))
+        self.session.run_many(f"INSERT INTO {POSTED} VALUES (?{', ?' * width})", rows)
 
     # writing
 
     def pull(self, source: SqlStore, within: KeyRange | None) -> Generator[Applied, None, None] | None:
         """Both files are on this machine: SQLite reads the source itself, attached to the backup's connection."""
         assert isinstance(source, SqliteStore)
-        if source.encoding != self.encoding:
+        if source.session.encoding != self.session.encoding:
             return None  # one is UTF-8 and the other UTF-16, and such files cannot be attached to each other
         return self._pull(source, source.cut(within, PULL_ROWS))
 
     def _pull(self, source: SqliteStore, cut: Cut) -> Generator[Applied, None, None]:
-        self.run_sql("ATTACH ? AS source", [str(source.path)])
+        self.session.run("ATTACH ? AS source", [str(source.session.path)])
         try:
             step = max(1, PULL_ROWS // cut.width) if isinstance(cut, EvenCut) else 1
             for start in range(0, len(cut), step):
                 yield self._pull_range(cut.select(range(start, min(start + step, len(cut)))))
         finally:
-            self.run_sql("DETACH source")
+            self.session.run("DETACH source")
 
     def _pull_range(self, within: KeyRange) -> Applied:
         where, params = self._where(within)
         there = f"source.{quote(self.table)}"
         rows = f"SELECT {self._columns()}, '{iso(utc_now())}' FROM {there} WHERE {where}"
         into = f"INTO {self.name} AS t ({self._columns()}, {quote(SYNCED_AT)}) {rows}"
-        with self._translated(), self.transaction():
+        with self.session.transaction():
             try:
-                applied = Applied(inserted=self.connection.execute(f"INSERT {into}", params).rowcount)
-            except sqlite3.IntegrityError:  # keys that are equal under the engine's collation, as in write_inserts
-                inserted = self.run_sql(f"INSERT OR IGNORE {into}", params)
-                found = self.run_sql(f"INSERT {into} {self._on_conflict()}", params)
+                applied = Applied(inserted=self.session.run(f"INSERT {into}", params))
+            except Conflict:  # keys that are equal under the engine's collation, as in write_inserts
+                inserted = self.session.run(f"INSERT OR IGNORE {into}", params)
+                found = self.session.run(f"INSERT {into} {self._on_conflict()}", params)
                 applied = Applied(inserted=inserted, updated=found - inserted)
             self.count_in_history(applied)
         return applied
@@ -247,24 +188,22 @@ class SqliteStore(SqliteRanges):
 
     def _many(self, verb: str, suffix: str, rows: Sequence[Record]) -> int:
         """How many rows were changed by writing these. Within the transaction that the caller has opened."""
-        connection = self.connection
-        with self._translated():
-            connection.execute("SAVEPOINT many")
-            before = connection.total_changes
-            try:
-                connection.executemany(self._one_sql(verb, suffix, ()), rows)
-            except UnicodeEncodeError:
-                # Rare, so it is found out by trying: some text is not valid UTF-8, which only its bytes can tell.
-                connection.execute("ROLLBACK TO many")
-                before = connection.total_changes
-                for row in rows:
-                    broken = [index for index, value in enumerate(row) if is_broken(value)]
-                    values = list(row)
-                    for index in broken:
-                        values[index] = row[index].encode("utf-8", "surrogateescape")
-                    connection.execute(self._one_sql(verb, suffix, broken), values)
-            connection.execute("RELEASE many")
-        return connection.total_changes - before
+        self.session.run("SAVEPOINT many")
+        try:
+            changed = self.session.run_many(self._one_sql(verb, suffix, ()), rows)
+        except UnicodeEncodeError:
+            # Rare, so it is found out by trying: some text is not valid UTF-8, which only its bytes can tell.
+            self.session.run("ROLLBACK TO many")
+            changed = sum(self._one_by_bytes(verb, suffix, row) for row in rows)
+        self.session.run("RELEASE many")
+        return changed
+
+    def _one_by_bytes(self, verb: str, suffix: str, row: Record) -> int:
+        broken = [index for index, value in enumerate(row) if is_broken(value)]
+        values = list(row)
+        for index in broken:
+            values[index] = row[index].encode("utf-8", "surrogateescape")
+        return self.session.run_many(self._one_sql(verb, suffix, broken), [values])
 
     def _one_sql(self, verb: str, suffix: str, as_bytes: Sequence[int]) -> str:
         """Writes one row; the text of the columns ``as_bytes`` is bound as bytes."""
@@ -281,10 +220,7 @@ class SqliteStore(SqliteRanges):
             f"{quote(column.name)} = ?{n} AND {quote(column.name)} = ?{n} COLLATE BINARY"
             for n, column in enumerate(self.key_columns, start=1)
         )
-        before = self.connection.total_changes
-        with self._translated():
-            self.connection.executemany(f"DELETE FROM {self.name} WHERE {where}", keys)
-        return self.connection.total_changes - before
+        return self.session.run_many(f"DELETE FROM {self.name} WHERE {where}", keys)
 
     # history and lock
 
@@ -299,6 +235,8 @@ class SqliteStore(SqliteRanges):
 
     def lock(self, run: SyncResult, wait_seconds: float) -> AbstractContextManager[None]:
         # Named after the table, since that is what two writers must not share, whatever their services are called.
-        name = f"{self.path.name}.{urllib.parse.quote(without_case(self.table), safe='')}.lock"
-        what = f"{self.where}: the backup of {self.service.name}"
-        return file_lock(self.path.with_name(name), what, f"run {run.run_id} since {iso(utc_now())}", wait_seconds)
+        name = f"{self.session.path.name}.{urllib.parse.quote(without_case(self.table), safe='')}.lock"
+        what = f"{self.label}: the backup of {self.service.name}"
+        return file_lock(
+            self.session.path.with_name(name), what, f"run {run.run_id} since {iso(utc_now())}", wait_seconds
+        )

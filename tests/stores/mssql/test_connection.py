@@ -21,7 +21,7 @@ from backup_sync.model.errors import ConfigurationError, RetriableError
 from backup_sync.model.result import SyncResult, sync_id
 from backup_sync.model.service import parse_service
 from backup_sync.stores.mssql import catalog as mssql_catalog
-from backup_sync.stores.mssql.session import LOCK_MILLISECONDS, MssqlSession
+from backup_sync.stores.mssql.connection import LOCK_MILLISECONDS, MssqlConnection
 from backup_sync.stores.mssql.store import MssqlStore
 from backup_sync.walk.sync import Options, sync
 from tests.alarm import TimeIsUp, alarm
@@ -122,8 +122,8 @@ def stops_in_time(work: Callable[[], Any], limit: float = 0.3, within: float = 3
     assert limit <= time.monotonic() - begun < limit + within
 
 
-def session(driver: Driver, where: str = "backup") -> MssqlSession:
-    return MssqlSession(where, driver.connect)
+def session(driver: Driver, where: str = "backup") -> MssqlConnection:
+    return MssqlConnection(where, driver.connect)
 
 
 def threads_of(where: str) -> list[threading.Thread]:
@@ -183,7 +183,7 @@ def test_a_session_that_cannot_be_opened_leaves_no_thread_behind():
         raise ConfigurationError("refused: no such thing")
 
     with pytest.raises(ConfigurationError, match="no such thing"):
-        MssqlSession("refused", refuse)
+        MssqlConnection("refused", refuse)
     assert asked == [1]
     eventually(lambda: not threads_of("refused"))
 
@@ -223,7 +223,7 @@ def test_a_page_is_held_by_nobody_but_the_one_who_asked_for_it():
             return Page([(1,)] if self.left >= 0 else [])
 
     gone: list[weakref.ref[Any]] = []
-    one = MssqlSession("backup", Pages)
+    one = MssqlConnection("backup", Pages)
     count = 0
     for page in one.pages("SELECT", (), 10):
         gone.append(weakref.ref(page))
@@ -258,7 +258,7 @@ def test_an_interrupted_session_is_given_up_and_closed_by_its_own_thread_when_th
     assert driver.threads == {"backup_sync-sql-backup"}
 
 
-def another_waits(driver: Driver, one: MssqlSession) -> tuple[threading.Thread, list[str]]:
+def another_waits(driver: Driver, one: MssqlConnection) -> tuple[threading.Thread, list[str]]:
     """A thread that is blocked on the session, and the list in which it will say what it was told."""
     told: list[str] = []
 
@@ -295,8 +295,8 @@ def test_a_signals_handler_that_closes_the_store_and_raises_nothing_ends_the_wai
     signal.setitimer(signal.ITIMER_REAL, 0.3)
     begun = time.monotonic()
     try:
-        with pytest.raises(RetriableError, match="backup: the connection was closed"), one.transaction():
-            one.run_sql("blocked")
+        with pytest.raises(RetriableError, match="backup: the connection was closed"), one.session.transaction():
+            one.session.run("blocked")
     finally:
         signal.signal(signal.SIGALRM, before)
     assert 0.3 <= time.monotonic() - begun < 1.5
@@ -334,12 +334,12 @@ def test_an_interrupted_store_sends_nothing_more_neither_a_rollback_nor_on_anoth
     one = store(driver, "backup")
 
     def work() -> None:
-        with one.transaction():
-            one.run_sql("blocked")
+        with one.session.transaction():
+            one.session.run("blocked")
 
     stops_in_time(work, within=1.0)
     with pytest.raises(RetriableError):
-        one.run_sql("EXEC sp_releaseapplock")
+        one.session.run("EXEC sp_releaseapplock")
     driver.release.set()
     eventually(lambda: driver.closed == [0])
     assert driver.sent.count("CONNECT") == 1
@@ -354,7 +354,7 @@ def test_a_connection_that_is_made_when_the_store_is_closed_already_is_closed_as
 
     def ask() -> None:
         with pytest.raises(RetriableError, match="backup: the run has ended") as caught:
-            one.run_sql("UPDATE")
+            one.session.run("UPDATE")
         told.append(caught.value)
 
     thread = threading.Thread(target=ask, daemon=True)
@@ -373,17 +373,17 @@ def test_a_store_that_lost_its_connection_opens_another_one_as_long_as_it_is_not
     one = store(driver, "backup")
 
     def fails() -> None:
-        with one.transaction():
+        with one.session.transaction():
             driver.refuses = "ROLLBACK"
-            one.run_sql("refused")
+            one.session.run("refused")
 
     with pytest.raises(RetriableError, match="deadlock victim"):
         fails()
-    assert one.run_sql("UPDATE") == 7
+    assert one.session.run("UPDATE") == 7
     assert driver.sent.count("CONNECT") == 2
     one.close()
     with pytest.raises(RetriableError, match="backup: the run has ended"):
-        one.run_sql("UPDATE")
+        one.session.run("UPDATE")
     assert driver.sent.count("CONNECT") == 2
 
 
@@ -425,7 +425,7 @@ def test_the_end_of_the_process_waits_for_no_statement(tmp_path: Path):
     script.write_text(
         "import signal, sys, time\n"
         "from backup_sync.walk.pipeline import both\n"
-        "from tests.stores.mssql.test_session import Driver, TimeIsUp, alarm, session\n"
+        "from tests.stores.mssql.test_connection import Driver, TimeIsUp, alarm, session\n"
         "one, other = session(Driver('blocked')), session(Driver('blocked'))\n"
         "try:\n"
         "    with alarm(0.3):\n"

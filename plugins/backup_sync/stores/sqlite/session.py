@@ -1,0 +1,108 @@
+"""A store's way to a SQLite file."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from backup_sync.model.errors import ConfigurationError
+from backup_sync.stores import weight as heavy_rows
+from backup_sync.stores.sql.session import FETCH_ROWS, Row
+from backup_sync.stores.sqlite.errors import translate
+from backup_sync.stores.sqlite.values import mark, text
+
+MARK = "backup_sync_mark"
+"""A function of SQL: :func:`backup_sync.stores.sqlite.values.mark`."""
+
+
+class SqliteSession:
+    """See :class:`backup_sync.stores.sql.session.SqlSession`.
+
+    :param label: how messages call this end: the connection id.
+    :param connect: opens the file; told ``"create"`` if it may be made. Raises ConfigurationError if it is not there.
+    """
+
+    def __init__(self, label: str, connect: Callable[[str | None], sqlite3.Connection]) -> None:
+        self.label = label
+        self._connect = connect
+        self._connection: sqlite3.Connection | None = None
+
+    def open(self, purpose: str | None = None) -> sqlite3.Connection:
+        """The connection, opened if it is not. ``purpose``: what ``connect`` is told."""
+        if self._connection is None:
+            with self._translated():
+                connection = self._connect(purpose)
+                connection.isolation_level = None  # transactions are written out where they are meant
+                connection.text_factory = text
+                connection.create_function(MARK, 2, mark, deterministic=True)
+                self._connection = connection
+        return self._connection
+
+    def exists(self) -> bool:
+        """Whether the file is there."""
+        try:
+            return self.open() is not None
+        except ConfigurationError:
+            return False
+
+    @property
+    def path(self) -> Path:
+        return Path(next(self.query("PRAGMA database_list"))[2])
+
+    @property
+    def encoding(self) -> str:
+        """``UTF-8``, or one of the forms of UTF-16."""
+        return str(self.scalar("PRAGMA encoding"))
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise translate(self.label, error) from None
+
+    def pages(
+        self, sql: str, params: Sequence[Any] = (), size: int = FETCH_ROWS, *, heavy: bool = False
+    ) -> Iterator[list[Row]]:
+        with self._translated():
+            fetch = self.open().execute(sql, params).fetchmany
+            yield from heavy_rows.pages(fetch, size) if heavy else iter(partial(fetch, size), [])
+
+    def query(self, sql: str, params: Sequence[Any] = ()) -> Iterator[Row]:
+        return chain.from_iterable(self.pages(sql, params))
+
+    def run(self, sql: str, params: Sequence[Any] = ()) -> int:
+        with self._translated():
+            return self.open().execute(sql, params).rowcount
+
+    def run_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> int:
+        """Run a statement once for each of ``rows``; how many rows of tables that changed."""
+        connection = self.open()
+        before = connection.total_changes
+        with self._translated():
+            connection.executemany(sql, rows)
+        return connection.total_changes - before
+
+    def scalar(self, sql: str, params: Sequence[Any] = ()) -> Any:
+        return next(self.query(sql, params), (None,))[0]
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        self.run("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            if self.open().in_transaction:
+                self.run("ROLLBACK")
+            raise
+        self.run("COMMIT")
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
