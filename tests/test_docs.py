@@ -325,7 +325,7 @@ def _is_filled_in(filling: str) -> bool:
 
 def quoted_messages() -> Iterator[tuple[str, str]]:
     """(document, message) for the first columns called 'message', and for lines that consist of a message alone."""
-    for document in (README, "docs/runbook.md"):
+    for document in ("docs/troubleshoot.md", "docs/runbook.md"):
         for heading in headings(document):
             if "| message |" in section(document, heading):
                 yield from ((document, code) for code in listed(document, heading, "message"))
@@ -447,8 +447,8 @@ def test_the_sql_server_that_is_asked_for_is_the_one_that_the_statements_need() 
 def test_refused_types_are_named() -> None:
     from backup_sync.stores.mssql.types import REFUSED
 
-    for heading in ("Troubleshooting", "Limits"):
-        assert all(f"`{name}`" in section(README, heading) for name in REFUSED)
+    for document, heading in (("docs/troubleshoot.md", "Troubleshooting"), (README, "Limits")):
+        assert all(f"`{name}`" in section(document, heading) for name in REFUSED)
 
 
 def test_the_ports_of_the_stack_are_those_of_the_compose_file() -> None:
