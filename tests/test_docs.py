@@ -86,7 +86,9 @@ def makefile_targets() -> set[str]:
 
 
 def test_the_table_of_commands_has_every_make_target_and_no_other() -> None:
-    assert sorted(listed(README, "Try it", "command")) == sorted(f"make {target}" for target in makefile_targets())
+    assert sorted(listed("CONTRIBUTING.md", "Commands", "command")) == sorted(
+        f"make {target}" for target in makefile_targets()
+    )
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
@@ -103,21 +105,23 @@ def test_the_options_of_commands_exist() -> None:
     assert '"--update-tsql"' in conftest
 
 
-def test_the_backfill_command_is_one_that_airflow_takes() -> None:
+@pytest.mark.parametrize("document", [README, "docs/run.md"])
+def test_the_backfill_command_is_one_that_airflow_takes(document: str) -> None:
     from airflow.cli.cli_parser import get_parser
 
-    [command] = re.findall(r"airflow (backfill create .*?)\s+#", text(README).replace("\\\n", ""), re.DOTALL)
+    [command] = re.findall(r"airflow (backfill create .*?)\s+#", text(document).replace("\\\n", ""), re.DOTALL)
     given = get_parser().parse_args(command.split())
     assert (given.dag_id, given.max_active_runs, given.dry_run) == ("backup_sync", 1, True)
     assert given.from_date < given.to_date
 
 
-def test_the_output_of_the_demo_has_its_form(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("document", [README, "docs/start.md"])
+def test_the_output_of_the_demo_has_its_form(document: str, capsys: pytest.CaptureFixture[str]) -> None:
     from local.demo import print_table
 
     print_table([])
     header = capsys.readouterr().out.strip()
-    [shown] = [block for block in blocks(README, "text") if header in block]
+    [shown] = [block for block in blocks(document, "text") if header in block]
     rows = [line.split() for line in shown.split(header)[1].split("\n\n")[0].splitlines() if line]
     assert len(rows) == 8
     assert all(row[-2] == "yes" for row in rows)
@@ -127,7 +131,7 @@ def test_the_output_of_the_demo_has_its_form(capsys: pytest.CaptureFixture[str])
 
 
 def settings_of(model: type[BaseModel], prefix: str = "") -> dict[str, str]:
-    """Setting → default, as the README writes it."""
+    """Setting → default, as the docs write it."""
     found: dict[str, str] = {}
     for name, field in model.model_fields.items():
         default = field.get_default(call_default_factory=True) if not field.is_required() else None
@@ -145,7 +149,7 @@ def settings_of(model: type[BaseModel], prefix: str = "") -> dict[str, str]:
 def test_every_setting_of_a_service_is_explained_with_its_default() -> None:
     from backup_sync.model.service import Service
 
-    rows = table(README, "Services: `dags/backup_sync.yaml`", "setting")
+    rows = table("docs/configure.md", "Services: `dags/backup_sync.yaml`", "setting")
     expected = settings_of(Service)
     del expected["name"]  # the key of the entry
     assert {codes(row["setting"])[0]: row["default"] for row in rows} == expected
@@ -158,7 +162,9 @@ def test_every_rule_and_every_kind_of_connection_is_named() -> None:
     from backup_sync.model.service import Rule
 
     rules = next(
-        row for row in table(README, "Services: `dags/backup_sync.yaml`", "setting") if "`changed`" in row["setting"]
+        row
+        for row in table("docs/configure.md", "Services: `dags/backup_sync.yaml`", "setting")
+        if "`changed`" in row["setting"]
     )
     assert set(get_args(Rule)) <= set(codes(rules["meaning"]))
     kinds = re.findall(r'"(\w+)": _\w+', (ROOT / "plugins" / "backup_sync" / "hooks.py").read_text())
@@ -185,14 +191,14 @@ def test_every_option_of_airflow_cfg_is_explained_with_its_variable_and_default(
     monkeypatch.setattr(settings, "conf", Defaults())
     assert settings.read_settings().problems == {}
     assert len(expected) >= 4
-    rows = table(README, "Airflow: section `[backup_sync]`", "option")
+    rows = table("docs/configure.md", "Airflow: section `[backup_sync]`", "option")
     assert {codes(row["option"])[0]: (row["environment"], row["default"]) for row in rows} == expected
 
 
 def test_every_schedule_preset_is_named() -> None:
     from backup_sync.settings import PRESETS
 
-    assert set(re.findall(r"@\w+", section(README, "Airflow: section `[backup_sync]`"))) == set(PRESETS)
+    assert set(re.findall(r"@\w+", section("docs/configure.md", "Airflow: section `[backup_sync]`"))) == set(PRESETS)
 
 
 def test_every_parameter_of_the_dags_is_explained_with_its_default() -> None:
@@ -205,18 +211,22 @@ def test_every_parameter_of_the_dags_is_explained_with_its_default() -> None:
             value = dags[dag_id].params.get_param(name).value
             default = str(value).lower() if isinstance(value, bool) else "null" if value is None else value
             expected.setdefault(name, (f"`{default}`", set()))[1].add(dag_id)
-    rows = table(README, "Parameters", "parameter")
+    rows = table("docs/run.md", "Parameters", "parameter")
     found = {codes(row["parameter"])[0]: (row["default"], set(codes(row["DAG"]))) for row in rows}
     assert {name: where for name, (_, where) in found.items()} == {name: where for name, (_, where) in expected.items()}
     assert {name: default for name, (default, _) in found.items()} == {name: one for name, (one, _) in expected.items()}
-    assert sorted(listed(README, "Starting a run", "DAG")) == sorted(dags)
+    assert sorted(listed("docs/run.md", "Runs", "DAG")) == sorted(dags)
 
 
 def test_every_environment_variable_is_explained_and_every_explained_one_is_read() -> None:
     used = set()
     for path in [*CODE, *(ROOT / "tests" / "conformance").glob("*.py")]:
         used |= set(re.findall(r"\bBACKUP_SYNC_(?:CONFIG|TEST_\w+)\b", path.read_text(encoding="utf-8")))
-    shown = {name for name in listed(README, "Environment variables", "variable") if not name.startswith("AIRFLOW")}
+    shown = {
+        name
+        for name in listed("docs/configure.md", "Environment variables", "variable")
+        if not name.startswith("AIRFLOW")
+    }
     assert shown == {re.sub(r"_$", "", name) for name in used}
 
 
@@ -239,9 +249,9 @@ def test_every_field_of_the_history_is_explained() -> None:
     from backup_sync.stores.cosmos.history import PROPERTIES
     from backup_sync.stores.sql.history import HISTORY_COLUMNS
 
-    rows = table(README, "What is in the backup", "column")
-    assert listed(README, "What is in the backup", "column") == [name for name, _, _ in HISTORY_COLUMNS]
-    assert set(listed(README, "What is in the backup", "property")) == set(PROPERTIES.values())
+    rows = table("docs/history.md", "The history", "column")
+    assert listed("docs/history.md", "The history", "column") == [name for name, _, _ in HISTORY_COLUMNS]
+    assert set(listed("docs/history.md", "The history", "property")) == set(PROPERTIES.values())
     assert all(row["column"] or row["property"] for row in rows)
 
 
@@ -262,11 +272,12 @@ def test_the_examples_of_connections_open_the_stores_that_they_should(monkeypatc
 def test_the_example_of_a_service_is_one() -> None:
     from backup_sync.model.service import parse_service
 
-    examples = [yaml.safe_load(block) for block in blocks(README, "yaml")]
-    assert examples
-    for example in examples:
-        for name, entry in example["services"].items():
-            parse_service(name, entry, where=README)
+    for document in ("docs/configure.md", "docs/start.md"):
+        examples = [yaml.safe_load(block) for block in blocks(document, "yaml")]
+        assert examples
+        for example in examples:
+            for name, entry in example["services"].items():
+                parse_service(name, entry, where=document)
 
 
 # messages
@@ -381,6 +392,23 @@ def test_links_lead_somewhere(document: str) -> None:
             assert anchor in map(slug, headings(name)), f"{document}: {target}"
 
 
+@pytest.mark.parametrize("document, folder", [("docs/index.md", ""), (README, "docs/")])
+def test_every_page_is_in_the_table_of_contents(document: str, folder: str) -> None:
+    linked = set(re.findall(r"\]\(([^)\s#]+)[^)]*\)", text(document)))
+    assert {f"{folder}{path.name}" for path in (ROOT / "docs").glob("*.md")} - {"index.md"} <= linked
+
+
+def test_the_readme_is_short() -> None:
+    assert len(text(README).splitlines()) <= 170
+
+
+def test_the_pages_that_code_and_examples_name_are_there() -> None:
+    files = [*CODE, ROOT / "dags" / "backup_sync.yaml", ROOT / "airflow.cfg.example", ROOT / ".env.example"]
+    named = {name for path in files for name in re.findall(r"[\w./]+\.md\b", path.read_text(encoding="utf-8"))}
+    assert named
+    assert [name for name in named if not any((ROOT / where / name).is_file() for where in ("", "docs"))] == []
+
+
 def ignored() -> set[str]:
     lines = (ROOT / ".gitignore").read_text().splitlines()
     return {line.strip().rstrip("/") for line in lines if line.strip()}
@@ -388,7 +416,7 @@ def ignored() -> set[str]:
 
 def test_the_top_level_is_the_promised_one() -> None:
     present = {path.name for path in ROOT.iterdir()} - ignored() - {".git"}
-    assert sorted(name.rstrip("/") for name in listed(README, "Layout", "path")) == sorted(present)
+    assert sorted(name.rstrip("/") for name in listed("CONTRIBUTING.md", "Layout", "path")) == sorted(present)
 
 
 @pytest.mark.parametrize(
@@ -431,7 +459,7 @@ def test_numbers_that_the_architecture_states_are_those_of_the_code() -> None:
     assert f"gathered, up to {apply.PENDING_KEYS:,}," in stated
     assert f"({cosmos.BATCH:,} documents, {apply.ASKED_KEYS:,} deletes)" in stated
     assert f"a lease of {cosmos_history.LEASE_SECONDS:.0f} s" in stated
-    assert f"more than half of a backup of more than {guard.MOST_UPDATES_FROM:,} records" in text(README)
+    assert f"more than half of a backup of more than {guard.MOST_UPDATES_FROM:,} records" in text("docs/configure.md")
 
 
 def test_the_sql_server_that_is_asked_for_is_the_one_that_the_statements_need() -> None:
@@ -440,21 +468,21 @@ def test_the_sql_server_that_is_asked_for_is_the_one_that_the_statements_need() 
         for path in (ROOT / "plugins" / "backup_sync" / "stores" / "mssql").glob("*.py")
     )
     assert ("STRING_AGG" in sources, "OPENJSON" in sources) == (True, True)
-    for document in (README, "docs/connections.md"):
+    for document in (README, "docs/connections.md", "docs/limits.md"):
         assert re.search(r"SQL Server 2017 or newer.*compatibility level 130 or higher", text(document), re.DOTALL)
 
 
 def test_refused_types_are_named() -> None:
     from backup_sync.stores.mssql.types import REFUSED
 
-    for document, heading in (("docs/troubleshoot.md", "Troubleshooting"), (README, "Limits")):
+    for document, heading in (("docs/troubleshoot.md", "Troubleshooting"), ("docs/limits.md", "Limits")):
         assert all(f"`{name}`" in section(document, heading) for name in REFUSED)
 
 
 def test_the_ports_of_the_stack_are_those_of_the_compose_file() -> None:
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
     published = {int(str(port).split(":")[-2]) for service in services.values() for port in service.get("ports", [])}
-    rows = table(README, "The whole stack in containers", "ports (loopback only)")
+    rows = table("docs/containers.md", "The whole stack in containers", "ports (loopback only)")
     assert {int(port) for row in rows for port in re.findall(r"\d+", row["ports (loopback only)"])} == published
 
 
