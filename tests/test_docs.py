@@ -247,7 +247,7 @@ def test_every_extra_of_a_sql_server_connection_is_one_that_the_driver_takes() -
 
 def test_every_field_of_the_history_is_explained() -> None:
     from backup_sync.stores.cosmos.history import PROPERTIES
-    from backup_sync.stores.sql.history import HISTORY_COLUMNS
+    from backup_sync.stores.sql.journal import HISTORY_COLUMNS
 
     rows = table("docs/history.md", "The history", "column")
     assert listed("docs/history.md", "The history", "column") == [name for name, _, _ in HISTORY_COLUMNS]

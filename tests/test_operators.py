@@ -77,6 +77,14 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+JOBS = {
+    "initialize": "backup_sync.walk.initialize.initialize",
+    "sync": "backup_sync.walk.sync.sync",
+    "record_history": "backup_sync.walk.record.record_history",
+}
+"""Where the operators find what they call."""
+
+
 def outcome(
     kind: tuple[type[ServiceOperator], str],
     config: Path,
@@ -90,7 +98,7 @@ def outcome(
     def fail(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr(f"backup_sync.walk.sync.{step}", fail)
+    monkeypatch.setattr(JOBS[step], fail)
     more = {"after": ["sync"]} if operator is RecordHistoryOperator else {}
     task = task or Task()
     context: Any = {
@@ -185,7 +193,8 @@ def test_a_task_that_was_not_given_what_the_runs_conf_asks_for_fails_before_it_d
     ],
 )
 def test_the_first_scheduled_run_after_a_pause_of_more_than_a_day_says_so(last, missed, config, caplog):
-    backup = SimpleNamespace(exists=lambda: True, history=lambda limit: [{"StartedAt": last}] if last else [])
+    journal = SimpleNamespace(newest=lambda limit: [{"StartedAt": last}] if last else [])
+    backup = SimpleNamespace(exists=lambda: True, journal=journal)
     task = SyncOperator(task_id="it", service="thing", config=config, schedule="0 0 * * *")
     task._tell_of_pause(backup, datetime(2026, 11, 25, tzinfo=timezone.utc))
     found = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
@@ -240,7 +249,7 @@ def test_a_killed_task_tells_its_run_to_stop(kind, config, monkeypatch):
         told.append(stop.is_set())
         return []
 
-    monkeypatch.setattr(f"backup_sync.walk.sync.{step}", running)
+    monkeypatch.setattr(JOBS[step], running)
     task = operator(
         task_id="it", service="thing", config=config, **({"after": ["sync"]} if step == "record_history" else {})
     )
@@ -282,7 +291,7 @@ def test_a_backup_that_belongs_to_something_else_gets_no_history(config, monkeyp
     def never(*_: Any, **__: Any) -> None:
         pytest.fail("history was written")
 
-    monkeypatch.setattr("backup_sync.walk.sync.record_history", never)
+    monkeypatch.setattr("backup_sync.walk.record.record_history", never)
     context: Any = {
         "ti": Task(),
         "dag_run": SimpleNamespace(run_id="tonight", conf={}),

@@ -33,7 +33,7 @@ def ends(backend: CosmosBackend, service: Service | None = None) -> tuple[Cosmos
 
 def kept(store: CosmosStore) -> dict[str, Any]:
     """What a test has kept; the pairing comes with every backup."""
-    return {name: value for name, value in store.states().items() if name != "pairing"}
+    return {name: value for name, value in store.journal.states().items() if name != "pairing"}
 
 
 @pytest.fixture
@@ -52,13 +52,13 @@ def test_what_is_kept_is_found_again_as_it_was_until_it_is_removed(cosmos: Cosmo
     _, backup = ends(cosmos)
     with closing(backup):
         assert kept(backup) == {}
-        assert backup.keep_state("one", VALUE)
-        assert backup.keep_state("two", {})
+        assert backup.journal.keep_state("one", VALUE)
+        assert backup.journal.keep_state("two", {})
         assert kept(backup) == {"one": VALUE, "two": {}}
-        assert backup.keep_state("one", {"changed": 1})
+        assert backup.journal.keep_state("one", {"changed": 1})
         assert kept(backup) == {"one": {"changed": 1}, "two": {}}
-        assert backup.keep_state("one", None)
-        assert backup.keep_state("one", None), "removing what is gone is no fault"
+        assert backup.journal.keep_state("one", None)
+        assert backup.journal.keep_state("one", None), "removing what is gone is no fault"
         assert kept(backup) == {"two": {}}
 
 
@@ -67,22 +67,22 @@ def test_only_one_can_be_the_first_to_keep_something(cosmos: CosmosBackend) -> N
     _, backup = ends(cosmos)
     _, other = ends(cosmos)
     with closing(backup), closing(other):
-        assert backup.keep_state("one", {"by": 1}, new=True)
-        assert not other.keep_state("one", {"by": 2}, new=True)
-        assert not backup.keep_state("one", {"by": 1}, new=True), "an equal value is not ours"
+        assert backup.journal.keep_state("one", {"by": 1}, new=True)
+        assert not other.journal.keep_state("one", {"by": 2}, new=True)
+        assert not backup.journal.keep_state("one", {"by": 1}, new=True), "an equal value is not ours"
         assert kept(other) == {"one": {"by": 1}}
 
 
 @pytest.mark.parametrize("new", [True, False])
 def test_a_lost_answer_is_no_failure_to_keep(backup: CosmosStore, pair: list[EmbeddedCosmos], new: bool) -> None:
-    backup.states()  # what the SDK reads first is read
+    backup.journal.states()  # what the SDK reads first is read
     for operation in ("CreateDocument", "UpsertDocument"):
         pair[1].drop_after_apply(count=1, operation=operation, path_contains=backup.history_name)
-    assert backup.keep_state("one", VALUE, new=new)
+    assert backup.journal.keep_state("one", VALUE, new=new)
     assert kept(backup) == {"one": VALUE}
     pair[1].reset_faults()
     pair[1].drop_after_apply(count=1, operation="DeleteDocument", path_contains=backup.history_name)
-    assert backup.keep_state("one", None)
+    assert backup.journal.keep_state("one", None)
     assert kept(backup) == {}
 
 
@@ -92,14 +92,14 @@ def test_states_belong_to_the_container_and_not_to_the_service(own: CosmosBacken
     _, same = ends(own, own.service().model_copy(update={"name": "another"}))
     other = CosmosStore(own.service(), one.account.__class__(**{**vars(one.account), "container": "other"}), "backup")
     with closing(one), closing(same), closing(other):
-        one.keep_state("one", VALUE)
+        one.journal.keep_state("one", VALUE)
         assert kept(same) == {"one": VALUE}
         assert kept(other) == {}
 
 
 def test_states_are_read_in_one_request(backup: CosmosStore, pair: list[EmbeddedCosmos]) -> None:
     for number in range(5):
-        backup.keep_state(f"state-{number}", VALUE)
+        backup.journal.keep_state(f"state-{number}", VALUE)
     pair[1].reset_stats()
     assert len(kept(backup)) == 5
     assert pair[1].stats()["requests"] == {"QueryDocuments": 1}
@@ -110,9 +110,9 @@ def test_history_does_not_see_states(own: CosmosBackend) -> None:
     own.initialize()
     _, backup = ends(own)
     with closing(backup):
-        backup.keep_state("one", VALUE)
+        backup.journal.keep_state("one", VALUE)
         own.sync(run_id="first")
-        assert [run["RunId"] for run in backup.history()] == ["first"]
+        assert [run["RunId"] for run in backup.journal.newest()] == ["first"]
         assert kept(backup) == {"one": VALUE}
 
 
@@ -121,7 +121,7 @@ def test_where_nothing_was_initialised_nothing_is_kept(own: CosmosBackend) -> No
     with closing(backup):
         assert kept(backup) == {}
         with pytest.raises(FatalError, match=r"answered 404 on container .*; if it is missing, run the DAG"):
-            backup.keep_state("one", VALUE)
+            backup.journal.keep_state("one", VALUE)
 
 
 def test_a_server_that_is_away_is_not_taken_for_one_that_keeps_nothing(
@@ -130,14 +130,14 @@ def test_a_server_that_is_away_is_not_taken_for_one_that_keeps_nothing(
     own.initialize()
     _, backup = ends(own, own.service(retry_seconds=1))
     with closing(backup):
-        backup.keep_state("one", VALUE)
+        backup.journal.keep_state("one", VALUE)
         pair[1].fail(503, count=10_000, path_contains=own.history)
         with pytest.raises(RetriableError, match="keeps answering 503"):
-            backup.states()
+            backup.journal.states()
         pair[1].reset_faults()
         pair[1].fail(404, sub_status=1002, count=10_000, path_contains=own.history)
         with pytest.raises(RetriableError, match="lags behind"):
-            backup.states()
+            backup.journal.states()
 
 
 # identity

@@ -36,7 +36,7 @@ def last_run(ready: Backend) -> dict[str, Any]:
     source, backup = ready.open(ready.service())
     with closing(source), closing(backup):
         backup.open(source.describe())
-        return backup.history(1)[0]
+        return backup.journal.newest(1)[0]
 
 
 def test_the_first_sync_inserts_everything(ready: Backend) -> None:
@@ -326,7 +326,7 @@ def test_a_second_writer_waits_and_then_says_who_is_writing(ready: Backend) -> N
         backup.open(shape)
         other.open(shape)
         with backup.lock(first, 0):
-            backup.begin(first)
+            backup.journal.begin(first)
             with pytest.raises(LockHeld, match="the first since"), other.lock(second, 0.3):
                 pass
         with other.lock(second, 0):

@@ -38,14 +38,14 @@ def named(backend: Backend, name: str, **changes: Any) -> Service:
 def pair_of(backend: Backend) -> dict[str, Any]:
     source, backup = backend.open(backend.service())
     with closing(source), closing(backup):
-        return dict(backup.states()[pairing.STATE])
+        return dict(backup.journal.states()[pairing.STATE])
 
 
 def forget(backend: Backend, *, history: bool) -> None:
     """Take the pairing away, and with ``history`` what the earlier version had written down as well."""
     source, backup = backend.open(backend.service())
     with closing(source), closing(backup):
-        backup.keep_state(pairing.STATE, None)
+        backup.journal.keep_state(pairing.STATE, None)
     if not history:
         return
     if isinstance(backend, SqliteBackend):

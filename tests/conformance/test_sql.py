@@ -230,7 +230,7 @@ def test_an_attempt_that_fails_early_does_not_wipe_what_was_committed(sql: Backe
     source, backup = sql.open(sql.service())
     try:
         record_history(backup, failed)
-        newest = backup.history(1)[0]
+        newest = backup.journal.newest(1)[0]
     finally:
         source.close()
         backup.close()

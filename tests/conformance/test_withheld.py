@@ -236,7 +236,7 @@ def test_a_copy_that_was_made_anew_remembers_nothing_of_the_old_one(hundred: Bac
     source.open(shape)
     run = SyncResult(sync_id("dag", "by hand", "thing"), "thing", run_id="by hand")
     with closing(source), closing(backup), backup.lock(run, 0):
-        backup.begin(run)
+        backup.journal.begin(run)
         backup.delete([source.key_of(record) for records in source.records(None) for record in records])
     assert hundred.sync().inserted == 100
     hundred.remove(1)

@@ -24,11 +24,13 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+import backup_sync.walk
 from backup_sync.model import faults
 from backup_sync.model.errors import BackupSyncError, LockHeld, PairingRefused
 from backup_sync.model.result import SyncResult, sync_id
 from backup_sync.stores.cosmos.documents import key_text
-from backup_sync.walk import sync as engine
+from backup_sync.walk.record import record_history
+from backup_sync.walk.sync import Options, sync
 from backup_sync.walk.withheld import Withheld, sketch
 from tests.conformance.backends import Backend, CosmosBackend, SqliteBackend
 from tests.reliability.model import GUARD, NOTHING_HELD, Content, Held, Plan, plan
@@ -106,7 +108,7 @@ some = st.sets(keys, min_size=1, max_size=20)
 BOUNDARIES = sorted(
     {
         name
-        for path in Path(engine.__file__).parent.glob("*.py")
+        for path in Path(backup_sync.walk.__file__).parent.glob("*.py")
         for name in re.findall(r'point\("(.+?)"\)', path.read_text())
     }
 )
@@ -218,12 +220,12 @@ class Machine(RuleBasedStateMachine):
         with closing(source), closing(backup), faults.installed(action):
             try:
                 try:
-                    engine.sync(self.service, source, backup, result, engine.Options(**run.options))
+                    sync(self.service, source, backup, result, Options(**run.options))
                 except BackupSyncError as error:
                     problem = error
                     result.fail(str(error))
                 if not result.dry_run:
-                    engine.record_history(backup, result)
+                    record_history(backup, result)
             except Crash as crash:
                 problem = crash
         after = stamped(self.backend)
@@ -361,7 +363,7 @@ class Machine(RuleBasedStateMachine):
     def _remembered(self) -> tuple[Set[str], Set[str]]:
         source, backup = self.backend.open(self.service)
         with closing(source), closing(backup):
-            found = Withheld.from_value(backup.states().get("withheld"))
+            found = Withheld.from_value(backup.journal.states().get("withheld"))
         return found.deletes, found.ahead
 
     def _hashed(self, held: Held) -> tuple[Set[str], Set[str]]:

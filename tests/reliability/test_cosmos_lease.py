@@ -73,7 +73,7 @@ def opened(server: EmbeddedCosmos, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 def written(store: CosmosStore) -> bool:
     """Whether a write goes through, as one of a batch would."""
     try:
-        return store.keep_state("written", {"at": time.monotonic()})
+        return store.journal.keep_state("written", {"at": time.monotonic()})
     except RetriableError as error:
         return LOST not in str(error)
 
@@ -385,26 +385,26 @@ def test_a_run_that_was_suspended_for_longer_than_its_lease_writes_nothing_when_
 
 def test_an_old_attempt_counts_no_more_once_the_next_has_begun(opened: Opener) -> None:
     old, new = opened(), opened()
-    old.begin(run_named("tonight"))
+    old.journal.begin(run_named("tonight"))
     old.delete([])
     retried = run_named("tonight")
-    assert new.begin(retried)
+    assert new.journal.begin(retried)
     assert retried.attempt == 2
     with pytest.raises(RetriableError, match="another attempt of this run has begun"):
         old.delete([])
     new.delete([])
-    assert [run["Attempt"] for run in new.history()] == [2]
+    assert [run["Attempt"] for run in new.journal.newest()] == [2]
 
 
 def test_an_old_attempt_counts_no_more_once_the_run_was_recorded_as_ended(opened: Opener) -> None:
     old, recorder = opened(), opened()
-    old.begin(run_named("tonight"))
+    old.journal.begin(run_named("tonight"))
     ended_run = run_named("tonight")
     ended_run.fail("marked as failed")
-    recorder.save_history(ended_run)
+    recorder.journal.save(ended_run)
     with pytest.raises(RetriableError, match="or it was recorded as ended"):
         old.delete([])
-    assert [run["ErrorMessage"] for run in recorder.history()] == ["marked as failed"]
+    assert [run["ErrorMessage"] for run in recorder.journal.newest()] == ["marked as failed"]
 
 
 @pytest.mark.parametrize("times", [1, 10])
@@ -412,16 +412,16 @@ def test_a_count_whose_answer_is_lost_is_counted_and_not_taken_for_somebody_else
     opened: Opener, server: EmbeddedCosmos, times: int
 ) -> None:
     store = opened()
-    store.history()
+    store.journal.newest()
     server.drop_after_apply(count=times, operation="CreateDocument", path_contains=store.history_name)
-    store.begin(run_named("tonight"))
+    store.journal.begin(run_named("tonight"))
     server.drop_after_apply(count=times, operation="ReplaceDocument", path_contains=store.history_name)
     store.delete([])
     store.delete([])
     server.reset_faults()
     server.drop_after_apply(count=times, operation="ReplaceDocument", path_contains=store.history_name)
     retried = run_named("tonight")
-    assert opened().begin(retried)
+    assert opened().journal.begin(retried)
     server.reset_faults()
     assert retried.attempt == 2, "its own record was taken for that of an earlier attempt"
 
@@ -429,7 +429,7 @@ def test_a_count_whose_answer_is_lost_is_counted_and_not_taken_for_somebody_else
 def test_a_batch_costs_one_request_to_the_history(opened: Opener, server: EmbeddedCosmos) -> None:
     store = opened()
     with store.lock(run_named("tonight"), 0):
-        store.begin(run_named("tonight"))
+        store.journal.begin(run_named("tonight"))
         server.reset_stats()
         store.delete([])
         store.delete([])

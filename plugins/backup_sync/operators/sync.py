@@ -107,7 +107,7 @@ class SyncOperator(ServiceOperator):
 
     def _tell_of_pause(self, backup: Store, now: datetime) -> None:
         """Whoever unpauses a DAG may not expect that this starts a run, nor all that has changed meanwhile."""
-        runs = backup.history(1) if backup.exists() else []
+        runs = backup.journal.newest(1) if backup.exists() else []
         if not runs or not self.schedule:
             return
         last = datetime.fromisoformat(runs[0]["StartedAt"].replace("Z", "+00:00"))

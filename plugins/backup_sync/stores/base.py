@@ -60,6 +60,37 @@ class Usage:
     throttled: int = 0
 
 
+class Journal(Protocol):
+    """What a backup remembers: its runs, and what is kept of the copy beside them. Always in the backup."""
+
+    def has_success(self) -> bool:
+        """Whether a run of this service has succeeded here."""
+
+    def states(self) -> Mapping[str, Any]:
+        """What is remembered of this copy beside its history: JSON values by name."""
+
+    def keep_state(self, name: str, value: Mapping[str, Any] | None, *, new: bool = False) -> bool:
+        """Remember a state (None: forget it). With ``new`` only if there is none of that name yet.
+
+        Returns whether it was written.
+        """
+
+    def begin(self, run: SyncResult) -> bool:
+        """Open the run's history record, or carry on from the one that an earlier attempt left (:meth:`resume`)."""
+
+    def resume(self, run: SyncResult) -> bool:
+        """Give ``run`` the counts and the start of its earlier attempts, from its history record if there is one.
+
+        Returns whether there was one that did not succeed.
+        """
+
+    def save(self, run: SyncResult) -> None:
+        """Write the run's history record (once for each SyncId, however often it is called)."""
+
+    def newest(self, limit: int = 20) -> list[dict[str, Any]]:
+        """The newest runs of this service, newest first, in the names of :meth:`SyncResult.to_dict`."""
+
+
 class Store(Protocol):
     """One end of a service. Used by one thread at a time."""
 
@@ -68,6 +99,10 @@ class Store(Protocol):
     service: Service
     label: str
     """How messages call this end: the connection id."""
+
+    @property
+    def journal(self) -> Journal:
+        """Of the backup end only."""
 
     # what it is
     def identity(self) -> Identity:
@@ -189,30 +224,6 @@ class Store(Protocol):
 
     def check_lock(self) -> None:
         """Raise RetriableError if the lock may have been lost, so that another run may be writing."""
-
-    def states(self) -> Mapping[str, Any]:
-        """What is remembered of this copy beside its history: JSON values by name."""
-
-    def keep_state(self, name: str, value: Mapping[str, Any] | None, *, new: bool = False) -> bool:
-        """Remember a state (None: forget it). With ``new`` only if there is none of that name yet.
-
-        Returns whether it was written.
-        """
-
-    def begin(self, run: SyncResult) -> bool:
-        """Open the run's history record, or carry on from the one that an earlier attempt left (:meth:`resume`)."""
-
-    def resume(self, run: SyncResult) -> bool:
-        """Give ``run`` the counts and the start of its earlier attempts, from its history record if there is one.
-
-        Returns whether there was one that did not succeed.
-        """
-
-    def save_history(self, run: SyncResult) -> None:
-        """Write the run's history record (once for each SyncId, however often it is called)."""
-
-    def history(self, limit: int = 20) -> list[dict[str, Any]]:
-        """The newest runs of this service, newest first, in the names of :meth:`SyncResult.to_dict`."""
 
     # bookkeeping
     @property

@@ -63,7 +63,7 @@ def place(backup: Store, reason: str, *, by: str, until: datetime | None, run: S
         )
     _check_ours(backup)
     found = Hold(reason, by, iso(utc_now().replace(microsecond=0)) or "", iso(until))
-    backup.keep_state(STATE, asdict(found))
+    backup.journal.keep_state(STATE, asdict(found))
     try:
         with backup.lock(run, backup.service.lock_wait_seconds):
             return found
@@ -76,7 +76,7 @@ def release(backup: Store) -> Hold | None:
     states = _check_ours(backup)
     if STATE not in states:
         return None
-    backup.keep_state(STATE, None)
+    backup.journal.keep_state(STATE, None)
     return Hold(**states[STATE])
 
 

@@ -90,7 +90,7 @@ def accepted_by(run_id: str, states: Mapping[str, Any]) -> bool:
 
 def states_of(store: Store) -> Mapping[str, Any]:
     """What a store remembers of its copy; nothing where its database is not there yet."""
-    return store.states() if store.identity() else {}
+    return store.journal.states() if store.identity() else {}
 
 
 def write(source: Store, backup: Store, seen: Mapping[str, Any], *, accepted_by: str = "") -> None:
@@ -101,16 +101,16 @@ def write(source: Store, backup: Store, seen: Mapping[str, Any], *, accepted_by:
     before = seen.get(STATE)
     value = {**_value(source, backup), "pairedAt": iso(utc_now()), "acceptedBy": [accepted_by] if accepted_by else []}
     if before is None:
-        if not backup.keep_state(STATE, value, new=True):
-            check(source, backup, backup.states())
+        if not backup.journal.keep_state(STATE, value, new=True):
+            check(source, backup, backup.journal.states())
         return
-    if backup.states().get(STATE) != before:
-        check(source, backup, backup.states())
+    if backup.journal.states().get(STATE) != before:
+        check(source, backup, backup.journal.states())
         return
     value["acceptedBy"] = [*before["acceptedBy"], *value["acceptedBy"]][-REMEMBERED_RUNS:]
     for end in ("source", "backup"):  # what is not told tonight is not forgotten
         value[end] = {**before[end], **{name: told for name, told in value[end].items() if told is not None}}
-    backup.keep_state(STATE, value)
+    backup.journal.keep_state(STATE, value)
 
 
 def _value(source: Store, backup: Store) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def record_history(
         source = None
     certain = source is None or run.pairing == PAIRING_CHECKED or _is_ours(source, backup)
     committed = SyncResult(run.sync_id, run.service_name)
-    backup.resume(committed)
+    backup.journal.resume(committed)
     if not certain and committed.attempt > 1:
         return
     run.started_at = min(run.started_at, committed.started_at)
@@ -39,7 +39,7 @@ def record_history(
         setattr(run, name, max(getattr(run, name), getattr(committed, name)))
     point("before history")
     stopping.check(stop, run.service_name)
-    backup.save_history(run)
+    backup.journal.save(run)
 
 
 def _is_ours(source: Store, backup: Store) -> bool:

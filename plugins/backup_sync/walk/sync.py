@@ -106,14 +106,14 @@ def sync(
                     held.close()  # nobody waits for this thread any more, nor gives the lock back
                 check()
                 # Read again: while this run waited, another one may have paired it anew or withheld something, and a hold may be set.
-                states = backup.states()
+                states = backup.journal.states()
                 hold.check(service, states)
                 if pairing.check(source, backup, states):
                     pairing.write(source, backup, states)
                 run.pairing = PAIRING_CHECKED
                 if pairing.accepted_by(run.run_id, states):
                     run.mode = ", ".join(filter(None, [run.mode, "accepted another source"]))
-                resumed = backup.begin(run)
+                resumed = backup.journal.begin(run)
             return backup.empty(), backup.unfilled(), resumed, Withheld.from_value(states.get(withheld.STATE))
 
         if exists:
@@ -205,7 +205,7 @@ class _Sync:
             self.finder.find(cut)
             self._judge_and_write()
         elif self.known:
-            self.backup.keep_state(withheld.STATE, None)  # it was of a copy that is no more
+            self.backup.journal.keep_state(withheld.STATE, None)  # it was of a copy that is no more
 
     # any other run
 
@@ -253,7 +253,7 @@ class _Sync:
             self.backup.filled(self.unfilled)
         self._delete()
         if self.known:
-            self.backup.keep_state(withheld.STATE, None)
+            self.backup.journal.keep_state(withheld.STATE, None)
 
     def _write(self) -> None:
         """The inserts and updates of the plan. Ranges of which fewer records came than the source was seen to hold are
@@ -293,7 +293,7 @@ class _Sync:
             return
         since = self.known.since or f"run {self.result.run_id} of {iso(utc_now().replace(microsecond=0))}"
         now = Withheld(since, withheld.sketch(plan.deletes), withheld.sketch(plan.ahead))
-        self.backup.keep_state(withheld.STATE, now.to_value())
+        self.backup.journal.keep_state(withheld.STATE, now.to_value())
 
     def _delete(self) -> None:
         found = len(self.plan.deletes)

@@ -401,10 +401,10 @@ def test_a_run_whose_statement_is_blocked_ends_when_it_is_told_to(end, blocks, m
     # A pair, and not empty, so that both are digested.
     monkeypatch.setattr("backup_sync.walk.pairing.check", lambda *_: False)
     for one in ends.values():
-        one.states = lambda: {"pairing": {}}  # type: ignore[method-assign]
+        one.journal.states = lambda: {"pairing": {}}  # type: ignore[method-assign]
         one.empty = lambda: False  # type: ignore[method-assign]
         one.unfilled = list  # type: ignore[method-assign]
-        one.begin = lambda run: False  # type: ignore[method-assign]
+        one.journal.begin = lambda run: False  # type: ignore[method-assign]
     run = SyncResult(sync_id("d", "r", "thing"), "thing", run_id="r")
 
     def work() -> None:

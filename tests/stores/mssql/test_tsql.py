@@ -25,7 +25,7 @@ from backup_sync.stores.mssql.catalog import IDENTITY, IDENTITY_AT_LEAST
 from backup_sync.stores.mssql.errors import translate
 from backup_sync.stores.mssql.pairs import NULL, SEPARATOR, PackedPairs
 from backup_sync.stores.mssql.session import MssqlSession
-from backup_sync.stores.mssql.statements import MSSQL_TYPES, quote
+from backup_sync.stores.mssql.statements import quote
 from backup_sync.stores.mssql.store import MssqlStore
 from backup_sync.stores.sql.ranges import EvenCut, KeyRange
 from backup_sync.stores.sql.shape import Column, Difference, TableShape
@@ -83,10 +83,10 @@ class Recorder(MssqlStore):
     def __init__(self, shape: TableShape, table: str) -> None:
         entry = {"source": "s", "backup": "b", "table": table, "changed": {"Version": "higher"}}
         super().__init__(parse_service("thing", entry, where="test"), lambda _: None, "b", "Backup]Db")
-        self.session = RecordingSession()
+        self.session = self.journal.session = RecordingSession()
         self.own = shape
         self.open(shape)
-        self.run = SyncResult(sync_id("d", "r", "thing"), "thing", run_id="r")
+        self.journal.run = SyncResult(sync_id("d", "r", "thing"), "thing", run_id="r")
         self.sent.clear()
 
     @property
@@ -110,7 +110,7 @@ def statements() -> dict[str, tuple[str, Any]]:
         row = (5, "e", "1.50", b"\x01", "2024-01-01 00:00:00.0000000", 2) if single else (*key, b"\x00" * 8)
         calls = {
             "create table": lambda store=store, shape=shape: store.session.run(store.create_table_sql(shape)),
-            "create history": lambda store=store: store.session.run(store.create_history_sql(MSSQL_TYPES)),
+            "create history": lambda store=store: store.session.run(store.journal.create_history_sql()),
             "alter": lambda store=store: [
                 store.session.run(sql) for sql in store.alter_sql(DIFFERENCE, "Latin1_General_CI_AS")
             ],
@@ -127,17 +127,17 @@ def statements() -> dict[str, tuple[str, Any]]:
             "update": lambda store=store, row=row: store.write_updates([row]),
             "delete": lambda store=store, key=key: store.write_deletes([key]),
             "boundaries": lambda store=store, within=within: store.boundaries(within, 1000),
-            "count": lambda store=store: store.count_in_history(Applied(1, 2, 3)),
-            "save history": lambda store=store: store.save_history(store.run),
-            "find history": lambda store=store: store.resume(store.run),
-            "newest history": lambda store=store: store.history(5),
-            "is there history": lambda store=store: store.has_history(),
+            "count": lambda store=store: store.journal.count(Applied(1, 2, 3)),
+            "save history": lambda store=store: store.journal.save(store.journal.run),
+            "find history": lambda store=store: store.journal.resume(store.journal.run),
+            "newest history": lambda store=store: store.journal.newest(5),
+            "is there history": lambda store=store: store.journal.has_success(),
             "create state": lambda store=store: store.session.run(
-                store.create_state_sql("NVARCHAR(300)", "NVARCHAR(100)", "NVARCHAR(MAX)")
+                store.journal.create_state_sql("NVARCHAR(300)", "NVARCHAR(100)", "NVARCHAR(MAX)")
             ),
-            "states": lambda store=store: store.states(),
-            "keep state": lambda store=store: store.keep_state("pairing", {"a": 1}),
-            "forget state": lambda store=store: store.keep_state("pairing", None),
+            "states": lambda store=store: store.journal.states(),
+            "keep state": lambda store=store: store.journal.keep_state("pairing", {"a": 1}),
+            "forget state": lambda store=store: store.journal.keep_state("pairing", None),
         }
         if even is not None:
             gaps = even.select([0, 2])

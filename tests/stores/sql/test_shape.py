@@ -6,7 +6,7 @@ import pytest
 
 from backup_sync.model.names import as_written, without_case
 from backup_sync.stores.mssql import types
-from backup_sync.stores.mssql.statements import MssqlStatements
+from backup_sync.stores.mssql.statements import DIALECT
 from backup_sync.stores.sql.shape import Column, Difference, TableShape, difference
 from backup_sync.stores.sqlite.catalog import affinity
 
@@ -16,7 +16,7 @@ SYNCED = Column("SyncedAt", "datetime2(7)", False)
 
 def compare(source: list[Column], own: list[Column], keys: tuple[str, str] = ("Id", "Id")) -> Difference:
     shapes = TableShape((ID, *source), (keys[0],)), TableShape((ID, *own, SYNCED), (keys[1],))
-    return difference(*shapes, MssqlStatements.types_)
+    return difference(*shapes, DIALECT.types)
 
 
 def test_a_copy_that_is_alike_but_for_case_has_no_difference():
@@ -38,7 +38,7 @@ def test_a_copy_that_is_alike_but_for_case_has_no_difference():
 def test_two_names_are_one_column_only_where_the_copys_engine_has_them_as_one(one, other, fold, same):
     source = TableShape((ID, Column(one, "int")), ("Id",))
     own = TableShape((ID, Column(other, "int"), SYNCED), ("Id",), fold)
-    found = difference(source, own, MssqlStatements.types_)
+    found = difference(source, own, DIALECT.types)
     assert ([column.name for column in found.added], [column.name for column in found.kept]) == (
         ([], []) if same else ([one], [other])
     )
@@ -47,9 +47,9 @@ def test_two_names_are_one_column_only_where_the_copys_engine_has_them_as_one(on
 
 def test_two_columns_of_the_source_that_are_one_to_the_copys_engine_are_a_problem_that_names_both():
     source = TableShape((ID, Column("Name", "int"), Column("NAME", "int")), ("Id",), as_written)
-    found = difference(source, TableShape((ID, SYNCED), ("Id",)), MssqlStatements.types_)
+    found = difference(source, TableShape((ID, SYNCED), ("Id",)), DIALECT.types)
     assert found.problems == ("cannot hold both Name and NAME, whose names are one in its database",)
-    assert difference(source, TableShape((ID, SYNCED), ("Id",), as_written), MssqlStatements.types_).problems == ()
+    assert difference(source, TableShape((ID, SYNCED), ("Id",), as_written), DIALECT.types).problems == ()
 
 
 def test_a_copy_that_takes_null_where_the_source_does_not_is_no_difference():
@@ -85,7 +85,7 @@ def test_widening_keeps_not_null_where_both_are():
     ],
 )
 def test_what_is_not_safe_is_a_problem_that_names_the_column(source, own, problem):
-    found = difference(TableShape((source,), ("Id",)), TableShape((own,), ("Id",)), MssqlStatements.types_)
+    found = difference(TableShape((source,), ("Id",)), TableShape((own,), ("Id",)), DIALECT.types)
     assert problem in found.problems[0]
 
 

@@ -35,12 +35,11 @@ from backup_sync.stores.cosmos.documents import (
     value_at,
     without_system,
 )
-from backup_sync.stores.cosmos.history import CosmosHistory
+from backup_sync.stores.cosmos.journal import CosmosJournal
 from backup_sync.stores.cosmos.lease import Lease
 from backup_sync.stores.cosmos.queries import pages
 from backup_sync.stores.cosmos.ranges import EpkRange, FeedCut
 from backup_sync.stores.cosmos.reads import ByKey
-from backup_sync.stores.cosmos.state import CosmosState
 from backup_sync.stores.cosmos.writes import delete_all, upsert_all
 
 log = logging.getLogger(__name__)
@@ -65,11 +64,10 @@ class CosmosStore:
         self.account = account
         self.history_name = service.history or HISTORY
         self._connection: Connection | None = None
-        self._history: CosmosHistory | None = None
+        self._journal: CosmosJournal | None = None
         self.shape: ContainerShape | None = None
         self._names: tuple[Names, ...] = ()
         self._reads: ByKey | None = None
-        self.run: SyncResult | None = None
         self._found: Found | None = None
         self._rejected = 0
         self._used = Usage()
@@ -289,7 +287,7 @@ class CosmosStore:
 
     def is_ours(self) -> bool:
         """Whether there is nothing at all, or an earlier run of this service is in the history beside it."""
-        return self.is_void() or self.history_container.has_success()
+        return self.is_void() or self.journal.has_success()
 
     def check_fields(self, *, matched: bool = False) -> None:
         """Refuse fields of ``changed`` and ``where`` that no document has, unless the container is empty.
@@ -334,7 +332,7 @@ class CosmosStore:
         """Upserts, then the counts. A run that is killed in between has written more than it counted, never less."""
         new, old = self._run(self._upsert(inserts, updates))
         applied = Applied(inserted=new, updated=old, rejected=len(inserts) + len(updates) - new - old)
-        self._counted(applied)
+        self.journal.count(applied)
         return applied
 
     async def _upsert(self, *groups: Sequence[Record]) -> list[int]:
@@ -342,38 +340,18 @@ class CosmosStore:
 
     def delete(self, keys: Sequence[Key]) -> Applied:
         applied = Applied(deleted=self._run(delete_all(self.connection, keys)))
-        self._counted(applied)
+        self.journal.count(applied)
         return applied
-
-    def _counted(self, applied: Applied) -> None:
-        assert self.run is not None
-        self.run.inserted += applied.inserted
-        self.run.updated += applied.updated
-        self.run.deleted += applied.deleted
-        self.history_container.count(self.run)
 
     # history and lock
 
     @property
-    def history_container(self) -> CosmosHistory:
-        if self._history is None:
-            self._history = CosmosHistory(self.connection, self.service.name, self.history_name)
-        return self._history
-
-    def begin(self, run: SyncResult) -> bool:
-        resumed = self.history_container.begin(run)
-        # A copy of its own: the engine counts in ``run`` what this store reports back.
-        self.run = SyncResult.from_dict(run.to_dict())
-        return resumed
-
-    def resume(self, run: SyncResult) -> bool:
-        return self.history_container.resume(run)
-
-    def save_history(self, run: SyncResult) -> None:
-        self.history_container.save(run)
-
-    def history(self, limit: int = 20) -> list[dict[str, Any]]:
-        return self.history_container.newest(limit)
+    def journal(self) -> CosmosJournal:
+        if self._journal is None:
+            self._journal = CosmosJournal(
+                self.connection, self.service.name, history=self.history_name, copy=self.account.container
+            )
+        return self._journal
 
     def lock(self, run: SyncResult, wait_seconds: float) -> AbstractContextManager[None]:
         return Lease(self.connection, self.history_name, self.account.container, self.service.name).hold(
@@ -385,23 +363,7 @@ class CosmosStore:
         if self._connection is not None and self._connection.guard is not None:
             self._connection.guard()
 
-    # state and identity
-
-    @property
-    def _state(self) -> CosmosState:
-        return CosmosState(self.connection, self.history_name, self.account.container)
-
-    def states(self) -> dict[str, Any]:
-        """What is kept of this copy, by name; nothing where the history container is missing. One request."""
-        return self._state.all()
-
-    def keep_state(self, name: str, value: Mapping[str, Any] | None, *, new: bool = False) -> bool:
-        """Keep a value of this copy (JSON), or with None remove it; with ``new`` only if there is none of that name.
-
-        Returns False only if it was to be new and there is one already. Raises FatalError without a history container,
-        and RetriableError if a lock is held and may have been lost.
-        """
-        return self._state.keep(name, value, new=new)
+    # identity
 
     def identity(self) -> dict[str, str | None]:
         """Where this is by the server's own word: the account's id, the names, and what the service calls database and
@@ -440,7 +402,7 @@ class CosmosStore:
         if self._connection is not None:
             self._used = self._connection.usage
             self._connection.close()
-            self._connection = self._history = self._reads = None
+            self._connection = self._journal = self._reads = None
 
     @property
     def _paths(self) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -200,16 +200,6 @@ class MssqlCatalog(MssqlStatements):
         columns = ", ".join(quote(name) for name in key)
         return self.session.scalar(f"SELECT TOP (1) 1 FROM {self.name} GROUP BY {columns} HAVING COUNT(*) > 1") is None
 
-    @property
-    def state_key(self) -> str:
-        return self.full_name
-
-    def rows_if_there(self, table: str, sql: str, params: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
-        # What stands behind ELSE is bound to its table only when it runs.
-        return self.session.query(
-            f"IF OBJECT_ID(N'{escaped(table)}') IS NULL SELECT N'' WHERE 1 = 0 ELSE {sql}", params
-        )
-
     def create(self, shape: TableShape, *, dry_run: bool = False) -> list[str]:
         tables = [self.full_name, f"{self.schema}.{self.history_table}", f"{self.schema}.{STATE}"]
         made = []
@@ -229,15 +219,17 @@ class MssqlCatalog(MssqlStatements):
             made += self.evolve(shape, own, dry_run=dry_run)
         else:
             wanted.append((self.name, self.create_table_sql(shape)))
-        wanted.append((self.history_name, self.create_history_sql(MSSQL_TYPES)))
-        wanted.append((self.state_name, self.create_state_sql("NVARCHAR(300)", "NVARCHAR(100)", "NVARCHAR(MAX)")))
-        words = dict(zip((self.name, self.history_name, self.state_name), tables, strict=True))
+        wanted.append((self.journal.history_name, self.journal.create_history_sql()))
+        wanted.append(
+            (self.journal.state_name, self.journal.create_state_sql("NVARCHAR(300)", "NVARCHAR(100)", "NVARCHAR(MAX)"))
+        )
+        words = dict(zip((self.name, self.journal.history_name, self.journal.state_name), tables, strict=True))
         for name, statement in wanted:
             if self.session.scalar("SELECT OBJECT_ID(%s)", (name,)) is None:
                 made.append(f"table {words[name]}")
                 if not dry_run:
                     self._make(statement, f"OBJECT_ID(N'{escaped(name)}')")
-            elif name == self.history_name:
+            elif name == self.journal.history_name:
                 made += self._upgrade_history(dry_run=dry_run)
         if own is None and not dry_run:
             self._own = None
@@ -245,14 +237,16 @@ class MssqlCatalog(MssqlStatements):
 
     def _upgrade_history(self, *, dry_run: bool) -> list[str]:
         """Add the columns that a history made by an earlier version lacks; returns which, in words."""
-        there = self.session.query("SELECT name FROM sys.columns WHERE object_id = OBJECT_ID(%s)", (self.history_name,))
+        there = self.session.query(
+            "SELECT name FROM sys.columns WHERE object_id = OBJECT_ID(%s)", (self.journal.history_name,)
+        )
         made = []
-        for name, kind in self.missing_history_columns([row[0] for row in there]):
+        for name, kind in self.journal.missing_history_columns([row[0] for row in there]):
             made.append(f"column {name} of {self.schema}.{self.history_table}")
             if not dry_run:
                 self._make(
-                    f"ALTER TABLE {self.history_name} ADD {quote(name)} {MSSQL_TYPES[kind]} NULL",
-                    f"COL_LENGTH(N'{escaped(self.history_name)}', N'{escaped(name)}')",
+                    f"ALTER TABLE {self.journal.history_name} ADD {quote(name)} {MSSQL_TYPES[kind]} NULL",
+                    f"COL_LENGTH(N'{escaped(self.journal.history_name)}', N'{escaped(name)}')",
                 )
         return made
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from abc import ABC
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from backup_sync.model.diff import Key
 from backup_sync.model.errors import ConfigurationError
 from backup_sync.stores.mssql import types
+from backup_sync.stores.sql.dialect import Dialect
 from backup_sync.stores.sql.ranges import EvenCut, KeyRange
+from backup_sync.stores.sql.session import Row, SqlSession
 from backup_sync.stores.sql.shape import SYNCED_AT, Column, Difference, TableShape, Types
 from backup_sync.stores.sql.store import DIGEST_P, DIGEST_Q, MIX, SMALL_COLUMNS, SqlStore, summed
 
@@ -55,21 +57,26 @@ def _derived(columns: Sequence[tuple[str, str]]) -> str:
     return f"(SELECT {selected} FROM OPENJSON(%s) WITH ({', '.join(taken for taken, _ in columns)}))"
 
 
+def _rows_if_there(session: SqlSession, table: str, sql: str, params: Sequence[Any]) -> Iterator[Row]:
+    # What stands behind ELSE is bound to its table only when it runs.
+    return session.query(f"IF OBJECT_ID(N'{escaped(table)}') IS NULL SELECT N'' WHERE 1 = 0 ELSE {sql}", params)
+
+
+DIALECT = Dialect(
+    quote=quote,
+    kinds=MSSQL_TYPES,
+    slot=lambda kind: f"CONVERT({MSSQL_TYPES[kind]}, %s)",
+    newest_first=lambda limit: (f"TOP ({int(limit)})", ""),
+    rows_if_there=_rows_if_there,
+    types=Types(same=types.same, widens=types.widens),
+)
+
+
 class MssqlStatements(SqlStore, ABC):
     """Renders statements; values are always left to parameters."""
 
     name: str
-    types_ = Types(same=types.same, widens=types.widens)
-    history_types = MSSQL_TYPES
-
-    def quote(self, name: str) -> str:
-        return quote(name)
-
-    def slot(self, kind: str) -> str:
-        return f"CONVERT({MSSQL_TYPES[kind]}, %s)"
-
-    def newest_first(self, limit: int) -> tuple[str, str]:
-        return f"TOP ({int(limit)})", ""
+    dialect = DIALECT
 
     def create_table_sql(self, shape: TableShape) -> str:
         """Plain columns only: no identity, computed column, default or trigger may change what is written."""
@@ -85,7 +92,7 @@ class MssqlStatements(SqlStore, ABC):
         # What stands behind ELSE is bound to its table only when it runs.
         return (
             f"IF OBJECT_ID(N'{escaped(self.unfilled_name)}') IS NULL SELECT N'' WHERE 1 = 0 "
-            f"ELSE SELECT ColumnName FROM {self.unfilled_name} WHERE TableName = {self.slot('text')}"
+            f"ELSE SELECT ColumnName FROM {self.unfilled_name} WHERE TableName = {DIALECT.slot('text')}"
         )
 
     def alter_sql(self, found: Difference, default_collation: str | None) -> list[str]:

@@ -29,7 +29,8 @@ from backup_sync.stores.mssql.catalog import MssqlCatalog
 from backup_sync.stores.mssql.pairs import PackedPairs
 from backup_sync.stores.mssql.rows import ROWS_AT_ONCE, WireRows
 from backup_sync.stores.mssql.session import MssqlSession
-from backup_sync.stores.mssql.statements import quote
+from backup_sync.stores.mssql.statements import DIALECT, quote
+from backup_sync.stores.sql.journal import SqlJournal
 from backup_sync.stores.sql.ranges import EvenCut, KeyRange
 from backup_sync.stores.sql.shape import SYNCED_AT, TableShape
 from backup_sync.stores.sql.store import EVERYTHING
@@ -53,9 +54,15 @@ class MssqlStore(MssqlCatalog):
         self.database = database
         self._places: list[int] = []  # known from the first bulk copy on
         self.name = f"{quote(self.schema)}.{quote(self.table)}"
-        self.history_name = f"{quote(self.schema)}.{quote(self.history_table)}"
         self.unfilled_name = f"{quote(self.schema)}.{quote(self.unfilled_table)}"
-        self.state_name = f"{quote(self.schema)}.{quote(STATE)}"
+        self.journal = SqlJournal(
+            self.session,
+            DIALECT,
+            service,
+            history=f"{quote(self.schema)}.{quote(self.history_table)}",
+            states=f"{quote(self.schema)}.{quote(STATE)}",
+            copy=self.full_name,
+        )
 
     def open(self, shape: TableShape, *, planned: bool = False) -> None:
         super().open(shape, planned=planned)
@@ -275,7 +282,7 @@ class MssqlStore(MssqlCatalog):
         )
         if self.session.scalar(sql, (resource, int(wait_seconds * 1000))) < 0:
             raise LockHeld(
-                f"{self.label}: the backup of {self.service.name} is being written by {self.holder()}; "
+                f"{self.label}: the backup of {self.service.name} is being written by {self.journal.holder()}; "
                 f"waited {wait_seconds:.0f} s for it to end"
             )
         try:

@@ -15,18 +15,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from backup_sync.model.errors import BackupSyncError, FatalError, PairingRefused
-from backup_sync.stores.sql.history import SqlHistory
-from backup_sync.stores.sql.shape import SYNCED_AT, Column, Difference, TableShape, Types, difference
+from backup_sync.model.service import Service
+from backup_sync.stores.sql.dialect import Dialect
+from backup_sync.stores.sql.session import SqlSession
+from backup_sync.stores.sql.shape import SYNCED_AT, Column, Difference, TableShape, difference
 
 log = logging.getLogger(__name__)
 
 
-class SqlSchema(SqlHistory):
+class SqlSchema:
     """The schema half of a SQL store; the dialects provide the catalog and the statements."""
 
     label: str
-    types_: Types
-    history_types: dict[str, str]
+    service: Service
+    session: SqlSession
+    dialect: Dialect
     unfilled_name: str
     full_name: str
     shape: TableShape | None
@@ -58,7 +61,7 @@ class SqlSchema(SqlHistory):
         ):
             # A configured key replaces the source's own one, and names columns in any order.
             own = replace(own, key=shape.key)
-        return difference(shape, own, self.types_)
+        return difference(shape, own, self.dialect.types)
 
     def check_is_backup(self, own: TableShape) -> None:
         """Raise PairingRefused for a table that is no copy of ours: the operational one itself, most likely."""
@@ -158,11 +161,11 @@ class SqlSchema(SqlHistory):
     # filling in
 
     def create_unfilled_sql(self) -> str:
-        text = self.history_types["text"]
+        text = self.dialect.kinds["text"]
         return f"CREATE TABLE {self.unfilled_name} (TableName {text} NOT NULL, ColumnName {text} NOT NULL)"
 
     def mark_unfilled_sql(self) -> str:
-        slot = self.slot("text")
+        slot = self.dialect.slot("text")
         return f"INSERT INTO {self.unfilled_name} (TableName, ColumnName) VALUES ({slot}, {slot})"
 
     def unfilled(self) -> list[str]:
@@ -174,7 +177,7 @@ class SqlSchema(SqlHistory):
         return [column.name for column in self.shape.columns if own.fold(column.name) in pending]
 
     def filled(self, fields: Sequence[str]) -> None:
-        slot = self.slot("text")
+        slot = self.dialect.slot("text")
         with self.session.transaction():
             for name in fields:
                 self.session.run(

@@ -15,7 +15,9 @@ from backup_sync.model.errors import ConfigurationError
 from backup_sync.model.names import parse_table
 from backup_sync.model.service import HISTORY, UNFILLED, Service
 from backup_sync.stores.base import Applied, Cut, Digest, Record, Usage, batches
+from backup_sync.stores.sql.dialect import Dialect
 from backup_sync.stores.sql.evolution import SqlSchema
+from backup_sync.stores.sql.journal import SqlJournal
 from backup_sync.stores.sql.ranges import MOST_DIGESTS, EvenCut, KeyRange, ListCut
 from backup_sync.stores.sql.session import SqlSession
 from backup_sync.stores.sql.shape import SYNCED_AT, Column, TableShape
@@ -56,6 +58,8 @@ class SqlStore(SqlSchema, ABC):
     """A table in a SQL database. Subclasses provide the SQL text and the few steps that differ by product."""
 
     kind: str
+    dialect: Dialect
+    journal: SqlJournal
     name: str
     """The table's, quoted."""
     dense = 0.25
@@ -203,7 +207,7 @@ class SqlStore(SqlSchema, ABC):
         if own is None:
             return True
         self.check_is_backup(own)
-        return self.empty() or self.has_history()
+        return self.empty() or self.journal.has_success()
 
     def open(self, shape: TableShape, *, planned: bool = False) -> None:
         own = self.own_shape()
@@ -222,7 +226,7 @@ class SqlStore(SqlSchema, ABC):
         """What pairs and digests are read from: the table, with the columns it is yet to get where that is planned."""
         if not self._planned:
             return self.name
-        columns = ", ".join(f"{self.no_value(column)} AS {self.quote(column.name)}" for column in self._planned)
+        columns = ", ".join(f"{self.no_value(column)} AS {self.dialect.quote(column.name)}" for column in self._planned)
         return f"(SELECT t.*, {columns} FROM {self.name} t) planned"
 
     @property
@@ -302,13 +306,13 @@ class SqlStore(SqlSchema, ABC):
             new = self.write_inserts(inserts) if inserts else Applied()
             old = self.write_updates(updates) if updates else Applied()
             applied = Applied(new.inserted + old.inserted, new.updated + old.updated)
-            self.count_in_history(applied)
+            self.journal.count(applied)
         return applied
 
     def delete(self, keys: Sequence[Key]) -> Applied:
         with self.session.transaction():
             applied = Applied(deleted=self.write_deletes(keys))
-            self.count_in_history(applied)
+            self.journal.count(applied)
         return applied
 
     # bookkeeping

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from functools import lru_cache
 from typing import Any
 
 from backup_sync.model.names import UPPER, without_case
 from backup_sync.model.service import STATE
+from backup_sync.stores.sql.dialect import Dialect
+from backup_sync.stores.sql.session import Row, SqlSession
 from backup_sync.stores.sql.shape import SYNCED_AT, Column, Difference, TableShape, Types
 from backup_sync.stores.sql.store import SqlStore
 from backup_sync.stores.sqlite.session import SqliteSession
@@ -64,21 +67,36 @@ def _never(old: str, new: str) -> bool:
     return False
 
 
+def columns_of(session: SqlSession, table: str) -> list[Row]:
+    """The columns of a table that was named by :func:`in_main`, as SQLite tells them; none if it is not there."""
+    return list(session.query(f"PRAGMA main.table_xinfo({table.removeprefix('main.')})"))
+
+
+def _rows_if_there(session: SqlSession, table: str, sql: str, params: Sequence[Any]) -> Iterator[Row]:
+    if columns_of(session, table):
+        yield from session.query(sql, params)
+
+
+DIALECT = Dialect(
+    quote=quote,
+    kinds=SQLITE_TYPES,
+    slot=lambda _: "?",
+    newest_first=lambda limit: ("", f"LIMIT {int(limit)}"),
+    rows_if_there=_rows_if_there,
+    types=Types(same=_same, widens=_never),
+)
+
+
 class SqliteCatalog(SqlStore):
     """Everything but the reading and writing of rows; the store provides the connection."""
 
     session: SqliteSession
     name: str
     _identity: dict[str, str | None] | None
-    types_ = Types(same=_same, widens=_never)
-    history_types = SQLITE_TYPES
-
-    def columns_of(self, table: str) -> list[tuple[Any, ...]]:
-        """The columns of a table that was named by :func:`in_main`, as SQLite tells them; none if it is not there."""
-        return list(self.session.query(f"PRAGMA main.table_xinfo({table.removeprefix('main.')})"))
+    dialect = DIALECT
 
     def catalog(self) -> TableShape | None:
-        rows = self.columns_of(self.name)
+        rows = columns_of(self.session, self.name)
         if not rows:
             return None
         key = [row[1] for row in sorted((row for row in rows if row[5]), key=lambda row: row[5])]
@@ -164,17 +182,20 @@ class SqliteCatalog(SqlStore):
     def _beside(self) -> list[tuple[str, str]]:
         """(what it is, its statement) of what is missing of the history and the states."""
         made = []
-        there = [row[1] for row in self.columns_of(self.history_name)]
+        there = [row[1] for row in columns_of(self.session, self.journal.history_name)]
         if not there:
-            made.append((f"table {self.history_table}", self.create_history_sql(SQLITE_TYPES)))
+            made.append((f"table {self.history_table}", self.journal.create_history_sql()))
         else:
-            for name, kind in self.missing_history_columns(there):
+            for name, kind in self.journal.missing_history_columns(there):
                 column = f"{quote(name)} {SQLITE_TYPES[kind]}"
                 made.append(
-                    (f"column {name} of {self.history_table}", f"ALTER TABLE {self.history_name} ADD COLUMN {column}")
+                    (
+                        f"column {name} of {self.history_table}",
+                        f"ALTER TABLE {self.journal.history_name} ADD COLUMN {column}",
+                    )
                 )
-        if not self.columns_of(self.state_name):
-            made.append((f"table {STATE}", self.create_state_sql("TEXT COLLATE NOCASE", "TEXT", "TEXT")))
+        if not columns_of(self.session, self.journal.state_name):
+            made.append((f"table {STATE}", self.journal.create_state_sql("TEXT COLLATE NOCASE", "TEXT", "TEXT")))
         return made
 
     def create_table_sql(self, name: str, shape: TableShape) -> str:
@@ -233,7 +254,7 @@ class SqliteCatalog(SqlStore):
             self.session.run(index)
 
     def has_unfilled(self) -> bool:
-        return bool(self.columns_of(self.unfilled_name))
+        return bool(columns_of(self.session, self.unfilled_name))
 
     def read_unfilled(self) -> list[str]:
         if not self.has_unfilled():

@@ -20,11 +20,12 @@ from backup_sync.model.result import SyncResult, iso, utc_now
 from backup_sync.model.service import STATE, Service
 from backup_sync.stores import weight as heavy_rows
 from backup_sync.stores.base import Applied, Cut, Identity, Record
+from backup_sync.stores.sql.journal import SqlJournal
 from backup_sync.stores.sql.ranges import EvenCut, KeyRange
 from backup_sync.stores.sql.session import FETCH_ROWS
 from backup_sync.stores.sql.shape import SYNCED_AT
 from backup_sync.stores.sql.store import SqlStore
-from backup_sync.stores.sqlite.catalog import in_main, quote
+from backup_sync.stores.sqlite.catalog import DIALECT, in_main, quote
 from backup_sync.stores.sqlite.errors import Conflict, UnknownCollation
 from backup_sync.stores.sqlite.lock import file_lock
 from backup_sync.stores.sqlite.ranges import SqliteRanges
@@ -47,9 +48,15 @@ class SqliteStore(SqliteRanges):
         super().__init__(service, SqliteSession(label, connect))
         # With the database's own name: a bare one would be that of a temporary table first.
         self.name = in_main(self.table)
-        self.history_name = in_main(self.history_table)
         self.unfilled_name = in_main(self.unfilled_table)
-        self.state_name = in_main(STATE)
+        self.journal = SqlJournal(
+            self.session,
+            DIALECT,
+            service,
+            history=in_main(self.history_table),
+            states=in_main(STATE),
+            copy=self.table,
+        )
         self._identity: dict[str, str | None] | None = None
 
     # what it is
@@ -68,14 +75,6 @@ class SqliteStore(SqliteRanges):
         return (
             self.session.exists() and other.session.exists() and os.path.samefile(self.session.path, other.session.path)
         )
-
-    @property
-    def state_key(self) -> str:
-        return self.table
-
-    def rows_if_there(self, table: str, sql: str, params: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
-        if self.columns_of(table):
-            yield from self.session.query(sql, params)
 
     def exists(self) -> bool:
         return self.session.exists() and super().exists()
@@ -162,7 +161,7 @@ class SqliteStore(SqliteRanges):
                 inserted = self.session.run(f"INSERT OR IGNORE {into}", params)
                 found = self.session.run(f"INSERT {into} {self._on_conflict()}", params)
                 applied = Applied(inserted=inserted, updated=found - inserted)
-            self.count_in_history(applied)
+            self.journal.count(applied)
         return applied
 
     def write_inserts(self, rows: Sequence[Record]) -> Applied:
@@ -223,15 +222,6 @@ class SqliteStore(SqliteRanges):
         return self.session.run_many(f"DELETE FROM {self.name} WHERE {where}", keys)
 
     # history and lock
-
-    def quote(self, name: str) -> str:
-        return quote(name)
-
-    def slot(self, kind: str) -> str:
-        return "?"
-
-    def newest_first(self, limit: int) -> tuple[str, str]:
-        return "", f"LIMIT {int(limit)}"
 
     def lock(self, run: SyncResult, wait_seconds: float) -> AbstractContextManager[None]:
         # Named after the table, since that is what two writers must not share, whatever their services are called.

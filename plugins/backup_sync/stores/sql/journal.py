@@ -1,20 +1,25 @@
-"""The run history as the SQL stores keep it: one row for each (service, run), found by its SyncId."""
+"""What a SQL backup remembers: the run history, one row for each (service, run), and the states of its copies.
+
+States are JSON values by table and name. Their table has one name whatever a service calls its history, because those who
+share a copy, perhaps from two Airflows, have to find the same pairing.
+"""
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from typing import Any
 from uuid import UUID
 
-from backup_sync.model.errors import RetriableError
+from backup_sync.model.errors import BackupSyncError, RetriableError
 from backup_sync.model.names import without_case
 from backup_sync.model.result import SyncResult, iso, status_of, utc_now
 from backup_sync.model.service import Service
 from backup_sync.stores.base import Applied
 from backup_sync.stores.history import parse_moment, resume
-from backup_sync.stores.sql.state import SqlState
+from backup_sync.stores.sql.dialect import Dialect
+from backup_sync.stores.sql.session import SqlSession
 
 # name, kind (each dialect knows the type), nullable. The first seven are a contract with those who query the table.
 HISTORY_COLUMNS: tuple[tuple[str, str, bool], ...] = (
@@ -81,28 +86,26 @@ def _moment(value: datetime | None) -> str | None:
     return None if value is None else value.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%f")
 
 
-class SqlHistory(SqlState):
-    """The history half of a SQL store; the other half provides the few words in which the dialects differ."""
+class SqlJournal:
+    """See :class:`backup_sync.stores.base.Journal`.
 
-    service: Service
-    label: str
-    history_name: str
-    run: SyncResult | None = None
+    :param history: the history's table, as in a statement; ``states``: that of the states.
+    :param copy: the copy's table, as the engine knows it.
+    """
 
-    @abstractmethod
-    def quote(self, name: str) -> str: ...
+    def __init__(
+        self, session: SqlSession, dialect: Dialect, service: Service, *, history: str, states: str, copy: str
+    ) -> None:
+        self.session, self.dialect, self.service = session, dialect, service
+        self.history_name, self.state_name, self.copy = history, states, copy
+        self.run: SyncResult | None = None
 
-    @abstractmethod
-    def slot(self, kind: str) -> str:
-        """A placeholder for a value of a kind named in HISTORY_COLUMNS."""
+    # the history
 
-    @abstractmethod
-    def newest_first(self, limit: int) -> tuple[str, str]:
-        """What stands behind SELECT and at the end of the statement for the ``limit`` newest rows."""
-
-    def create_history_sql(self, types: dict[str, str]) -> str:
+    def create_history_sql(self) -> str:
         columns = [
-            f"{self.quote(name)} {types[kind]} {'NULL' if null else 'NOT NULL'}" for name, kind, null in HISTORY_COLUMNS
+            f"{self.dialect.quote(name)} {self.dialect.kinds[kind]} {'NULL' if null else 'NOT NULL'}"
+            for name, kind, null in HISTORY_COLUMNS
         ]
         columns[0] += " PRIMARY KEY"
         return f"CREATE TABLE {self.history_name} ({', '.join(columns)})"
@@ -112,10 +115,13 @@ class SqlHistory(SqlState):
         known = {without_case(name) for name in there}  # a table of our own
         return [(name, kind) for name, kind, null in HISTORY_COLUMNS if null and without_case(name) not in known]
 
-    def has_history(self) -> bool:
+    def has_success(self) -> bool:
         """Whether a run of this service has succeeded here."""
-        sql = f"SELECT SyncId FROM {self.history_name} WHERE ServiceName = {self.slot('text')} AND Success = 1"
-        return next(self.rows_if_there(self.history_name, sql, [self.service.name]), None) is not None
+        sql = f"SELECT SyncId FROM {self.history_name} WHERE ServiceName = {self.dialect.slot('text')} AND Success = 1"
+        return (
+            next(self.dialect.rows_if_there(self.session, self.history_name, sql, [self.service.name]), None)
+            is not None
+        )
 
     def begin(self, run: SyncResult) -> bool:
         with self.session.transaction():
@@ -129,59 +135,94 @@ class SqlHistory(SqlState):
         return resume(run, self._earlier(run))
 
     def _earlier(self, run: SyncResult) -> dict[str, Any] | None:
-        found = self._history("", f"WHERE SyncId = {self.slot('uuid')}", [str(run.sync_id)])
+        found = self._history("", f"WHERE SyncId = {self.dialect.slot('uuid')}", [str(run.sync_id)])
         return found[0] if found else None
 
-    def save_history(self, run: SyncResult) -> None:
+    def save(self, run: SyncResult) -> None:
         with self.session.transaction():
             self._save(run)
 
     def _save(self, run: SyncResult, *, new: bool = False) -> None:
         """``new``: there is no record of this run yet, which whoever holds the lock on the backup can know."""
         row = to_row(run)
-        names = [self.quote(name) for name, _, _ in HISTORY_COLUMNS]
-        slots = [self.slot(kind) for _, kind, _ in HISTORY_COLUMNS]
+        names = [self.dialect.quote(name) for name, _, _ in HISTORY_COLUMNS]
+        slots = [self.dialect.slot(kind) for _, kind, _ in HISTORY_COLUMNS]
         settings = ", ".join(f"{name} = {slot}" for name, slot in zip(names[1:], slots[1:], strict=True))
         where = f"WHERE SyncId = {slots[0]}"
         if new or not self.session.run(f"UPDATE {self.history_name} SET {settings} {where}", [*row[1:], row[0]]):
             self.session.run(f"INSERT INTO {self.history_name} ({', '.join(names)}) VALUES ({', '.join(slots)})", row)
 
-    def count_in_history(self, applied: Applied) -> None:
+    def count(self, applied: Applied) -> None:
         """Add what was just written to the run's counts; belongs into the transaction that wrote it.
 
         Raises RetriableError, so that the transaction is taken back, where the record says that this attempt is over: an
         old attempt that is still alive while its retry goes on, or after its end was recorded, writes nothing.
         """
         assert self.run is not None
-        count = self.slot("count")
+        count = self.dialect.slot("count")
         found = self.session.run(
             f"UPDATE {self.history_name} SET InsertedCount = InsertedCount + {count}, UpdatedCount = UpdatedCount + {count}, "
-            f"DeletedCount = DeletedCount + {count} WHERE SyncId = {self.slot('uuid')} AND Attempt = {count} "
+            f"DeletedCount = DeletedCount + {count} WHERE SyncId = {self.dialect.slot('uuid')} AND Attempt = {count} "
             "AND CompletedAt IS NULL",
             [applied.inserted, applied.updated, applied.deleted, str(self.run.sync_id), self.run.attempt],
         )
         if not found:
             raise RetriableError(
-                f"{self.label}: this attempt of run {self.run.run_id} is over for the backup's history (it was recorded as ended, "
+                f"{self.session.label}: this attempt of run {self.run.run_id} is over for the backup's history (it was recorded as ended, "
                 "or another attempt has begun), so it writes nothing more"
             )
 
-    def history(self, limit: int = 20) -> list[dict[str, Any]]:
-        top, end = self.newest_first(limit)
+    def newest(self, limit: int = 20) -> list[dict[str, Any]]:
+        top, end = self.dialect.newest_first(limit)
         return self._history(
-            top, f"WHERE ServiceName = {self.slot('text')} ORDER BY StartedAt DESC {end}", [self.service.name]
+            top, f"WHERE ServiceName = {self.dialect.slot('text')} ORDER BY StartedAt DESC {end}", [self.service.name]
         )
 
     def holder(self) -> str:
         """Who is writing, as far as the history knows: the newest run that has not ended."""
-        top, end = self.newest_first(1)
-        where = f"WHERE ServiceName = {self.slot('text')} AND CompletedAt IS NULL ORDER BY StartedAt DESC {end}"
+        top, end = self.dialect.newest_first(1)
+        where = f"WHERE ServiceName = {self.dialect.slot('text')} AND CompletedAt IS NULL ORDER BY StartedAt DESC {end}"
         found = self._history(top, where, [self.service.name])
         return f"run {found[0]['RunId']} since {found[0]['StartedAt']}" if found else "another run"
 
     def _history(self, top: str, rest: str, params: list[Any]) -> list[dict[str, Any]]:
-        columns = ", ".join(self.quote(name) for name, _, _ in HISTORY_COLUMNS)
+        columns = ", ".join(self.dialect.quote(name) for name, _, _ in HISTORY_COLUMNS)
         return [
             from_row(row)
             for row in self.session.query(f"SELECT {top} {columns} FROM {self.history_name} {rest}", params)
         ]
+
+    # states
+
+    def create_state_sql(self, table_type: str, name_type: str, value_type: str) -> str:
+        """``table_type``: a text that can be a key and is compared as the engine compares the names of tables."""
+        return (
+            f"CREATE TABLE {self.state_name} (TableName {table_type} NOT NULL, Name {name_type} NOT NULL, "
+            f"Value {value_type} NOT NULL, PRIMARY KEY (TableName, Name))"
+        )
+
+    def states(self) -> dict[str, Any]:
+        sql = f"SELECT Name, Value FROM {self.state_name} WHERE TableName = {self.dialect.slot('text')}"
+        return {
+            name: json.loads(value)
+            for name, value in self.dialect.rows_if_there(self.session, self.state_name, sql, [self.copy])
+        }
+
+    def keep_state(self, name: str, value: Mapping[str, Any] | None, *, new: bool = False) -> bool:
+        text = self.dialect.slot("text")
+        which, key = f"WHERE TableName = {text} AND Name = {text}", [self.copy, name]
+        if value is None:
+            return bool(self.session.run(f"DELETE FROM {self.state_name} {which}", key))
+        written = json.dumps(value)
+        if not new and self.session.run(f"UPDATE {self.state_name} SET Value = {text} {which}", [written, *key]):
+            return True
+        try:
+            self.session.run(
+                f"INSERT INTO {self.state_name} (TableName, Name, Value) VALUES ({text}, {text}, {text})",
+                [*key, written],
+            )
+            return True
+        except BackupSyncError:
+            if name not in self.states():
+                raise
+            return False

@@ -1,0 +1,31 @@
+"""The words in which SQL products differ where the flow is the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from backup_sync.stores.sql.session import Row, SqlSession
+from backup_sync.stores.sql.shape import Types
+
+Kind = str
+"""Of a value in a table of ours: ``uuid``, ``text``, ``count``, ``flag``, ``moment``."""
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """One SQL product's words.
+
+    ``quote``: a name as it stands in a statement. ``kinds``: the type of a column that holds a kind of value.
+    ``slot``: the placeholder of a parameter of a kind. ``newest_first``: what stands behind SELECT, and at the end, of a
+    statement that wants so many rows. ``rows_if_there``: the rows of a SELECT from a table (named as in a statement), none
+    where it is missing. ``types``: which type of a column holds which.
+    """
+
+    quote: Callable[[str], str]
+    kinds: Mapping[Kind, str]
+    slot: Callable[[Kind], str]
+    newest_first: Callable[[int], tuple[str, str]]
+    rows_if_there: Callable[[SqlSession, str, str, Sequence[Any]], Iterator[Row]]
+    types: Types
