@@ -247,7 +247,7 @@ class WithReader(MssqlBackend):
 
     def open(self, service: Any) -> Any:
         source, backup = super().open(service)
-        source._connect = lambda database: self.connect(self.reader_uri, database or self.source_database)
+        source.session._connect = lambda database: self.connect(self.reader_uri, database or self.source_database)
         return source, backup
 
 
