@@ -15,7 +15,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from backup_sync.model.errors import BackupSyncError, FatalError, LockHeld
+from backup_sync.model.errors import BackupSyncError, ConfigurationError, ConnectionMistake, FatalError, LockHeld
 from local.environment import ROOT
 
 README = "README.md"
@@ -420,12 +420,18 @@ def test_the_top_level_is_the_promised_one() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [BackupSyncError, *BackupSyncError.__subclasses__(), *FatalError.__subclasses__(), LockHeld]
+    "error",
+    [BackupSyncError, *BackupSyncError.__subclasses__(), *FatalError.__subclasses__(), ConnectionMistake, LockHeld],
 )
 def test_the_page_that_an_error_points_to_is_there(error: type[BackupSyncError]) -> None:
     page, _, anchor = error.page.partition("#")
     anchors = [re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings(f"docs/{page}")]
     assert not anchor or anchor in anchors
+
+
+def test_a_mistake_points_to_the_page_that_lists_what_was_mistaken() -> None:
+    assert ConfigurationError.page == "configure.md"
+    assert ConnectionMistake.page == "connections.md"
 
 
 def test_the_architecture_names_every_module_and_no_other() -> None:

@@ -14,7 +14,7 @@ from airflow.sdk.exceptions import AirflowNotFoundException, AirflowSecretsBacke
 from airflow.secrets import BaseSecretsBackend
 
 from backup_sync.hooks import open_store, open_stores
-from backup_sync.model.errors import ConfigurationError, RetriableError
+from backup_sync.model.errors import ConfigurationError, ConnectionMistake, RetriableError
 from backup_sync.model.service import Service, parse_service
 from tests.reliability.proxy import Fault, Proxy
 
@@ -119,10 +119,10 @@ class BackendThatIsAway(BaseSecretsBackend):
         (TimeoutError("hunter2"), RetriableError),
         (RuntimeError("hunter2"), RetriableError),
         (KeyError("hunter2"), RetriableError),
-        (AirflowNotFoundException("hunter2"), ConfigurationError),
-        (AirflowSecretsBackendAccessDenied("hunter2"), ConfigurationError),
+        (AirflowNotFoundException("hunter2"), ConnectionMistake),
+        (AirflowSecretsBackendAccessDenied("hunter2"), ConnectionMistake),
         (PermissionError("hunter2"), RetriableError),
-        (ValueError("hunter2"), ConfigurationError),
+        (ValueError("hunter2"), ConnectionMistake),
     ],
 )
 def test_whatever_keeps_airflow_from_giving_a_connection_is_one_sentence_that_quotes_nothing(monkeypatch, error, kind):

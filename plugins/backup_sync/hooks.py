@@ -12,7 +12,7 @@ from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowException, AirflowSecretsBackendAccessDenied
 
 from backup_sync.model import extras
-from backup_sync.model.errors import ConfigurationError, RetriableError
+from backup_sync.model.errors import ConfigurationError, ConnectionMistake, RetriableError
 from backup_sync.model.service import Service
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def open_store(service: Service, conn_id: str) -> Store:
     connection = _connection(service, conn_id)
     openers = {"mssql": _mssql, "sqlite": _sqlite, "azure_cosmos": _cosmos}
     if connection.conn_type not in openers:
-        raise ConfigurationError(
+        raise ConnectionMistake(
             f"connection {conn_id} is of type {connection.conn_type!r}; service {service.name} needs one of "
             f"{', '.join(openers)}"
         )
@@ -97,7 +97,7 @@ def open_store(service: Service, conn_id: str) -> Store:
 def _connection(service: Service, conn_id: str) -> Connection:
     """The connection as Airflow has it.
 
-    Raises ConfigurationError where it is not defined, cannot be read or may not be used, and RetriableError where it
+    Raises ConnectionMistake where it is not defined, cannot be read or may not be used, and RetriableError where it
     may be that whoever keeps it is away. No exception's text is passed on: it may quote the connection, and with it the
     password.
     """
@@ -112,16 +112,16 @@ def _connection(service: Service, conn_id: str) -> Connection:
                 f"connection {conn_id} of service {service.name} is not defined, or the secrets backend did not answer; "
                 f"create it there, in Airflow (Admin → Connections) or as {variable}, or wait until the backend is back"
             ) from None
-        raise ConfigurationError(
+        raise ConnectionMistake(
             f"connection {conn_id} of service {service.name} does not exist; create it in Airflow (Admin → Connections) "
             f"or set {variable}"
         ) from None
     except AirflowSecretsBackendAccessDenied:
-        raise ConfigurationError(
+        raise ConnectionMistake(
             f"connection {conn_id} of service {service.name} may not be used by this task; let its team use it in Airflow"
         ) from None
     except ValueError:
-        raise ConfigurationError(f"connection {conn_id} cannot be read; check AIRFLOW_CONN_{conn_id.upper()}") from None
+        raise ConnectionMistake(f"connection {conn_id} cannot be read; check AIRFLOW_CONN_{conn_id.upper()}") from None
     except Exception as error:
         raise RetriableError(
             f"connection {conn_id} of service {service.name} cannot be had at the moment ({type(error).__name__}): the "
@@ -143,9 +143,9 @@ def _mssql(service: Service, conn_id: str, connection: Connection) -> Store:
     from backup_sync.stores.mssql.store import MssqlStore
 
     if not connection.schema:
-        raise ConfigurationError(f"connection {conn_id} names no database; set its 'schema'")
+        raise ConnectionMistake(f"connection {conn_id} names no database; set its 'schema'")
     if not connection.host or not connection.port:
-        raise ConfigurationError(f"connection {conn_id} lacks host or port; set both (SQL Server's own port is 1433)")
+        raise ConnectionMistake(f"connection {conn_id} lacks host or port; set both (SQL Server's own port is 1433)")
 
     extra = extras.read(conn_id, connection.extra, MSSQL_EXTRA)
     connection.extra = json.dumps(MSSQL_DEFAULTS | extra)
@@ -161,7 +161,7 @@ def _sqlite(service: Service, conn_id: str, connection: Connection) -> Store:
     from backup_sync.stores.sqlite.store import SqliteStore
 
     if not connection.host:
-        raise ConfigurationError(f"connection {conn_id} names no file; set its 'host' to the path of the database")
+        raise ConnectionMistake(f"connection {conn_id} names no file; set its 'host' to the path of the database")
     extras.read(conn_id, connection.extra, {})
     path = Path(connection.host)
 
@@ -188,7 +188,7 @@ def _cosmos(service: Service, conn_id: str, connection: Connection) -> Store:
         if not value
     ]
     if missing:
-        raise ConfigurationError(f"connection {conn_id} lacks {' and '.join(missing)}")
+        raise ConnectionMistake(f"connection {conn_id} lacks {' and '.join(missing)}")
     account = Account(
         endpoint=connection.login or "",
         key=connection.password or "",

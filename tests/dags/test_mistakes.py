@@ -66,6 +66,7 @@ def test_an_option_that_cannot_be_read_fails_its_own_task_and_its_default_stands
     assert outcome.counts("customer") == (20, 0, 0, 0)
     assert outcome.tasks["schedule.refused"] == outcome.tasks["retries.refused"] == "failed"
     assert "[backup_sync] retries has to be a whole number, 0 or more; until then it counts as 2" in outcome.log
+    assert "See docs/configure.md" in outcome.log
 
 
 @pytest.mark.parametrize("conf", [{"dry_run": True}, {"service": "order"}, {"allow_deletes": 3}, {"force": True}])

@@ -14,7 +14,7 @@ import pymssql
 import pytest
 
 from backup_sync.model import faults
-from backup_sync.model.errors import BackupSyncError, ConfigurationError, LockHeld, RetriableError
+from backup_sync.model.errors import BackupSyncError, ConfigurationError, ConnectionMistake, LockHeld, RetriableError
 from backup_sync.model.result import SyncResult, sync_id
 from backup_sync.stores.mssql import connection as mssql_connection
 from backup_sync.stores.mssql.errors import CONFIGURATION, CONNECTION, FATAL, RETRIABLE, TIMED_OUT, translate
@@ -287,7 +287,7 @@ def test_a_server_that_is_away_is_retried_also_after_a_refused_login(mssql: Mssq
         with pytest.raises(BackupSyncError) as caught:
             store.describe()
         found.append(caught.value)
-    assert [type(error) for error in found] == [ConfigurationError, RetriableError]
+    assert [type(error) for error in found] == [ConnectionMistake, RetriableError]
     assert str(found[1]) == "source: cannot reach SQL Server, or the connection was cut (DB-Library 20009)"
 
 

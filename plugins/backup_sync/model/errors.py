@@ -2,6 +2,7 @@
 
     BackupSyncError
     ├── ConfigurationError   a setting, connection or grant is wrong      → fail now; a retry cannot help
+    │   └── ConnectionMistake  the connection, its login or its grants are
     ├── FatalError           the data or the schema forbids going on      → fail now; a person must decide
     │   ├── PairingRefused   the backup is the copy of something else
     │   ├── DeletesWithheld  so many deletes that it looks like an accident
@@ -32,6 +33,12 @@ class BackupSyncError(Exception):
 
 class ConfigurationError(BackupSyncError):
     """A declared service, an Airflow connection or a database grant is not as it has to be."""
+
+    page = "configure.md"
+
+
+class ConnectionMistake(ConfigurationError):
+    """It is the Airflow connection, or what its login may do."""
 
     page = "connections.md"
 

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from backup_sync.model.errors import ConfigurationError
+from backup_sync.model.errors import ConnectionMistake
 
 Reader = Callable[[Any], Any]
 """The value of an entry as what takes it wants it. Raises ValueError with what it has to be."""
@@ -22,7 +22,7 @@ def read(conn_id: str, extra: Any, known: Mapping[str, Reader]) -> dict[str, Any
     """The entries of a connection's ``extra`` (its JSON text, or empty), each as its reader in ``known`` has it.
 
     An entry that is empty (null, or a field of Airflow's form that was left blank) counts as left out. Raises
-    ConfigurationError for an extra that is no JSON object, and for entries that are not known, given twice or not what they
+    ConnectionMistake for an extra that is no JSON object, and for entries that are not known, given twice or not what they
     have to be; values are left out of it, since one of them may be a password.
     """
     return {
@@ -47,24 +47,24 @@ def _entries(conn_id: str, extra: Any) -> list[tuple[str, Any]]:
     except ValueError:
         entries = None
     if not isinstance(entries, Mapping):
-        raise ConfigurationError(
+        raise ConnectionMistake(
             f'connection {conn_id}: its extra is no JSON object; write it as {{"name": "value", …}}, or leave it empty'
         )
     if twice:
-        raise ConfigurationError(f"connection {conn_id}: '{twice[0]}' stands twice in its extra; remove one of them")
+        raise ConnectionMistake(f"connection {conn_id}: '{twice[0]}' stands twice in its extra; remove one of them")
     return list(entries.items())
 
 
 def _value(conn_id: str, name: str, value: Any, known: Mapping[str, Reader]) -> Any:
     if name not in known:
-        raise ConfigurationError(
+        raise ConnectionMistake(
             f"connection {conn_id}: '{name}' in its extra is nothing that backup_sync knows, and would not be heeded; remove "
             f"it, or correct its name (known: {', '.join(known) or 'none'})"
         )
     try:
         return known[name](value)
     except ValueError as error:
-        raise ConfigurationError(f"connection {conn_id}: '{name}' in its extra has to be {error}") from None
+        raise ConnectionMistake(f"connection {conn_id}: '{name}' in its extra has to be {error}") from None
 
 
 def text(value: Any) -> str:

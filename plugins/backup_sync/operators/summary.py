@@ -11,7 +11,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from backup_sync.model.config import LONGEST_NAME, Declared
-from backup_sync.model.errors import BackupSyncError
+from backup_sync.model.errors import ConfigurationError
 from backup_sync.model.result import FAILED, SyncResult, sync_id
 from backup_sync.model.summary import build_summary, render_summary
 from backup_sync.operators.base import FAILURE, pull_result, started_by, task_states
@@ -48,7 +48,7 @@ class RefuseOperator(BaseOperator):
         ti, run_id = context["ti"], context["dag_run"].run_id
         result = SyncResult(sync_id(ti.dag_id, run_id, self.service), self.service, run_id=run_id)
         result.fail(self.reason)
-        result.help = BackupSyncError.page
+        result.help = ConfigurationError.page
         ti.xcom_push(key=FAILURE, value=result.to_dict())
         raise AirflowFailException(self.reason)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pymssql
 import pytest
 
-from backup_sync.model.errors import BackupSyncError, ConfigurationError, FatalError, RetriableError
+from backup_sync.model.errors import BackupSyncError, ConnectionMistake, FatalError, RetriableError
 from backup_sync.stores.mssql.errors import CONFIGURATION, CONNECTION, FATAL, PASSING, RETRIABLE, number_of, translate
 
 # Microsoft.Data.SqlClient 7.0, SqlConfigurableRetryFactory.BaselineTransientErrors, and what Azure SQL documents.
@@ -48,7 +48,7 @@ def test_no_number_is_in_two_lists():
 
 @pytest.mark.parametrize("number", [4060, 18456])
 def test_a_database_or_login_that_is_refused_is_a_mistake_in_the_connection_whatever_its_severity(number):
-    assert type(translated(pymssql.OperationalError(number, server_says(number, 20)))) is ConfigurationError
+    assert type(translated(pymssql.OperationalError(number, server_says(number, 20)))) is ConnectionMistake
 
 
 @pytest.mark.parametrize("severity", [11, 13, 14, 15, 16, 18])

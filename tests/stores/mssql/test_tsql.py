@@ -15,7 +15,7 @@ from unittest.mock import MagicMock
 import pytest
 import sqlglot
 
-from backup_sync.model.errors import ConfigurationError, FatalError, RetriableError
+from backup_sync.model.errors import ConfigurationError, ConnectionMistake, FatalError, RetriableError
 from backup_sync.model.result import SyncResult, sync_id
 from backup_sync.model.service import parse_service
 from backup_sync.stores.base import Applied
@@ -278,8 +278,9 @@ def test_packed_values_never_outgrow_what_the_server_can_join(type_, nullable):
         (1222, RetriableError),
         (9002, RetriableError),
         (20009, RetriableError),
-        (18456, ConfigurationError),
-        (229, ConfigurationError),
+        (18456, ConnectionMistake),
+        (229, ConnectionMistake),
+        (208, ConfigurationError),
         (2627, FatalError),
         (99999, FatalError),
     ],

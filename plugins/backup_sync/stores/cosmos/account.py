@@ -27,7 +27,7 @@ from azure.core.pipeline.transport import AioHttpTransport
 from azure.cosmos.aio import CosmosClient
 from azure.cosmos.exceptions import CosmosBatchOperationError, CosmosHttpResponseError
 
-from backup_sync.model.errors import BackupSyncError, ConfigurationError, FatalError, RetriableError
+from backup_sync.model.errors import BackupSyncError, ConnectionMistake, FatalError, RetriableError
 from backup_sync.stores.base import Usage
 
 T = TypeVar("T")
@@ -217,7 +217,7 @@ class Connection:
                 )
             except (ValueError, TypeError) as error:
                 # Its text may quote the key.
-                raise ConfigurationError(
+                raise ConnectionMistake(
                     f"{self.label}: login (endpoint) or password (key) is malformed ({type(error).__name__})"
                 ) from None
         return self._client
@@ -284,7 +284,7 @@ class Connection:
                 pause = float((error.headers or {}).get("x-ms-retry-after-ms") or 0) / 1000
             except CUT as error:
                 if isinstance(getattr(error, "inner_exception", None), ClientConnectorCertificateError):
-                    raise ConfigurationError(
+                    raise ConnectionMistake(
                         f"{self.label}: the certificate of Cosmos DB's endpoint is not trusted; correct the endpoint, or the "
                         "certificates that this machine trusts"
                     ) from None
@@ -322,9 +322,9 @@ class Connection:
     def refusal(self, status: int) -> BackupSyncError | None:
         """What a status says of the account as a whole; None for those that are about one request."""
         if status == 401:
-            return ConfigurationError(f"{self.label}: Cosmos DB refused the key; correct the connection's password")
+            return ConnectionMistake(f"{self.label}: Cosmos DB refused the key; correct the connection's password")
         if status == 403:
-            return ConfigurationError(
+            return ConnectionMistake(
                 f"{self.label}: Cosmos DB forbids this (403): the key may be read-only, or the firewall closed to this address"
             )
         if status == 429:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
-from backup_sync.model.errors import BackupSyncError, ConfigurationError, RetriableError
+from backup_sync.model.errors import BackupSyncError, ConfigurationError, ConnectionMistake, RetriableError
 from backup_sync.model.names import as_written, without_case
 from backup_sync.model.service import STATE
 from backup_sync.stores.mssql import types
@@ -118,14 +118,14 @@ class MssqlCatalog(MssqlStatements):
         return found
 
     def _refuse_hidden(self, masked: Sequence[str], policies: Sequence[str]) -> None:
-        """Raise ConfigurationError where this login reads something else than what is there."""
+        """Raise ConnectionMistake where this login reads something else than what is there."""
         if masked:
-            raise ConfigurationError(
+            raise ConnectionMistake(
                 f"{self.label}: column {', '.join(masked)} of {self.service.table} is masked for this login, so its values would "
                 "not be the true ones; GRANT UNMASK to the login, or back up a table without it"
             )
         if policies:
-            raise ConfigurationError(
+            raise ConnectionMistake(
                 f"{self.label}: {self.service.table} is under the security policy {', '.join(sorted(policies))}, which keeps rows "
                 "from logins, and what is not seen counts as deleted; take the table's FILTER predicate out of the policy, or "
                 "back up a table without one"

@@ -22,7 +22,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from backup_sync.model.errors import BackupSyncError, ConfigurationError, FatalError, RetriableError
+from backup_sync.model.errors import BackupSyncError, ConfigurationError, ConnectionMistake, FatalError, RetriableError
 
 PASSING: dict[str, tuple[int, ...]] = {
     # No errors by themselves (a login sets database and language): the last that was heard of a connection cut there.
@@ -97,6 +97,8 @@ CONFIGURATION = {
     207: "does not know a column",
     208: "does not know a table",
 }
+UNKNOWN = {207, 208}
+"""Of these, what is no mistake in the connection or its grants: a name in the services file."""
 
 FATAL = {
     2627: "found a key there twice",
@@ -167,7 +169,8 @@ def translate(label: str, number: int, error: BaseException, address: str = "") 
     """The error of our own that stands for a driver error. ``label``: the connection id; ``address``: host and port."""
     at = f" at {address}" if address else ""
     if number in CONFIGURATION:
-        return ConfigurationError(f"{label}: SQL Server {CONFIGURATION[number]} (error {number})")
+        kind = ConfigurationError if number in UNKNOWN else ConnectionMistake
+        return kind(f"{label}: SQL Server {CONFIGURATION[number]} (error {number})")
     if number in RETRIABLE:
         return RetriableError(f"{label}: SQL Server {RETRIABLE[number]} (error {number})")
     if number in FATAL:

@@ -8,7 +8,7 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
-from backup_sync.model.errors import BackupSyncError, ConfigurationError, RetriableError
+from backup_sync.model.errors import BackupSyncError, ConnectionMistake, RetriableError
 from backup_sync.stores.mssql.connection import MssqlConnection
 from backup_sync.stores.sql.session import FETCH_ROWS, Row
 
@@ -57,9 +57,9 @@ class MssqlSession:
             return self._connect(database)
         except TypeError as error:
             # pymssql takes every entry of the connection's extra as an argument; the text names the one.
-            raise ConfigurationError(f"{self.label}: the connection's extra does not fit pymssql: {error}") from None
+            raise ConnectionMistake(f"{self.label}: the connection's extra does not fit pymssql: {error}") from None
         except (ValueError, AttributeError) as error:
-            raise ConfigurationError(
+            raise ConnectionMistake(
                 f"{self.label}: an entry of the connection's extra has a value that pymssql does not take "
                 f"({type(error).__name__}); docs/connections.md says which there are"
             ) from None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sqlite3
 
-from backup_sync.model.errors import BackupSyncError, ConfigurationError, FatalError, RetriableError
+from backup_sync.model.errors import BackupSyncError, ConfigurationError, ConnectionMistake, FatalError, RetriableError
 
 # Python 3.10 does not pass the error's name on; its text does as well (sqlite3ErrStr in SQLite's main.c).
 NAMES = {
@@ -51,6 +51,6 @@ def translate(label: str, error: sqlite3.Error) -> BackupSyncError:
     if name.startswith(RETRIABLE):
         return RetriableError(f"{label}: SQLite reports {name}: {text}")
     if name.startswith(CONFIGURATION):
-        return ConfigurationError(f"{label}: SQLite reports {name}: {text}; correct the path or its permissions")
+        return ConnectionMistake(f"{label}: SQLite reports {name}: {text}; correct the path or its permissions")
     kind = Conflict if isinstance(error, sqlite3.IntegrityError) else FatalError
     return kind(f"{label}: SQLite reports {name}: {text}")
