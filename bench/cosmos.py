@@ -43,10 +43,11 @@ class CosmosRig(Rig):
 
     def stores(self) -> tuple[Store, Store]:
         from backup_sync.stores.cosmos.account import Account
-        from backup_sync.stores.cosmos.store import CosmosStore
+        from backup_sync.stores.cosmos.store import cosmos_store
 
-        def store(end: int, where: str) -> CosmosStore:
-            return CosmosStore(self.service, Account(self.endpoints[end], self.key, "bench", self.orders), where)
+        def store(end: int, label: str) -> Store:
+            account = Account(self.endpoints[end], self.key, "bench", self.orders)
+            return cosmos_store(self.service, account, label, copy=label == "backup")
 
         return store(0, "source"), store(1, "backup")
 
@@ -54,7 +55,7 @@ class CosmosRig(Rig):
         from azure.cosmos import CosmosClient, PartitionKey
 
         from backup_sync.stores.cosmos.account import Account, Connection
-        from backup_sync.stores.cosmos.writes import upsert_all
+        from backup_sync.stores.cosmos.writer import upsert_all
 
         self.drop(0)  # a smaller rig of this kind may have been here
         database = CosmosClient(self.endpoints[0], self.key).create_database("bench")

@@ -6,6 +6,7 @@ import itertools
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from typing import Any, ClassVar
 from urllib.parse import unquote, urlsplit
 
@@ -46,11 +47,11 @@ class MssqlRig(Rig):
             db.cursor().execute(sql)
 
     def stores(self) -> tuple[Store, Store]:
-        from backup_sync.stores.mssql.store import MssqlStore
+        from backup_sync.stores.mssql.store import mssql_store
 
         return (
-            MssqlStore(self.service, lambda name: self.connect(0, name), "source", self.source_database),
-            MssqlStore(self.service, lambda name: self.connect(1, name), "backup", self.backup_database),
+            mssql_store(self.service, partial(self.connect, 0), "source", self.source_database, copy=False),
+            mssql_store(self.service, partial(self.connect, 1), "backup", self.backup_database, copy=True),
         )
 
     def seed(self) -> None:

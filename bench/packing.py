@@ -1,6 +1,6 @@
-"""How much faster packed pairs are than a row each; run by hand: python -m bench.packing [rows].
+"""How fast each form of (key, stamp) pairs is on SQL Server; run by hand: python -m bench.packing [rows].
 
-Both ends are read at once, as a run does, into the sets that it compares; packed and plain in turn; the best of each is told.
+Both ends are read at once, as a run does, into the sets that it compares; the forms in turn, and the best time of each.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ from contextlib import closing
 from functools import partial
 from itertools import chain
 from random import Random
+from typing import Any, ClassVar
 
-from backup_sync.stores.sql.store import EVERYTHING
+from backup_sync.stores.mssql.pairs import JoinedPairs, NumberPairs, Pairs
+from backup_sync.stores.mssql.reader import MssqlReader
 from backup_sync.walk.pipeline import both
-from tests.conformance.backends import MssqlBackend
+from bench.mssql import MssqlRig
 
 KINDS = {
+    "INT, INT": ("INT", "INT"),
     "GUID, DATETIME2(7)": ("UNIQUEIDENTIFIER", "DATETIME2(7)"),
     "GUID, INT": ("UNIQUEIDENTIFIER", "INT"),
     "BIGINT, INT": ("BIGINT", "INT"),
@@ -49,41 +52,56 @@ def value(type_: str, number: int, pick: Random) -> object:
     return number
 
 
+TABLE = "dbo.BenchPacking"
+
+
+class PackingRig(MssqlRig):
+    settings: ClassVar = {"table": TABLE, "changed": {"Version": "higher"}}
+
+
+def read(reader: Any) -> set[object]:
+    return set(reader.codec.open(set(chain.from_iterable(reader.pairs(None)))))
+
+
+def forms(reader: MssqlReader) -> dict[str, Pairs]:
+    key, stamp = reader.key_columns, reader.fields
+    found: dict[str, Pairs] = {"plain": Pairs(key, stamp), "joined": JoinedPairs(key, stamp, "bench")}
+    if NumberPairs.possible(key, stamp):
+        found["numbers"] = NumberPairs(key, stamp, reader.limits.packed_keys)
+    return found
+
+
 def measure(kind: str, rows: int) -> None:
-    uris = os.environ["BACKUP_SYNC_TEST_MSSQL_SOURCE"], os.environ["BACKUP_SYNC_TEST_MSSQL_BACKUP"]
-    backend, pick = MssqlBackend(*uris), Random(1)
-    try:
-        key, stamp = KINDS[kind]
-        backend.run_source(f"DROP TABLE {backend.table}")
-        backend.run_source(
-            f"CREATE TABLE {backend.table} (K {key} NOT NULL PRIMARY KEY, Version {stamp}{'' if 'NULL' in stamp else ' NOT NULL'})"
-        )
-        with closing(backend.connect(uris[0], backend.source_database)) as db:
-            found = [(value(key, n, pick), value(stamp, n, pick)) for n in range(rows)]
-            db.bulk_copy(backend.table, found, column_ids=[1, 2], batch_size=rows + 1)
-        backend.initialize()
-        backend.sync()
-        source, backup = backend.open(backend.service())
-        with closing(source), closing(backup):
-            shape = source.describe()
-            source.open(shape)
-            backup.open(shape)
-            ways = {
-                "plain": lambda store: set(chain.from_iterable(store._plain_pairs(EVERYTHING))),
-                "packed": lambda store: store.unpacked(set(chain.from_iterable(store.pairs(None)))),
-            }
-            assert ways["plain"](source) == ways["packed"](source)
-            taken: dict[str, list[float]] = {way: [] for way in ways}
-            for _ in range(5):
-                for way, read in ways.items():
-                    start = time.perf_counter()
-                    one, other = both(partial(read, source), partial(read, backup))
-                    taken[way].append(time.perf_counter() - start)
-                    assert len(one) == rows and one == other  # noqa: PT018
-            plain, packed = (min(seconds) for seconds in taken.values())
-            print(f"{kind:24} plain {plain:.3f} s, packed {packed:.3f} s, ratio {plain / packed:.2f}", flush=True)
-    finally:
-        backend.close()
+    rig = PackingRig(rows, *(os.environ[f"BACKUP_SYNC_TEST_MSSQL_{end}"] for end in ("SOURCE", "BACKUP")))
+    key, stamp = KINDS[kind]
+    pick = Random(1)
+    found = [(value(key, n, pick), value(stamp, n, pick)) for n in range(rows)]
+    null = "" if "NULL" in stamp else " NOT NULL"
+    for end, name in ((0, rig.source_database), (1, rig.backup_database)):
+        rig.run(end, f"IF DB_ID('{name}') IS NULL CREATE DATABASE [{name}]", "master")
+        rig.run(end, f"IF OBJECT_ID('{TABLE}') IS NOT NULL DROP TABLE {TABLE}")
+        rig.run(end, f"CREATE TABLE {TABLE} (K {key} NOT NULL PRIMARY KEY, Version {stamp}{null})")
+        with closing(rig.connect(end)) as db:
+            db.bulk_copy(TABLE, found, column_ids=[1, 2], batch_size=rows + 1)
+    source, backup = rig.stores()
+    with closing(source), closing(backup):
+        shape = source.catalog.describe()
+        readers = [source.reader(shape), backup.reader(shape)]
+        taken: dict[str, list[float]] = {}
+        for _ in range(5):
+            for form in ("plain", "joined", "numbers"):
+                for reader in readers:
+                    assert isinstance(reader, MssqlReader)
+                    if codec := forms(reader).get(form):
+                        reader.codec = codec
+                if codec is None:
+                    continue
+                start = time.perf_counter()
+                one, other = both(partial(read, readers[0]), partial(read, readers[1]))
+                taken.setdefault(form, []).append(time.perf_counter() - start)
+                assert len(one) == rows and one == other  # noqa: PT018
+    best = {form: min(seconds) for form, seconds in taken.items()}
+    print(f"{kind:24} " + ", ".join(f"{form} {seconds:.3f} s" for form, seconds in best.items()), flush=True)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from backup_sync.walk.find import RANGE_RECORDS
+from backup_sync.model.limits import Limits
 from bench.child import build
 
 RUNS_OF_A_SLOW_BASELINE = 1
@@ -140,7 +140,7 @@ class Bench:
         for name in ("W2 engine", "W3 engine"):
             value = self.found[name].seconds / small.found[name].seconds
             self.judge(f"{name[:2]}: {self.rig.n:,} ÷ {small.rig.n:,} records", value, f"≤ {limit}", value <= limit)
-        if small.rig.n < RANGE_RECORDS:
+        if small.rig.n < Limits.range_records:
             return  # its memory grows until a range is full, and only then no more
         for name in ("W1 engine", "W2 engine", "W3 engine"):
             value = self.found[name].rss / max(small.found[name].rss, 1.0)

@@ -26,10 +26,13 @@ class SqliteRig(Rig):
         self.source, self.backup = Path(folder) / "source.sqlite", Path(folder) / "backup.sqlite"
 
     def stores(self) -> tuple[Store, Store]:
-        from backup_sync.stores.sqlite.store import SqliteStore
+        from backup_sync.stores.sqlite.store import sqlite_store
 
-        def store(path: Path, where: str) -> SqliteStore:
-            return SqliteStore(self.service, lambda _: sqlite3.connect(path, check_same_thread=False), where)
+        def store(path: Path, label: str) -> Store:
+            def connect(_: str | None) -> sqlite3.Connection:
+                return sqlite3.connect(path, check_same_thread=False)
+
+            return sqlite_store(self.service, connect, label, copy=label == "backup")
 
         return store(self.source, "source"), store(self.backup, "backup")
 

@@ -250,10 +250,10 @@ def test_every_declared_service_opens_in_the_stack(airflow: dict[str, str]) -> N
     opened = {}
     for name in read_services(CONFIG).services:
         source, backup = open_stores(load_service(CONFIG, name))
-        opened[name] = (type(source).__name__, source.label, type(backup).__name__, backup.label)
+        opened[name] = (source.kind, source.label, backup.kind, backup.label)
     assert opened == {
-        "customer": ("MssqlStore", "customer_source", "MssqlStore", "customer_backup"),
-        "order": ("CosmosStore", "order_source", "CosmosStore", "order_backup"),
+        "customer": ("mssql", "customer_source", "mssql", "customer_backup"),
+        "order": ("azure_cosmos", "order_source", "azure_cosmos", "order_backup"),
     }
 
 
@@ -272,7 +272,7 @@ def test_customer_logs_in_to_its_own_sql_server(
 
     from backup_sync.hooks import open_stores
     from backup_sync.model.config import load_service
-    from backup_sync.stores.mssql.store import MssqlStore
+    from backup_sync.stores.mssql.catalog import MssqlCatalog
 
     class Reached(Exception):
         pass
@@ -284,11 +284,11 @@ def test_customer_logs_in_to_its_own_sql_server(
         raise Reached
 
     monkeypatch.setattr(pymssql, "connect", connect)
-    store = open_stores(load_service(CONFIG, "customer"))[end]
-    assert isinstance(store, MssqlStore)
-    assert store.database == database
+    catalog = open_stores(load_service(CONFIG, "customer"))[end].catalog
+    assert isinstance(catalog, MssqlCatalog)
+    assert catalog.database == database
     with pytest.raises(Reached):
-        _ = store.session.connection
+        _ = catalog.session.connection
     assert (asked["server"], int(asked["port"])) == (server, _inside(server))
     assert (asked["user"], asked["database"]) == ("sa", database)
     assert asked["password"] == services[server]["environment"]["MSSQL_SA_PASSWORD"]
@@ -308,11 +308,11 @@ def test_order_finds_its_own_cosmos_account(
 ) -> None:
     from backup_sync.hooks import open_stores
     from backup_sync.model.config import load_service
-    from backup_sync.stores.cosmos.store import CosmosStore
+    from backup_sync.stores.cosmos.catalog import CosmosCatalog
 
-    store = open_stores(load_service(CONFIG, "order"))[end]
-    assert isinstance(store, CosmosStore)
-    account, emulator = store.account, services[server]["environment"]
+    catalog = open_stores(load_service(CONFIG, "order"))[end].catalog
+    assert isinstance(catalog, CosmosCatalog)
+    account, emulator = catalog.account, services[server]["environment"]
     endpoint = urlsplit(account.endpoint)
     assert (endpoint.scheme, endpoint.hostname) == (emulator["PROTOCOL"], server)
     assert endpoint.port == int(emulator.get("PORT", 8081)) == _inside(server)

@@ -442,29 +442,26 @@ def test_the_architecture_names_every_module_and_no_other() -> None:
 
 
 def test_numbers_that_the_architecture_states_are_those_of_the_code() -> None:
-    from backup_sync.stores.cosmos import history as cosmos_history
-    from backup_sync.stores.cosmos import store as cosmos
-    from backup_sync.stores.mssql import statements as mssql_statements
-    from backup_sync.stores.sql import ranges
-    from backup_sync.stores.sql import store as sql
-    from backup_sync.stores.sqlite import pairs as sqlite_pairs
-    from backup_sync.stores.sqlite import store as sqlite
-    from backup_sync.walk import apply, find, guard
+    from backup_sync.model.limits import Limits
+    from backup_sync.stores.mssql.reader import MssqlReader
+    from backup_sync.stores.sql import digest
+    from backup_sync.stores.sql.reader import WIDE_PIECE_KEYS
+    from backup_sync.stores.sqlite.reader import SqliteReader
+    from backup_sync.walk import guard
 
-    stated = text("docs/architecture.md")
-    assert (sql.DIGEST_P, sql.DIGEST_Q) == (2**31 - 1, 2**31 - 19)
+    stated, limits, tsql = text("docs/architecture.md"), Limits(), MssqlReader.pieces
+    assert (digest.DIGEST_P, digest.DIGEST_Q) == (2**31 - 1, 2**31 - 19)
     assert "P = 2³¹ − 1" in stated
     assert "Q = 2³¹ − 19" in stated
-    assert f"{find.RANGE_RECORDS:,} (key, stamp) pairs" in stated
-    assert f"more than {find.MOST_PAIRS:,} pairs of a piece" in stated
-    assert f"{ranges.MOST_DIGESTS:,} digests" in stated
-    assert f"some {sql.FEW_PIECES} pieces of {sql.PIECE_KEYS} to {sql.WIDE_PIECE_KEYS:,} keys" in stated
-    assert f"pieces of {sqlite.SqliteStore.piece_keys} keys" in stated
-    assert f"packs {mssql_statements.PACKED_KEYS} neighbours" in stated
-    assert sqlite_pairs.PACKED_KEYS == mssql_statements.PACKED_KEYS
-    assert f"gathered, up to {apply.PENDING_KEYS:,}," in stated
-    assert f"({cosmos.BATCH:,} documents, {apply.ASKED_KEYS:,} deletes)" in stated
-    assert f"a lease of {cosmos_history.LEASE_SECONDS:.0f} s" in stated
+    assert f"{limits.range_records:,} (key, stamp) pairs" in stated
+    assert f"more than {limits.held_pairs:,} pairs of a piece" in stated
+    assert f"{limits.digests:,} digests" in stated
+    assert f"some {tsql.few} pieces of {tsql.keys} to {WIDE_PIECE_KEYS:,} keys" in stated
+    assert f"pieces of {SqliteReader.pieces.keys} keys" in stated
+    assert f"packs {limits.packed_keys} neighbours" in stated
+    assert f"gathered, up to {limits.pending_keys:,}," in stated
+    assert f"({limits.batch:,} documents, {limits.asked_keys:,} deletes)" in stated
+    assert f"a lease of {limits.lease_seconds:.0f} s" in stated
     assert f"more than half of a backup of more than {guard.MOST_UPDATES_FROM:,} records" in text("docs/configure.md")
 
 

@@ -16,6 +16,9 @@ from airflow.secrets import BaseSecretsBackend
 from backup_sync.hooks import open_store, open_stores
 from backup_sync.model.errors import ConfigurationError, ConnectionMistake, RetriableError
 from backup_sync.model.service import Service, parse_service
+from backup_sync.stores.base import Store
+from backup_sync.stores.cosmos.account import Account
+from backup_sync.stores.cosmos.catalog import CosmosCatalog
 from tests.reliability.proxy import Fault, Proxy
 
 TABLE = {"source": "src", "backup": "bak", "table": "app.Things", "changed": {"Version": "higher"}}
@@ -29,6 +32,11 @@ def service(entry: dict[str, Any] = TABLE) -> Service:
 
 def connect(monkeypatch: pytest.MonkeyPatch, name: str, value: dict[str, Any] | str) -> None:
     monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", value if isinstance(value, str) else json.dumps(value))
+
+
+def account_of(store: Store) -> Account:
+    assert isinstance(store.catalog, CosmosCatalog)
+    return store.catalog.account
 
 
 def cosmos(**changes: Any) -> dict[str, Any]:
@@ -51,15 +59,15 @@ def test_the_type_of_the_connection_picks_the_store(monkeypatch, tmp_path):
 
 def test_the_container_is_the_connections_own_or_else_the_services(monkeypatch):
     connect(monkeypatch, "src", cosmos())
-    assert open_store(service(CONTAINER), "src").account.container == "coll"
+    assert account_of(open_store(service(CONTAINER), "src")).container == "coll"
     connect(monkeypatch, "src", cosmos(extra={"database_name": "db"}))
-    assert open_store(service(CONTAINER), "src").account.container == "things"
+    assert account_of(open_store(service(CONTAINER), "src")).container == "things"
 
 
 def test_client_settings_in_the_extra_reach_the_client_and_those_of_airflows_form_do_not(monkeypatch):
     extra = {"database_name": "db", "connection_verify": False, "partition_key": "/x", "subscription_id": ""}
     connect(monkeypatch, "src", cosmos(extra=extra))
-    assert open_store(service(CONTAINER), "src").account.options == {"connection_verify": False}
+    assert account_of(open_store(service(CONTAINER), "src")).options == {"connection_verify": False}
 
 
 @pytest.mark.parametrize(
@@ -145,14 +153,14 @@ def test_a_sql_servers_connection_is_asked_of_airflow_when_the_store_is_made_and
         monkeypatch.setattr("backup_sync.hooks.BaseHook.get_connection", lambda conn_id: pytest.fail("asked again"))
         monkeypatch.setattr("pymssql.connect", lambda **_: (_ for _ in ()).throw(pymssql.OperationalError(18456, b"")))
         with pytest.raises(ConfigurationError, match="refused the login"):
-            store.describe()
+            store.catalog.describe()
 
 
 def test_a_missing_source_file_is_an_error_and_is_not_created(monkeypatch, tmp_path: Path):
     path = tmp_path / "nothing.sqlite"
     connect(monkeypatch, "src", {"conn_type": "sqlite", "host": str(path)})
     with closing(open_store(service(), "src")) as store, pytest.raises(ConfigurationError, match="SQLITE_CANTOPEN"):
-        store.describe()
+        store.catalog.describe()
     assert not path.exists()
 
 
@@ -164,7 +172,7 @@ def test_a_backup_file_is_created_when_it_is_missing(monkeypatch, tmp_path: Path
     connect(monkeypatch, "bak", {"conn_type": "sqlite", "host": str(backup)})
     first, second = open_stores(service())
     with closing(first), closing(second):
-        second.create(first.describe())
+        second.catalog.create(first.catalog.describe())
     assert backup.exists()
 
 
@@ -172,13 +180,13 @@ def test_a_secret_does_not_show_when_a_store_is_printed(monkeypatch):
     connect(monkeypatch, "src", cosmos())
     store = open_store(service(CONTAINER), "src")
     assert KEY not in repr(store)
-    assert KEY not in repr(store.account)
+    assert KEY not in repr(account_of(store))
 
 
 def test_a_malformed_endpoint_or_key_is_a_configuration_error_without_the_key(monkeypatch):
     connect(monkeypatch, "src", cosmos(password="not base64 at all!"))
     with closing(open_store(service(CONTAINER), "src")) as store, pytest.raises(ConfigurationError) as caught:
-        store.describe()
+        store.catalog.describe()
     assert "not base64" not in str(caught.value)
 
 
@@ -201,7 +209,7 @@ def test_a_sql_server_that_accepts_and_never_answers_is_given_up_when_the_extra_
         connect(monkeypatch, "src", sql_server(port=proxy.port, extra=extra))
         begun = time.monotonic()
         with closing(open_store(service(), "src")) as store, pytest.raises(RetriableError) as caught:
-            store.describe()
+            store.catalog.describe()
         assert time.monotonic() - begun < 3
         assert proxy.struck == 1
     assert str(caught.value).startswith(f"src: SQL Server at 127.0.0.1:{proxy.port} did not answer in time")
@@ -228,7 +236,7 @@ def test_the_driver_is_given_the_extra_and_a_bounded_wait(monkeypatch, extra, ex
     monkeypatch.setattr("pymssql.connect", refuse)
     connect(monkeypatch, "src", sql_server(extra=extra))
     with closing(open_store(service(), "src")) as store, pytest.raises(ConfigurationError):
-        store.exists()
+        store.catalog.exists()
     assert [arguments["database"] for arguments in given] == ["Db", "master"]
     for arguments in given:
         assert expected.items() <= arguments.items()
@@ -240,7 +248,7 @@ def test_the_certificate_of_a_cosmos_account_is_checked_unless_the_extra_says_no
     extra = {"database_name": "db"} | ({} if verify is None else {"connection_verify": verify})
     connect(monkeypatch, "src", cosmos(login=endpoint, extra=extra))
     with closing(open_store(service(CONTAINER), "src")) as store:
-        client = store.connection.client()
+        client = store.catalog.connection.client()
         assert client.client_connection.connection_policy.DisableSSLVerification == (verify is False)
 
 
@@ -329,7 +337,7 @@ def test_a_connection_written_as_a_uri_means_what_it_says(monkeypatch):
     query = "encryption=Require&timeout=30&login_timeout=5&read_only=false&tds_version=7.3&appname=we"
     monkeypatch.setenv("AIRFLOW_CONN_SRC", f"mssql://u:p@127.0.0.1:1433/Db?{query}")
     with closing(open_store(service(), "src")) as store, pytest.raises(ConfigurationError):
-        store.exists()
+        store.catalog.exists()
     expected = {"encryption": "require", "timeout": 30, "login_timeout": 5, "read_only": False, "appname": "we"}
     assert (expected | {"tds_version": "7.3"}).items() <= given[0].items()
 
@@ -339,7 +347,7 @@ def test_a_connection_written_as_a_uri_means_what_it_says(monkeypatch):
     )
     uri = f"azure-cosmos://{quote('http://localhost:1/', safe='')}:{quote(KEY, safe='')}@?{query}"
     monkeypatch.setenv("AIRFLOW_CONN_SRC", uri)
-    account = open_store(service(CONTAINER), "src").account
+    account = account_of(open_store(service(CONTAINER), "src"))
     assert (account.endpoint, account.key, account.database) == ("http://localhost:1/", KEY, "db")
     assert account.options == {
         "connection_verify": False,

@@ -55,6 +55,7 @@ MSSQL_EXTRA: dict[str, extras.Reader] = {
     "read_only": extras.flag,
     "tds_version": lambda value: extras.one_of("7.4", "7.3")(str(value)),
     "charset": extras.one_of("UTF-8"),
+    "joined_rows": extras.flag,  # for us: whether rows are read with their columns joined
     "sqlalchemy_scheme": extras.text,  # for others; the hook leaves it out
 }
 """What may stand in the extra of an ``mssql`` connection. Whatever else ``pymssql.connect`` takes changes what it returns."""
@@ -73,11 +74,11 @@ def open_stores(service: Service) -> tuple[Store, Store]:
 
     Raises ConfigurationError for a connection that is missing, of another type, or incomplete.
     """
-    return open_store(service, service.source), open_store(service, service.backup)
+    return open_store(service, service.source), open_store(service, service.backup, copy=True)
 
 
-def open_store(service: Service, conn_id: str) -> Store:
-    """One end of a service; the connection's type picks the store."""
+def open_store(service: Service, conn_id: str, *, copy: bool = False) -> Store:
+    """One end of a service; the connection's type picks the store. ``copy``: it is the backup."""
     connection = _connection(service, conn_id)
     openers = {"mssql": _mssql, "sqlite": _sqlite, "azure_cosmos": _cosmos}
     if connection.conn_type not in openers:
@@ -91,7 +92,7 @@ def open_store(service: Service, conn_id: str) -> Store:
         raise ConfigurationError(
             f"connection {conn_id} is of type {connection.conn_type}, so service {service.name} has to name a {needs}"
         )
-    return openers[connection.conn_type](service, conn_id, connection)
+    return openers[connection.conn_type](service, conn_id, connection, copy)
 
 
 def _connection(service: Service, conn_id: str) -> Connection:
@@ -137,10 +138,10 @@ def _secrets_backend() -> bool:
     )
 
 
-def _mssql(service: Service, conn_id: str, connection: Connection) -> Store:
+def _mssql(service: Service, conn_id: str, connection: Connection, copy: bool) -> Store:
     from airflow.providers.microsoft.mssql.hooks.mssql import MsSqlHook
 
-    from backup_sync.stores.mssql.store import MssqlStore
+    from backup_sync.stores.mssql.store import mssql_store
 
     if not connection.schema:
         raise ConnectionMistake(f"connection {conn_id} names no database; set its 'schema'")
@@ -148,17 +149,19 @@ def _mssql(service: Service, conn_id: str, connection: Connection) -> Store:
         raise ConnectionMistake(f"connection {conn_id} lacks host or port; set both (SQL Server's own port is 1433)")
 
     extra = extras.read(conn_id, connection.extra, MSSQL_EXTRA)
+    joined = extra.pop("joined_rows", True)
     connection.extra = json.dumps(MSSQL_DEFAULTS | extra)
 
     def connect(database: str | None) -> Any:
         # The connection is handed over: it is asked of Airflow in the task's own thread, and not in the session's.
         return MsSqlHook(mssql_conn_id=conn_id, schema=database, connection=connection).get_conn()
 
-    return MssqlStore(service, connect, conn_id, connection.schema, f"{connection.host}:{connection.port}")
+    address = f"{connection.host}:{connection.port}"
+    return mssql_store(service, connect, conn_id, connection.schema, address, copy=copy, joined=joined)
 
 
-def _sqlite(service: Service, conn_id: str, connection: Connection) -> Store:
-    from backup_sync.stores.sqlite.store import SqliteStore
+def _sqlite(service: Service, conn_id: str, connection: Connection, copy: bool) -> Store:
+    from backup_sync.stores.sqlite.store import sqlite_store
 
     if not connection.host:
         raise ConnectionMistake(f"connection {conn_id} names no file; set its 'host' to the path of the database")
@@ -170,12 +173,12 @@ def _sqlite(service: Service, conn_id: str, connection: Connection) -> Store:
         mode = "rwc" if purpose == "create" else "rw"
         return sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=30, check_same_thread=False)
 
-    return SqliteStore(service, connect, conn_id)
+    return sqlite_store(service, connect, conn_id, copy=copy)
 
 
-def _cosmos(service: Service, conn_id: str, connection: Connection) -> Store:
+def _cosmos(service: Service, conn_id: str, connection: Connection, copy: bool) -> Store:
     from backup_sync.stores.cosmos.account import Account
-    from backup_sync.stores.cosmos.store import CosmosStore
+    from backup_sync.stores.cosmos.store import cosmos_store
 
     extra = extras.read(conn_id, connection.extra, COSMOS_EXTRA)
     missing = [
@@ -196,4 +199,4 @@ def _cosmos(service: Service, conn_id: str, connection: Connection) -> Store:
         container=extra.get("collection_name") or service.container or "",
         options={name: extra[name] for name in COSMOS_OPTIONS if name in extra},
     )
-    return CosmosStore(service, account, conn_id)
+    return cosmos_store(service, account, conn_id, copy=copy)

@@ -11,11 +11,13 @@ import os
 import sqlite3
 from abc import ABC, abstractmethod
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from backup_sync.model.errors import PairingRefused
+from backup_sync.model.limits import Limits
 from backup_sync.model.result import SyncResult, sync_id
 from backup_sync.model.service import Service, parse_service
 from backup_sync.stores.base import Store
@@ -34,6 +36,11 @@ class Backend(ABC):
     name: str
     many = 10_000
     settings: dict[str, Any]
+    limits = Limits()
+
+    def small(self, **sizes: Any) -> None:
+        """Make sizes of the product other than they are, so that few records pass its boundaries."""
+        self.limits = replace(self.limits, **sizes)
 
     def service(self, **changes: Any) -> Service:
         entry = {"source": "source", "backup": "backup", **self.settings, **changes}
@@ -110,10 +117,13 @@ class SqliteBackend(Backend):
             db.executemany(sql, rows)
 
     def open(self, service: Service) -> tuple[Store, Store]:
-        from backup_sync.stores.sqlite.store import SqliteStore
+        from backup_sync.stores.sqlite.store import sqlite_store
 
-        def store(path: Path, where: str) -> SqliteStore:
-            return SqliteStore(service, lambda _: sqlite3.connect(path, check_same_thread=False), where)
+        def store(path: Path, label: str) -> Store:
+            def connect(_: str | None) -> sqlite3.Connection:
+                return sqlite3.connect(path, check_same_thread=False)
+
+            return sqlite_store(service, connect, label, copy=label == "backup", limits=self.limits)
 
         return store(self.source_path, "source"), store(self.backup_path, "backup")
 
@@ -206,10 +216,13 @@ class MssqlBackend(Backend):
         self.drop()
 
     def open(self, service: Service) -> tuple[Store, Store]:
-        from backup_sync.stores.mssql.store import MssqlStore
+        from backup_sync.stores.mssql.store import mssql_store
 
-        def store(uri: str, where: str, own: str) -> MssqlStore:
-            return MssqlStore(service, lambda database: self.connect(uri, database or own, **self.options), where, own)
+        def store(uri: str, label: str, own: str) -> Store:
+            def connect(database: str | None) -> Any:
+                return self.connect(uri, database or own, **self.options)
+
+            return mssql_store(service, connect, label, own, copy=label == "backup", limits=self.limits)
 
         return (
             store(self.source_uri, "source", self.source_database),
@@ -290,13 +303,13 @@ class CosmosBackend(Backend):
 
     def open(self, service: Service) -> tuple[Store, Store]:
         from backup_sync.stores.cosmos.account import Account
-        from backup_sync.stores.cosmos.store import CosmosStore
+        from backup_sync.stores.cosmos.store import cosmos_store
 
-        names = (self.source_database, self.backup_database)
-        return tuple(  # type: ignore[return-value]
-            CosmosStore(service, Account(endpoint, key, database, self.container, self.options), where)
-            for (endpoint, key), database, where in zip(self.endpoints, names, ("source", "backup"), strict=True)
-        )
+        def store(end: int, database: str, label: str) -> Store:
+            account = Account(*self.endpoints[end], database, self.container, self.options)
+            return cosmos_store(service, account, label, copy=label == "backup", limits=self.limits)
+
+        return store(0, self.source_database, "source"), store(1, self.backup_database, "backup")
 
     def document(self, key: int, version: int, text: str | None) -> Row:
         return {

@@ -104,12 +104,13 @@ def make(
     if kind == "mssql":
         return MssqlBackend(*named(MSSQL))
     if kind == "cosmos-account":
-        found = [re.findall(r"AccountEndpoint=([^;]+);AccountKey=([^;]+)", text)[0] for text in named(COSMOS)]
-        return cosmos(kind, *found, many=500)
+        accounts = [re.findall(r"AccountEndpoint=([^;]+);AccountKey=([^;]+)", text)[0] for text in named(COSMOS)]
+        return cosmos(kind, *accounts, many=500)
     if kind == "cosmos-npm":
         # It names itself by https, which it does not speak here, and answers every batch with 500.
-        request.getfixturevalue("monkeypatch").setattr("backup_sync.stores.cosmos.writes.BATCH_FROM", 101)
-        return CosmosBackend(kind, *request.getfixturevalue("npm"), many=500, enable_endpoint_discovery=False)
+        found = CosmosBackend(kind, *request.getfixturevalue("npm"), many=500, enable_endpoint_discovery=False)
+        found.small(batch_from=101)
+        return found
     return cosmos(kind, *request.getfixturevalue("embedded"), many=10_000)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -26,8 +27,12 @@ def ready(backend: Backend) -> Backend:
     return backend
 
 
-def store_kind(backend: Backend) -> type[Any]:
-    return type(backend.open(backend.service())[0])
+def kinds(backend: Backend) -> tuple[type[Any], type[Any]]:
+    """The classes of the backend's reader and writer."""
+    source, backup = backend.open(backend.service())
+    with closing(source), closing(backup):
+        shape = source.catalog.describe()
+        return type(source.reader(shape)), type(backup.writer(shape))
 
 
 def leaving_out(method: Any, dropped: int) -> Any:
@@ -44,10 +49,10 @@ def leaving_out(method: Any, dropped: int) -> Any:
 def test_a_store_that_leaves_out_changed_records_fails_the_run(
     ready: Backend, method: str, changes: range, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kind = store_kind(ready)
-    monkeypatch.setattr(kind, "dense", 0.9)
-    monkeypatch.setattr(kind, method, leaving_out(getattr(kind, method), 1))
-    monkeypatch.setattr(kind, "records_of", leaving_out(kind.records_of, 1))
+    reader, _ = kinds(ready)
+    monkeypatch.setattr(reader, "reread_share", 0.9)
+    monkeypatch.setattr(reader, method, leaving_out(getattr(reader, method), 1))
+    monkeypatch.setattr(reader, "records_of", leaving_out(reader.records_of, 1))
     ready.put(*((number, 2, "new") for number in changes))
     ready.remove(100)
     with pytest.raises(Unaccounted, match="records that are in the source did not come"):
@@ -60,9 +65,9 @@ def test_a_first_load_that_left_records_out_finds_them_by_a_comparison(
 ) -> None:
     backend.put(*((number, 1, "old") for number in range(1, 101)))
     backend.initialize()
-    kind = store_kind(backend)
-    monkeypatch.setattr(kind, "pull", lambda *_: None)
-    monkeypatch.setattr(kind, "records", leaving_out(kind.records, 3))
+    reader, writer = kinds(backend)
+    monkeypatch.setattr(writer, "pull", None)
+    monkeypatch.setattr(reader, "records", leaving_out(reader.records, 3))
     assert backend.counts() == (100, 0, 0, 0)
     assert backend.backup_rows() == backend.source_rows()
 
@@ -84,8 +89,8 @@ def test_records_that_are_deleted_while_a_run_reads_are_accounted_for(ready: Bac
 def test_a_backup_that_took_fewer_records_than_it_was_given_is_tried_again(
     ready: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kind = store_kind(ready)
-    apply = kind.apply
+    _, writer = kinds(ready)
+    apply = writer.apply
 
     def fewer(self: Any, inserts: Any, updates: Any) -> Applied:
         done = apply(self, inserts, updates)
@@ -93,7 +98,7 @@ def test_a_backup_that_took_fewer_records_than_it_was_given_is_tried_again(
 
     ready.put((5, 2, "new"), (6, 2, "new"))
     with monkeypatch.context() as patch:
-        patch.setattr(kind, "apply", fewer)
+        patch.setattr(writer, "apply", fewer)
         with pytest.raises(RetriableError, match="of 2 records 1 were written"):
             ready.sync()
 
@@ -114,9 +119,9 @@ def refusing(method: Any, refused: int) -> Any:
 def test_a_run_that_rejects_too_much_fails_and_deletes_nothing(
     ready: Backend, rejected: int, limits: dict[str, Any], fails: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kind = store_kind(ready)
-    monkeypatch.setattr(kind, "pull", lambda *_: None)
-    monkeypatch.setattr(kind, "apply", refusing(kind.apply, rejected))
+    _, writer = kinds(ready)
+    monkeypatch.setattr(writer, "pull", None)
+    monkeypatch.setattr(writer, "apply", refusing(writer.apply, rejected))
     ready.put(*((number, 1, "new") for number in range(200, 300)))
     ready.remove(1)
     service = ready.service(rejects=limits)
@@ -130,11 +135,11 @@ def test_a_run_that_rejects_too_much_fails_and_deletes_nothing(
 
 
 def test_a_first_load_that_could_copy_nothing_fails(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
-    kind = store_kind(backend)
+    _, writer = kinds(backend)
     backend.put(*((number, 1, "x") for number in range(3)))
     backend.initialize()
-    monkeypatch.setattr(kind, "pull", lambda *_: None)
-    monkeypatch.setattr(kind, "apply", lambda self, inserts, updates: Applied(rejected=len(inserts)))
+    monkeypatch.setattr(writer, "pull", None)
+    monkeypatch.setattr(writer, "apply", lambda self, inserts, updates: Applied(rejected=len(inserts)))
     with pytest.raises(TooManyRejected, match="none of the source's 3 records could be copied"):
         backend.sync()
 
@@ -142,8 +147,8 @@ def test_a_first_load_that_could_copy_nothing_fails(backend: Backend, monkeypatc
 def test_a_task_that_is_told_to_end_writes_no_further_batch_and_gives_its_lock_back(
     ready: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("backup_sync.walk.apply.PENDING_KEYS", 5)
-    monkeypatch.setattr(store_kind(ready), "dense", 2.0)
+    ready.small(pending_keys=5)
+    monkeypatch.setattr(kinds(ready)[0], "reread_share", 2.0)
     ready.put(*((number, 2, "new") for number in range(1, 21)))
     ready.remove(100)
     stop = threading.Event()
@@ -203,17 +208,17 @@ def test_a_first_load_reads_the_source_in_ranges(tmp_path: Any, monkeypatch: pyt
     found = SqliteBackend(tmp_path)
     found.put(*((number, 1, "x") for number in range(1, 1_001)))
     found.initialize()
-    kind = store_kind(found)
-    monkeypatch.setattr("backup_sync.walk.find.RANGE_RECORDS", 100)
-    monkeypatch.setattr(kind, "pull", lambda *_: None)
+    reader, writer = kinds(found)
+    found.small(range_records=100)
+    monkeypatch.setattr(writer, "pull", None)
     asked: list[Any] = []
-    records = kind.records
+    records = reader.records
 
     def watched(self: Any, within: Any, **options: Any) -> Any:
         asked.append(within)
         return records(self, within, **options)
 
-    monkeypatch.setattr(kind, "records", watched)
+    monkeypatch.setattr(reader, "records", watched)
     assert found.counts() == (1_000, 0, 0, 0)
     assert 8 <= len(asked) <= 12
     assert None not in asked
@@ -221,10 +226,10 @@ def test_a_first_load_reads_the_source_in_ranges(tmp_path: Any, monkeypatch: pyt
 
 def test_ranges_of_which_records_did_not_come_are_compared(ready: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     """A piece that the backup has nothing of is copied by its range, for which no keys are known."""
-    kind = store_kind(ready)
+    reader, writer = kinds(ready)
     ready.put(*((number, 1, "new") for number in range(1_000, 1_100)))
-    monkeypatch.setattr(kind, "pull", lambda *_: None)
-    monkeypatch.setattr(kind, "dense", 2.0)
-    monkeypatch.setattr(kind, "records", leaving_out(kind.records, 3))
+    monkeypatch.setattr(writer, "pull", None)
+    monkeypatch.setattr(reader, "reread_share", 2.0)
+    monkeypatch.setattr(reader, "records", leaving_out(reader.records, 3))
     assert ready.counts() == (100, 0, 0, 100)
     assert ready.backup_rows() == ready.source_rows()

@@ -12,9 +12,7 @@ import pytest
 from azure.cosmos import PartitionKey
 
 from backup_sync.model.errors import ConfigurationError, FatalError, RetriableError
-from backup_sync.stores import weight as heavy
 from backup_sync.stores.cosmos.ranges import FeedCut
-from backup_sync.stores.cosmos.store import CosmosStore
 from local.cosmos import EmbeddedCosmos
 from tests.conformance.backends import CosmosBackend, Row
 
@@ -124,10 +122,8 @@ def test_hierarchical_partition_keys_are_kept(own: CosmosBackend) -> None:
 
 
 @pytest.mark.parametrize("limit", [200, 35])
-def test_a_container_is_compared_in_pieces_of_the_hash_space(
-    own: CosmosBackend, limit: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("backup_sync.walk.find.RANGE_RECORDS", limit)
+def test_a_container_is_compared_in_pieces_of_the_hash_space(own: CosmosBackend, limit: int) -> None:
+    own.small(range_records=limit)
     put(own, *(document(id=str(n), group=f"g{n}") for n in range(300)))
     own.initialize()
     own.sync()
@@ -144,10 +140,9 @@ def test_a_server_that_keeps_to_no_slices_is_read_in_one_piece(
     pair: list[EmbeddedCosmos],
     ends: tuple[int, ...],
     limit: int,
-    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr("backup_sync.walk.find.RANGE_RECORDS", limit)
+    own.small(range_records=limit)
     for end in ends:
         pair[end].like_the_emulator()
     put(own, *(document(id=str(n), group=f"g{n}") for n in range(100)))
@@ -168,9 +163,9 @@ def test_a_server_that_keeps_to_no_slices_is_read_in_one_piece(
 
 
 def test_a_server_that_keeps_to_slices_is_not_taken_for_another(
-    own: CosmosBackend, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    own: CosmosBackend, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("backup_sync.walk.find.RANGE_RECORDS", 20)
+    own.small(range_records=20)
     put(own, *(document(id=str(n), group=f"g{n}") for n in range(100)))
     own.initialize()
     own.sync()
@@ -181,8 +176,10 @@ def test_cuts_made_for_another_hash_find_every_document_once(
     own: CosmosBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The server at hand has hash version 2 only; where the cuts lie decides how even the pieces are, and nothing else.
-    monkeypatch.setattr("backup_sync.walk.find.RANGE_RECORDS", 20)
-    monkeypatch.setattr("backup_sync.stores.cosmos.store.FeedCut", lambda ranges, pieces, _: FeedCut(ranges, pieces, 1))
+    own.small(range_records=20)
+    monkeypatch.setattr(
+        "backup_sync.stores.cosmos.reader.FeedCut", lambda ranges, pieces, _: FeedCut(ranges, pieces, 1)
+    )
     put(own, *(document(id=str(n), group=f"g{n}") for n in range(200)))
     own.initialize()
     own.sync()
@@ -218,18 +215,17 @@ def test_a_run_reads_the_bodies_of_changed_documents_only_and_asks_nothing_twice
 def test_documents_are_counted_only_if_others_may_be_many(
     own: CosmosBackend, where: Row, counted: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("backup_sync.stores.cosmos.store.FEW_PIECES", 3)
+    own.small(few_slices=3)
     service = own.service(where=where)
     put(own, *(document(id=str(n), group=f"g{n}") for n in range(40)))
     own.initialize()
     source, backup = own.open(service)
-    assert isinstance(source, CosmosStore)
     calls = []
-    count = source.count
-    monkeypatch.setattr(source, "count", lambda: calls.append(1) or count())
-    source.open(source.describe())
-    assert len(source.cut(None, 10)) == 4
-    assert len(source.cut(None, 20)) == 2
+    reader = source.reader(source.catalog.describe())
+    count = reader.count
+    monkeypatch.setattr(reader, "count", lambda: calls.append(1) or count())
+    assert len(reader.cut(None, 10)) == 4
+    assert len(reader.cut(None, 20)) == 2
     assert len(calls) == counted
     source.close()
     backup.close()
@@ -239,10 +235,10 @@ def test_documents_of_others_leave_a_backup_empty(own: CosmosBackend) -> None:
     own.initialize()
     put(own, {"id": "1", "group": "a", "type": "Other"})
     source, backup = own.open(own.service())
-    source.open(source.describe())
-    assert source.empty()
+    reader = source.reader(source.catalog.describe())
+    assert reader.empty()
     put(own, document(id="2", group="a"))
-    assert not source.empty()
+    assert not reader.empty()
     source.close()
     backup.close()
 
@@ -391,17 +387,14 @@ def test_batches_stay_below_two_megabytes_whatever_the_script_and_however_uneven
 def test_large_documents_are_read_and_written_few_at_a_time(
     own: CosmosBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(heavy, "FIRST_ROWS", 10)
-    monkeypatch.setattr(heavy, "PAGE_WEIGHT", 30_000)
-    monkeypatch.setattr(heavy, "BATCH_WEIGHT", 60_000)
-    monkeypatch.setattr("backup_sync.stores.cosmos.store.PAGE", 4)
+    own.small(first_page=10, page_weight=30_000, batch_weight=60_000, page=4)
     put(own, *(document(id=str(n), group=f"g{n}", text="x" * 10_000) for n in range(30)))
     source, backup = own.open(own.service())
     with closing(source), closing(backup):
-        source.open(source.describe())
-        keys = [key for bundles in source.pairs(None) for key, _ in map(source.split, source.unpacked(set(bundles)))]
-        by_keys = [len(found) for found in source.records_of([*keys[:15], ("gone", '["g"]'), *keys[15:]])]
-        all_of_them = [len(found) for found in source.records(None)]
+        reader = source.reader(source.catalog.describe())
+        keys = [key for bundles in reader.pairs(None) for key, _ in reader.codec.open(set(bundles))]
+        by_keys = [len(found) for found in reader.records_of([*keys[:15], ("gone", '["g"]'), *keys[15:]])]
+        all_of_them = [len(found) for found in reader.records(None)]
     assert (sum(by_keys), max(by_keys)) == (30, 10)  # before the first have come, nobody knows what they hold
     assert max(by_keys[1:]) < 10
     assert (sum(all_of_them), max(all_of_them) <= 8) == (30, True)
@@ -477,7 +470,7 @@ def test_a_server_that_stays_away_is_a_retriable_error(own: CosmosBackend, pair:
     pair[1].stop()
     try:
         with pytest.raises(RetriableError, match="backup: cannot reach Cosmos DB"):
-            backup.exists()
+            backup.catalog.exists()
     finally:
         source.close()
         backup.close()

@@ -14,8 +14,8 @@ from azure.cosmos import PartitionKey
 from backup_sync.stores.cosmos.account import Account, Connection
 from backup_sync.stores.cosmos.documents import MISSING, key_text, key_value, names_of, value_at
 from backup_sync.stores.cosmos.queries import FULL
-from backup_sync.stores.cosmos.store import CosmosStore
-from backup_sync.stores.cosmos.writes import upsert_all
+from backup_sync.stores.cosmos.reader import CosmosReader
+from backup_sync.stores.cosmos.writer import upsert_all
 from local.cosmos import EmbeddedCosmos
 from tests.conformance.backends import CosmosBackend, Row
 
@@ -137,16 +137,16 @@ def test_documents_under_any_partition_key_are_kept_in_step(keyed: Keyed) -> Non
     # Each was looked for where it lies.
     source, backup = own.open(own.service())
     with closing(source), closing(backup):
-        assert isinstance(source, CosmosStore)
-        source.open(source.describe())
-        keys = [key for page in source.records(None) for key in map(source.key_of, page)]
+        reader = source.reader(source.catalog.describe())
+        assert isinstance(reader, CosmosReader)
+        keys = [key for page in reader.records(None) for key in map(reader.key_of, page)]
         assert len(set(keys)) == len(own.source_rows())
-        assert source.present([*keys, ("kept-0", key_text(["another"] * width))]) == set(keys)
-        reads = source._by_key
-        by_place = source._run(reads._places.sorted(keys))
+        assert reader.present([*keys, ("kept-0", key_text(["another"] * width))]) == set(keys)
+        reads = reader._by_key
+        by_place = reader._run(reads._places.sorted(keys))
         assert FULL not in by_place
-        assert source._run(reads._rows("SELECT * FROM c", by_place, source.key_of)).keys() == set(keys)
-        assert sum(map(len, source.records_of([*keys, ("gone", keys[0][1])]))) == len(keys)
+        assert reader._run(reads._rows("SELECT * FROM c", by_place, reader.key_of)).keys() == set(keys)
+        assert sum(map(len, reader.records_of([*keys, ("gone", keys[0][1])]))) == len(keys)
 
 
 @pytest.mark.parametrize("keyed", [["/group"]], ids=" ".join, indirect=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,10 @@ from azure.cosmos import PartitionKey
 
 from backup_sync.model.errors import FatalError, RetriableError
 from backup_sync.model.service import Service
-from backup_sync.stores.cosmos.store import CosmosStore
+from backup_sync.stores.base import Store
+from backup_sync.stores.cosmos.account import Account
+from backup_sync.stores.cosmos.catalog import CosmosCatalog
+from backup_sync.stores.cosmos.store import cosmos_store
 from local.cosmos import EmbeddedCosmos
 from tests.conformance.backends import CosmosBackend
 
@@ -24,20 +28,22 @@ VALUE = {
 }
 
 
-def ends(backend: CosmosBackend, service: Service | None = None) -> tuple[CosmosStore, CosmosStore]:
-    source, backup = backend.open(service or backend.service())
-    assert isinstance(source, CosmosStore)
-    assert isinstance(backup, CosmosStore)
-    return source, backup
+def ends(backend: CosmosBackend, service: Service | None = None) -> tuple[Store, Store]:
+    return backend.open(service or backend.service())
 
 
-def kept(store: CosmosStore) -> dict[str, Any]:
+def account_of(store: Store, **changes: Any) -> Account:
+    assert isinstance(store.catalog, CosmosCatalog)
+    return replace(store.catalog.account, **changes)
+
+
+def kept(store: Store) -> dict[str, Any]:
     """What a test has kept; the pairing comes with every backup."""
     return {name: value for name, value in store.journal.states().items() if name != "pairing"}
 
 
 @pytest.fixture
-def backup(own: CosmosBackend) -> Iterator[CosmosStore]:
+def backup(own: CosmosBackend) -> Iterator[Store]:
     own.initialize()
     source, store = ends(own)
     with closing(source), closing(store):
@@ -74,14 +80,16 @@ def test_only_one_can_be_the_first_to_keep_something(cosmos: CosmosBackend) -> N
 
 
 @pytest.mark.parametrize("new", [True, False])
-def test_a_lost_answer_is_no_failure_to_keep(backup: CosmosStore, pair: list[EmbeddedCosmos], new: bool) -> None:
+def test_a_lost_answer_is_no_failure_to_keep(
+    own: CosmosBackend, backup: Store, pair: list[EmbeddedCosmos], new: bool
+) -> None:
     backup.journal.states()  # what the SDK reads first is read
     for operation in ("CreateDocument", "UpsertDocument"):
-        pair[1].drop_after_apply(count=1, operation=operation, path_contains=backup.history_name)
+        pair[1].drop_after_apply(count=1, operation=operation, path_contains=own.history)
     assert backup.journal.keep_state("one", VALUE, new=new)
     assert kept(backup) == {"one": VALUE}
     pair[1].reset_faults()
-    pair[1].drop_after_apply(count=1, operation="DeleteDocument", path_contains=backup.history_name)
+    pair[1].drop_after_apply(count=1, operation="DeleteDocument", path_contains=own.history)
     assert backup.journal.keep_state("one", None)
     assert kept(backup) == {}
 
@@ -90,14 +98,14 @@ def test_states_belong_to_the_container_and_not_to_the_service(own: CosmosBacken
     own.initialize()
     _, one = ends(own)
     _, same = ends(own, own.service().model_copy(update={"name": "another"}))
-    other = CosmosStore(own.service(), one.account.__class__(**{**vars(one.account), "container": "other"}), "backup")
+    other = cosmos_store(own.service(), account_of(one, container="other"), "backup", copy=True)
     with closing(one), closing(same), closing(other):
         one.journal.keep_state("one", VALUE)
         assert kept(same) == {"one": VALUE}
         assert kept(other) == {}
 
 
-def test_states_are_read_in_one_request(backup: CosmosStore, pair: list[EmbeddedCosmos]) -> None:
+def test_states_are_read_in_one_request(backup: Store, pair: list[EmbeddedCosmos]) -> None:
     for number in range(5):
         backup.journal.keep_state(f"state-{number}", VALUE)
     pair[1].reset_stats()
@@ -143,10 +151,9 @@ def test_a_server_that_is_away_is_not_taken_for_one_that_keeps_nothing(
 # identity
 
 
-def spelled(store: CosmosStore, endpoint: str) -> CosmosStore:
+def spelled(store: Store, endpoint: str) -> Store:
     """A store at the same place under another spelling of its address."""
-    account = store.account.__class__(**{**vars(store.account), "endpoint": endpoint})
-    return CosmosStore(store.service, account, store.label)
+    return cosmos_store(store.service, account_of(store, endpoint=endpoint), store.label, copy=False)
 
 
 def test_one_container_is_the_same_however_its_address_is_spelled(
@@ -155,48 +162,46 @@ def test_one_container_is_the_same_however_its_address_is_spelled(
     if cosmos.name == "cosmos-account":
         pytest.skip("its address has one spelling only that every network leads to")
     source, _ = ends(cosmos)
-    endpoint = source.account.endpoint
+    endpoint = account_of(source).endpoint
     host = "localhost" if "127.0.0.1" in endpoint else "127.0.0.1"
     for spelling in (endpoint.rstrip("/"), endpoint.replace("localhost", host).replace("127.0.0.1", host)):
         other = spelled(source, spelling)
         with closing(source), closing(other):
-            assert source.is_at(other)
-            assert source.identity() == other.identity()
-            assert source.identity()["account"]
+            assert source.catalog.is_at(other.catalog)
+            assert source.catalog.identity() == other.catalog.identity()
+            assert source.catalog.identity()["account"]
 
 
 def test_two_containers_are_not_the_same(own: CosmosBackend) -> None:
     own.initialize()
     source, backup = ends(own)
-    history = CosmosStore(
-        own.service(), source.account.__class__(**{**vars(backup.account), "container": own.history}), "x"
-    )
+    history = cosmos_store(own.service(), account_of(backup, container=own.history), "x", copy=True)
     with closing(source), closing(backup), closing(history):
-        assert not source.is_at(backup)
-        assert not backup.is_at(history)
-        assert backup.is_at(backup)
+        assert not source.catalog.is_at(backup.catalog)
+        assert not backup.catalog.is_at(history.catalog)
+        assert backup.catalog.is_at(backup.catalog)
 
 
 def test_a_container_that_is_not_there_is_no_other_ones(own: CosmosBackend) -> None:
     source, backup = ends(own)
     with closing(source), closing(backup):
-        found = backup.identity()
+        found = backup.catalog.identity()
         assert (found["rid"], found["database_rid"]) == (None, None)
         assert found["account"]
-        assert not backup.is_at(backup)
-        assert not source.is_at(backup)
+        assert not backup.catalog.is_at(backup.catalog)
+        assert not source.catalog.is_at(backup.catalog)
 
 
 def test_a_container_that_was_made_anew_is_another(own: CosmosBackend) -> None:
     source, _ = ends(own)
     with closing(source):
-        before = source.identity()
+        before = source.catalog.identity()
     own.database.delete_container(own.container)
     own.source = own.database.create_container(own.container, PartitionKey("/group"))
     source, _ = ends(own)
     with closing(source):
-        assert not source.same(before, source.identity())
-        assert source.same(before, before)
+        assert not source.catalog.same(before, source.catalog.identity())
+        assert source.catalog.same(before, before)
 
 
 def test_to_know_where_a_store_is_costs_no_request(own: CosmosBackend, pair: list[EmbeddedCosmos]) -> None:
@@ -205,9 +210,9 @@ def test_to_know_where_a_store_is_costs_no_request(own: CosmosBackend, pair: lis
         source, _ = ends(own)
         with closing(source):
             pair[0].reset_stats()
-            source.describe()
+            source.catalog.describe()
             if identity:
-                source.identity()
+                source.catalog.identity()
             asked.append(pair[0].stats()["requests"])
             # The SDK reads the account on its own clock.
             asked[-1].pop("ReadAccount", None)

@@ -8,9 +8,8 @@ from contextlib import closing
 
 import pytest
 
-from backup_sync.stores.sql.ranges import EvenCut
-from backup_sync.stores.sql.store import EVERYTHING, SqlStore
-from backup_sync.stores.sqlite import ranges as sqlite_ranges
+from backup_sync.stores.sql.ranges import EVERYTHING, EvenCut
+from backup_sync.stores.sqlite import reader as sqlite_reader
 from tests.conformance.backends import Backend, SqliteBackend
 
 WIDTH = 128
@@ -86,14 +85,11 @@ def unseen(backend: Backend, cut: EvenCut) -> list[int]:
     """Pieces whose digests agree though their rows differ."""
     source, backup = backend.open(backend.service())
     with closing(source), closing(backup):
-        assert isinstance(source, SqlStore)
-        assert isinstance(backup, SqlStore)
-        shape = source.describe()
-        source.open(shape)
-        backup.open(shape)
-        one, other = source.digests(cut), backup.digests(cut)
-        assert one is not None
-        assert other is not None
+        shape = source.catalog.describe()
+        ours, theirs = source.reader(shape).digests, backup.reader(shape).digests
+        assert ours is not None
+        assert theirs is not None
+        one, other = ours(cut), theirs(cut)
         assert one.keys() == other.keys() == set(range(len(cut)))
         return [piece for piece in one if one[piece] == other[piece]]
 
@@ -109,13 +105,13 @@ def test_the_chance_that_a_change_goes_unseen_is_one_in_the_modulus(tmp_path, mo
     The sums of the stamps are left out of the comparison, and with them the help that they are against some changes.
     """
     small_p, small_q = 1009, 1013
-    monkeypatch.setattr(sqlite_ranges, "DIGEST_P", small_p)
-    monkeypatch.setattr(sqlite_ranges, "DIGEST_Q", small_q)
+    monkeypatch.setattr(sqlite_reader, "DIGEST_P", small_p)
+    monkeypatch.setattr(sqlite_reader, "DIGEST_Q", small_q)
     backend, pieces, rounds = SqliteBackend(tmp_path), 2_000, 15
     cut = fill(backend, pieces, seed=2)
     pick = random.Random(3)
     found = 0
     for _ in range(rounds):
-        monkeypatch.setattr(sqlite_ranges, "MIX", tuple(pick.randrange(1, small_p) for _ in range(256)))
+        monkeypatch.setattr(sqlite_reader, "MIX", tuple(pick.randrange(1, small_p) for _ in range(256)))
         found += len(unseen(backend, cut))
     assert 0 < found < 2 * pieces * rounds / small_q

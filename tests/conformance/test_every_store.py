@@ -35,7 +35,6 @@ def ready(backend: Backend) -> Backend:
 def last_run(ready: Backend) -> dict[str, Any]:
     source, backup = ready.open(ready.service())
     with closing(source), closing(backup):
-        backup.open(source.describe())
         return backup.journal.newest(1)[0]
 
 
@@ -106,10 +105,8 @@ def test_force_inserts_and_deletes_as_well(ready: Backend) -> None:
 
 
 @pytest.mark.parametrize("most", [0, 15])
-def test_a_range_that_memory_cannot_hold_is_compared_all_the_same(
-    backend: Backend, most: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("backup_sync.walk.find.MOST_PAIRS", most)
+def test_a_range_that_memory_cannot_hold_is_compared_all_the_same(backend: Backend, most: int) -> None:
+    backend.small(held_pairs=most)
     backend.put(*[(key, 5, f"text {key}") for key in range(1, 61)])
     backend.initialize()
     assert backend.counts() == (60, 0, 0, 0)
@@ -125,17 +122,15 @@ def test_a_range_that_memory_cannot_hold_is_compared_all_the_same(
     assert backend.backup_rows() == backend.source_rows()
 
 
-def test_the_retry_of_a_forced_run_that_memory_cannot_hold_writes_what_was_not_written(
-    ready: Backend, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_retry_of_a_forced_run_that_memory_cannot_hold_writes_what_was_not_written(ready: Backend) -> None:
     written = itertools.count(1)
 
     def stop(name: str) -> None:
         if name == "after write" and next(written) == 4:
             raise FatalError("stopped")
 
-    monkeypatch.setattr("backup_sync.walk.apply.PENDING_KEYS", 5)
-    monkeypatch.setattr("backup_sync.walk.find.MOST_PAIRS", 5)
+    ready.small(pending_keys=5)
+    ready.small(held_pairs=5)
     ready.sync()
     with faults.installed(stop), pytest.raises(FatalError):
         ready.sync("tonight", force=True)
@@ -256,9 +251,9 @@ def test_a_sync_before_initialize_says_what_to_do(backend: Backend) -> None:
     service = backend.service()
     source, backup = backend.open(service)
     try:
-        source_shape = source.describe()
+        source_shape = source.catalog.describe()
         with pytest.raises(ConfigurationError, match=r"run the DAG backup_initialize|database|container"):
-            backup.open(source_shape)
+            backup.catalog.check_fit(source_shape)
     finally:
         source.close()
         backup.close()
@@ -321,15 +316,12 @@ def test_a_second_writer_waits_and_then_says_who_is_writing(ready: Backend) -> N
     second = SyncResult(sync_id("dag", "the second", "thing"), "thing", run_id="the second")
     source, backup = ready.open(service)
     _, other = ready.open(service)
-    shape = source.describe()
     try:
-        backup.open(shape)
-        other.open(shape)
-        with backup.lock(first, 0):
+        with backup.lock.hold(first, 0):
             backup.journal.begin(first)
-            with pytest.raises(LockHeld, match="the first since"), other.lock(second, 0.3):
+            with pytest.raises(LockHeld, match="the first since"), other.lock.hold(second, 0.3):
                 pass
-        with other.lock(second, 0):
+        with other.lock.hold(second, 0):
             pass
     finally:
         for store in (source, backup, other):
@@ -343,11 +335,10 @@ def test_two_services_that_write_the_same_table_exclude_each_other(sql: Backend)
     source, backup = sql.open(sql.service())
     _, other = sql.open(parse_service("another name", entry, where="test"))
     try:
-        backup.open(source.describe())
         with (
-            backup.lock(first, 0),
+            backup.lock.hold(first, 0),
             pytest.raises(LockHeld, match="another name is being written"),
-            other.lock(second, 0),
+            other.lock.hold(second, 0),
         ):
             pass
     finally:

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from backup_sync.model.errors import RetriableError
-from backup_sync.stores.mssql.pairs import NULL, SEPARATOR
-from backup_sync.stores.mssql.store import MssqlStore
-from backup_sync.stores.sql.store import EVERYTHING
+from backup_sync.stores.mssql.pairs import NULL, SEPARATOR, JoinedPairs, Pairs
+from backup_sync.stores.mssql.reader import MssqlReader
 from tests.conformance.backends import MssqlBackend
 
 ODD = [
@@ -76,15 +75,16 @@ KINDS: dict[str, tuple[str, list[tuple[Any, ...]]]] = {
 
 
 @contextmanager
-def opened(mssql: MssqlBackend, to_a_row: int = 4) -> Iterator[MssqlStore]:
-    """The source, with packs so small that the few rows here fill more than one."""
+def opened(mssql: MssqlBackend, to_a_row: int | None = 4) -> Iterator[MssqlReader]:
+    """The source, with packs so small that the few rows here fill more than one; None: of their own size."""
     store, _ = mssql.open(mssql.service())
-    assert isinstance(store, MssqlStore)
     with closing(store):
-        store.open(store.describe())
-        assert store._packed.possible
-        store._packed.to_a_row = to_a_row
-        yield store
+        reader = store.reader(store.catalog.describe())
+        assert isinstance(reader, MssqlReader)
+        assert isinstance(reader.codec, JoinedPairs)
+        if to_a_row is not None:
+            reader.codec.to_a_row = to_a_row
+        yield reader
 
 
 def make(mssql: MssqlBackend, columns: str, rows: list[tuple[Any, ...]]) -> None:
@@ -94,31 +94,32 @@ def make(mssql: MssqlBackend, columns: str, rows: list[tuple[Any, ...]]) -> None
         mssql.run_source(f"INSERT INTO {mssql.table} VALUES ({', '.join(['%s'] * len(rows[0]))})", rows)
 
 
-def taken_apart(store: MssqlStore) -> list[tuple[Any, Any]]:
-    bundles = set(chain.from_iterable(store.pairs(None)))
-    pairs = store.unpacked(bundles)
-    assert store.counted(bundles) == len(pairs)
-    return [store.split(pair) for pair in pairs]
+def taken_apart(reader: MssqlReader) -> list[tuple[Any, Any]]:
+    bundles = set(chain.from_iterable(reader.pairs(None)))
+    pairs = reader.codec.open(bundles)
+    assert reader.codec.count(bundles) == len(pairs)
+    return [reader.codec.split(pair) for pair in pairs]
 
 
-def same_pairs(store: MssqlStore, rows: int) -> None:
-    packed = taken_apart(store)
-    plain = [store.split(pair) for pair in chain.from_iterable(store._plain_pairs(EVERYTHING))]
+def same_pairs(reader: MssqlReader, rows: int) -> None:
+    packed = taken_apart(reader)
+    reader.codec = Pairs(reader.key_columns, reader.fields)
+    plain = taken_apart(reader)
     assert len(packed) == len(plain) == rows
     # By their text as well: what is equal in Python may be of another type.
     assert sorted(map(repr, packed)) == sorted(map(repr, plain))
     assert set(packed) == set(plain)
     keys = [key for key, _ in packed]
-    assert store.present(keys) == set(keys)
-    assert {store.key_of(record) for record in chain.from_iterable(store.records_of(keys))} == set(keys)
+    assert reader.present(keys) == set(keys)
+    assert {reader.key_of(record) for record in chain.from_iterable(reader.records_of(keys))} == set(keys)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_packed_pairs_are_those_of_a_row_each(mssql: MssqlBackend, kind: str) -> None:
     columns, rows = KINDS[kind]
     make(mssql, columns, rows)
-    with opened(mssql) as store:
-        same_pairs(store, len(rows))
+    with opened(mssql) as reader:
+        same_pairs(reader, len(rows))
 
 
 @pytest.mark.parametrize(
@@ -155,8 +156,8 @@ def test_packed_bytes_and_moments_are_those_of_a_row_each(
     make(mssql, columns, [])
     for text in literals:
         mssql.run_source(f"INSERT INTO {mssql.table} VALUES ({text})")
-    with opened(mssql) as store:
-        same_pairs(store, len(literals))
+    with opened(mssql) as reader:
+        same_pairs(reader, len(literals))
 
 
 @pytest.mark.parametrize("key", ["INT", "BIGINT", "DECIMAL(12,2)", "NVARCHAR(20)", "UNIQUEIDENTIFIER"])
@@ -168,29 +169,28 @@ def test_packed_keys_keep_their_own_stamps_in_any_order_of_the_server(mssql: Mss
         for n in numbers
     ]
     make(mssql, f"K {key} NOT NULL PRIMARY KEY, Version BIGINT NOT NULL", [(str(k), n) for k, n in rows])
-    with opened(mssql, to_a_row=150) as store:
-        same_pairs(store, len(rows))
+    with opened(mssql, to_a_row=150) as reader:
+        same_pairs(reader, len(rows))
 
 
 def test_null_and_empty_and_blank_texts_are_told_apart_when_packed(mssql: MssqlBackend) -> None:
     make(mssql, "K BIGINT NOT NULL PRIMARY KEY, Version NVARCHAR(20) NULL", [(1, None), (2, ""), (3, " "), (4, "NULL")])
-    with opened(mssql) as store:
-        pairs = dict(taken_apart(store))
+    with opened(mssql) as reader:
+        pairs = dict(taken_apart(reader))
     assert pairs == {(1,): (None,), (2,): ("",), (3,): (" ",), (4,): ("NULL",)}
 
 
 def test_a_text_that_holds_the_drawn_separator_stops_the_run_and_pairs_nothing_wrongly(mssql: MssqlBackend) -> None:
     make(mssql, "K NVARCHAR(60) NOT NULL PRIMARY KEY, Version INT NOT NULL", [(f"a{SEPARATOR}b", 1), ("c", 2)])
-    with opened(mssql) as store, pytest.raises(RetriableError, match="the next attempt draws another"):
-        taken_apart(store)
+    with opened(mssql) as reader, pytest.raises(RetriableError, match="the next attempt draws another"):
+        taken_apart(reader)
 
 
 def test_full_packs_of_the_longest_values_fit(mssql: MssqlBackend) -> None:
     rows = [(f"{n:060}", "9" * 20 + f"{n:02}") for n in range(60)]
     make(mssql, "K NVARCHAR(60) NOT NULL PRIMARY KEY, Version NVARCHAR(22) NULL", rows)
-    with opened(mssql) as store:
-        store.open(store.describe())  # packs of their own size
-        same_pairs(store, len(rows))
+    with opened(mssql, to_a_row=None) as reader:
+        same_pairs(reader, len(rows))
 
 
 def test_changes_among_packed_pairs_are_found_and_written(mssql: MssqlBackend) -> None:

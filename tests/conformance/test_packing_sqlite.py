@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from backup_sync.stores.sql import ranges
-from backup_sync.stores.sql.store import EVERYTHING
-from backup_sync.stores.sqlite.pairs import PACKED_KEYS
-from backup_sync.stores.sqlite.store import SqliteStore
+from backup_sync.model.limits import Limits
+from backup_sync.stores.sql.pairs import RowPairs
+from backup_sync.stores.sqlite.pairs import GroupedPairs
+from backup_sync.stores.sqlite.reader import SqliteReader
 from tests.conformance.backends import SqliteBackend
 from tests.conformance.test_values_sqlite import NO_UTF8, VALUES, made
 
@@ -23,21 +23,24 @@ def sqlite(tmp_path: Path) -> SqliteBackend:
 
 
 @contextmanager
-def opened(backend: SqliteBackend) -> Iterator[SqliteStore]:
+def opened(backend: SqliteBackend) -> Iterator[SqliteReader]:
     store, _ = backend.open(backend.service())
-    assert isinstance(store, SqliteStore)
     with closing(store):
-        store.open(store.describe())
-        assert store._packable()
-        yield store
+        reader = store.reader(store.catalog.describe())
+        assert isinstance(reader, SqliteReader)
+        assert isinstance(reader.codec, GroupedPairs)
+        yield reader
 
 
-def same_pairs(store: SqliteStore, rows: int) -> None:
-    bundles = set(chain.from_iterable(store.pairs(None)))
-    plain = list(chain.from_iterable(store._plain_pairs(EVERYTHING)))
-    assert store.counted(bundles) == len(plain) == rows
+def same_pairs(reader: SqliteReader, rows: int) -> None:
+    bundles = set(chain.from_iterable(reader.pairs(None)))
+    packed = reader.codec.open(bundles)
+    assert reader.codec.count(bundles) == rows
+    reader.codec = RowPairs(1)
+    plain = list(chain.from_iterable(reader.pairs(None)))
+    assert len(plain) == rows
     # By their text: what is equal in Python may be of another storage class.
-    assert sorted(map(repr, store.unpacked(bundles))) == sorted(map(repr, plain))
+    assert sorted(map(repr, packed)) == sorted(map(repr, plain))
 
 
 @pytest.mark.parametrize("affinity", ["INTEGER", "TEXT", "REAL", "NUMERIC", "BLOB", ""])
@@ -45,7 +48,7 @@ def test_a_stamp_of_any_storage_class_is_packed_as_it_is_or_not_at_all(sqlite: S
     made(sqlite, f"Id INTEGER PRIMARY KEY, Version {affinity}")
     # Neighbours of one kind and of many, so that whole numbers and text share their row with what JSON would change.
     rows = [(number, value) for number, value in enumerate(VALUES * 2)]
-    rows += [(PACKED_KEYS * (9 + number), value) for number, value in enumerate(VALUES)]
+    rows += [(Limits.packed_keys * (9 + number), value) for number, value in enumerate(VALUES)]
     sqlite.run_source("INSERT INTO Things VALUES (?, ?)", rows)
     for number, text in enumerate(NO_UTF8):
         sqlite.run_source(f"INSERT INTO Things VALUES ({-number - 1}, CAST(X'{text}' AS TEXT))")
@@ -65,28 +68,28 @@ def test_only_the_rows_of_neighbours_that_changed_are_opened(
     sqlite: SqliteBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened_rows: list[int] = []
-    unpacked = SqliteStore.unpacked
+    unpacked = GroupedPairs.open
     monkeypatch.setattr(
-        SqliteStore, "unpacked", lambda self, bundles: (opened_rows.append(len(bundles)), unpacked(self, bundles))[1]
+        GroupedPairs, "open", lambda self, bundles: (opened_rows.append(len(bundles)), unpacked(self, bundles))[1]
     )
-    monkeypatch.setattr(SqliteStore, "digestible", lambda self: False)
-    sqlite.put(*((n, 1, None) for n in range(100 * PACKED_KEYS)))
+    monkeypatch.setattr(SqliteReader, "digestible", lambda self: False)
+    sqlite.put(*((n, 1, None) for n in range(100 * Limits.packed_keys)))
     sqlite.initialize()
     sqlite.counts()
     opened_rows.clear()
-    sqlite.put((5, 2, None), (50 * PACKED_KEYS, 2, None))
-    sqlite.remove(70 * PACKED_KEYS)
-    assert sqlite.counts() == (0, 2, 1, 100 * PACKED_KEYS - 3)
+    sqlite.put((5, 2, None), (50 * Limits.packed_keys, 2, None))
+    sqlite.remove(70 * Limits.packed_keys)
+    assert sqlite.counts() == (0, 2, 1, 100 * Limits.packed_keys - 3)
     assert sorted(opened_rows) == [3, 3]
 
 
 def test_a_key_space_of_many_pieces_is_digested_in_parts_and_nothing_between_them_is_missed(
     sqlite: SqliteBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ranges, "MOST_DIGESTS", 3)
+    sqlite.small(digests=3)
     held: list[int] = []
-    digests = SqliteStore.digests
-    monkeypatch.setattr(SqliteStore, "digests", lambda self, cut: (held.append(len(cut)), digests(self, cut))[1])
+    digests = SqliteReader._digests
+    monkeypatch.setattr(SqliteReader, "_digests", lambda self, cut: (held.append(len(cut)), digests(self, cut))[1])
     sqlite.put(*((n, 1, None) for n in range(500)))
     sqlite.initialize()
     assert sqlite.counts() == (500, 0, 0, 0)

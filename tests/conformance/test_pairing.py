@@ -156,7 +156,7 @@ def test_of_two_services_that_pair_at_once_the_second_is_refused(backend: Backen
     first, second = backend.open(backend.service()), backend.open(named(backend, "other"))
     with closing(first[0]), closing(first[1]), closing(second[0]), closing(second[1]):
         for source, backup in (first, second):
-            backup.create(source.describe())
+            backup.catalog.create(source.catalog.describe())
             assert pairing.check(source, backup, pairing.states_of(backup))
         pairing.write(*first, {})
         with pytest.raises(PairingRefused, match="belongs to service thing"):
@@ -167,15 +167,15 @@ def test_of_two_services_that_pair_at_once_the_second_is_refused(backend: Backen
 def test_a_run_that_waited_for_the_lock_finds_that_the_backup_was_paired_anew(
     ready: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kind = type(ready.open(ready.service())[1])
-    lock = kind.lock
+    kind = type(ready.open(ready.service())[1].lock)
+    lock = kind.hold
 
     def waited(self: Any, *arguments: Any) -> Any:
-        monkeypatch.setattr(kind, "lock", lock)
+        monkeypatch.setattr(kind, "hold", lock)
         ready.initialize(service=named(ready, "other"), accept_source=True, run_id="meanwhile")
         return lock(self, *arguments)
 
-    monkeypatch.setattr(kind, "lock", waited)
+    monkeypatch.setattr(kind, "hold", waited)
     ready.put((1, 2, "changed"))
     before = ready.backup_rows()
     with pytest.raises(PairingRefused, match="belongs to service other"):
@@ -186,14 +186,14 @@ def test_a_run_that_waited_for_the_lock_finds_that_the_backup_was_paired_anew(
 def test_a_task_that_is_told_to_end_while_it_waits_for_the_lock_leaves_the_history_alone(
     ready: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kind = type(ready.open(ready.service())[1])
-    lock, stop = kind.lock, threading.Event()
+    kind = type(ready.open(ready.service())[1].lock)
+    lock, stop = kind.hold, threading.Event()
 
     def waited(self: Any, *arguments: Any) -> Any:
         stop.set()
         return lock(self, *arguments)
 
-    monkeypatch.setattr(kind, "lock", waited)
+    monkeypatch.setattr(kind, "hold", waited)
     before = contents(ready)
     run = SyncResult(sync_id("dag", "tonight", "thing"), "thing", run_id="tonight")
     source, backup = ready.open(ready.service())

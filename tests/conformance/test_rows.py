@@ -8,9 +8,8 @@ from itertools import chain
 import pytest
 
 from backup_sync.stores.mssql import types
+from backup_sync.stores.mssql.dialect import quote
 from backup_sync.stores.mssql.rows import SEPARATOR
-from backup_sync.stores.mssql.statements import quote
-from backup_sync.stores.mssql.store import MssqlStore
 from tests.conformance.backends import MssqlBackend
 from tests.conformance.test_packing import ODD
 from tests.conformance.test_sql import remake
@@ -81,16 +80,14 @@ def test_rows_in_one_text_are_those_that_come_column_by_column(mssql: MssqlBacke
             f"INSERT INTO {mssql.table} ({', '.join(given)}) VALUES ({', '.join(slots)})", [tuple(given.values())]
         )
     store, _ = mssql.open(mssql.service())
-    assert isinstance(store, MssqlStore)
     with closing(store):
-        store.open(store.describe())
-        assert store.shape is not None
-        plain = ", ".join(types.outgoing(quote(column.name), column.type) for column in store.shape.columns)
-        expected = sorted(map(repr, store.session.query(f"SELECT {plain} FROM {store.name}")))
+        reader = store.reader(store.catalog.describe())
+        plain = ", ".join(types.outgoing(quote(column.name), column.type) for column in reader.shape.columns)
+        expected = sorted(map(repr, reader.session.query(f"SELECT {plain} FROM {reader.table.name}")))
         assert len(expected) == len(VALUES)
-        assert sorted(map(repr, chain.from_iterable(store.records(None)))) == expected
+        assert sorted(map(repr, chain.from_iterable(reader.records(None)))) == expected
         keys = [(number,) for number in range(len(VALUES))]
-        assert sorted(map(repr, chain.from_iterable(store.records_of(keys)))) == expected
+        assert sorted(map(repr, chain.from_iterable(reader.records_of(keys)))) == expected
 
 
 def _zero(type_: str) -> str:

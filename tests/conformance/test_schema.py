@@ -67,15 +67,15 @@ def test_a_new_not_null_column_with_a_default_is_nullable_in_the_copy_and_filled
 
 
 def test_a_fill_that_was_killed_is_taken_up_where_it_stopped(sql: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("backup_sync.walk.apply.PENDING_KEYS", 10)
-    monkeypatch.setattr("backup_sync.walk.find.RANGE_RECORDS", 100)
-    monkeypatch.setattr("backup_sync.stores.sql.store.SqlStore.dense", 2.0)
+    sql.small(pending_keys=10)
+    sql.small(range_records=100)
+    monkeypatch.setattr("backup_sync.stores.sql.reader.SqlReader.reread_share", 2.0)
     synced(sql)
     fill(sql)
     sql.initialize()
-    from backup_sync.stores.sql.store import SqlStore
+    from backup_sync.stores.sql.writer import SqlWriter
 
-    apply, calls = SqlStore.apply, []
+    apply, calls = SqlWriter.apply, []
 
     def dying(self: Any, *rows: Any) -> Any:
         calls.append(1)
@@ -84,7 +84,7 @@ def test_a_fill_that_was_killed_is_taken_up_where_it_stopped(sql: Backend, monke
         return apply(self, *rows)
 
     with monkeypatch.context() as patch:
-        patch.setattr(SqlStore, "apply", dying)
+        patch.setattr(SqlWriter, "apply", dying)
         with pytest.raises(FatalError, match="killed"):
             sql.sync(run_id="tonight")
     written = sql.history_rows()
@@ -145,7 +145,7 @@ def test_a_dropped_column_is_kept_reported_and_not_in_the_way(sql: Backend) -> N
     execute(sql, "INSERT INTO THINGS (Id, Version) VALUES (2, 1)")
     (told,) = sql.initialize()
     assert told.startswith("kept column Old of ")
-    assert told.endswith(", which the source has no more")
+    assert told.endswith(", which the source no longer has")
     assert sql.counts() == (1, 0, 0, 1)
     assert sorted((row["Id"], row["Old"]) for row in sql.backup_rows()) == [(1, 11), (2, None)]
 

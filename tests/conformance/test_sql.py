@@ -16,9 +16,9 @@ import pytest
 from backup_sync.model import faults
 from backup_sync.model.errors import ConfigurationError, FatalError
 from backup_sync.model.result import SyncResult, sync_id
-from backup_sync.stores.mssql.store import MssqlStore
-from backup_sync.stores.sql.ranges import ListCut
-from backup_sync.stores.sql.store import EVERYTHING, SqlStore
+from backup_sync.stores.mssql.writer import MssqlWriter
+from backup_sync.stores.sql.ranges import EVERYTHING, ListCut
+from backup_sync.stores.sql.reader import SqlReader
 from backup_sync.walk.record import record_history
 from tests.conformance.backends import Backend, MssqlBackend, SqliteBackend
 
@@ -125,10 +125,8 @@ def test_one_key_far_away_from_a_crowd_costs_no_more_than_a_second_cut(sql: Back
 
 
 @pytest.mark.parametrize("limit", [50, 7])
-def test_ranges_larger_than_memory_allows_are_cut_again(
-    sql: Backend, limit: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("backup_sync.walk.find.RANGE_RECORDS", limit)
+def test_ranges_larger_than_memory_allows_are_cut_again(sql: Backend, limit: int) -> None:
+    sql.small(range_records=limit)
     sql.put(*[(number, 1, f"{number}") for number in range(1, 501)])
     sql.initialize()
     sql.sync()
@@ -141,8 +139,8 @@ def test_ranges_larger_than_memory_allows_are_cut_again(
 def test_a_range_that_does_not_become_smaller_is_compared_as_it_is(
     sql: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("backup_sync.walk.find.RANGE_RECORDS", 5)
-    monkeypatch.setattr(SqlStore, "cut", lambda self, within, records: ListCut(within or EVERYTHING, ()))
+    sql.small(range_records=5)
+    monkeypatch.setattr(SqlReader, "cut", lambda self, within, records: ListCut(within or EVERYTHING, ()))
     sql.put(*[(number, 1, f"{number}") for number in range(1, 51)])
     sql.initialize()
     sql.sync()
@@ -153,10 +151,8 @@ def test_a_range_that_does_not_become_smaller_is_compared_as_it_is(
 
 
 @pytest.mark.parametrize("limit", [50, 7])
-def test_text_keys_are_cut_at_boundaries_that_the_engine_names(
-    sql: Backend, limit: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("backup_sync.walk.find.RANGE_RECORDS", limit)
+def test_text_keys_are_cut_at_boundaries_that_the_engine_names(sql: Backend, limit: int) -> None:
+    sql.small(range_records=limit)
     letters = "aBcÄéßzZ09_-"
     keys = sorted({a + b + c for a in letters for b in letters for c in "xY1"}, key=str.casefold)
     distinct = list({key.casefold(): key for key in keys}.values())
@@ -172,10 +168,8 @@ def test_text_keys_are_cut_at_boundaries_that_the_engine_names(
     assert sql.backup_rows() == sql.source_rows()
 
 
-def test_stretches_missing_in_the_backup_are_copied_without_what_lies_between(
-    sql: Backend, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("backup_sync.walk.find.RANGE_RECORDS", 20)
+def test_stretches_missing_in_the_backup_are_copied_without_what_lies_between(sql: Backend) -> None:
+    sql.small(range_records=20)
     rows = [(a, b, 1) for a in range(10) for b in range(20)]
     remake(sql, "A INT NOT NULL, B INT NOT NULL, Version INT NOT NULL, PRIMARY KEY (A, B)", rows)
     sql.initialize()
@@ -237,9 +231,9 @@ def test_an_attempt_that_fails_early_does_not_wipe_what_was_committed(sql: Backe
     assert (newest["InsertedCount"], newest["Status"]) == (2, "Failed")
 
 
-def test_sqlite_text_keys_of_any_collation_are_cut_alike(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("backup_sync.walk.find.RANGE_RECORDS", 10)
+def test_sqlite_text_keys_of_any_collation_are_cut_alike(tmp_path: Any) -> None:
     backend = SqliteBackend(tmp_path)
+    backend.small(range_records=10)
     keys = [f"{letter}{number}" for number in range(20) for letter in "aBcDeF"]
     remake(backend, "Code TEXT COLLATE NOCASE NOT NULL PRIMARY KEY, Version INT NOT NULL", [(key, 1) for key in keys])
     backend.initialize()
@@ -365,12 +359,12 @@ def test_every_type_of_sql_server_and_its_null_arrives_as_it_left(
 ) -> None:
     copied: list[int] = []
     if path == "bulk":
-        monkeypatch.setattr("backup_sync.stores.mssql.store.BULK_ROWS", 1)
+        mssql.small(bulk_rows=1)
         # Each value that a bulk copy can carry gets there by one: types that rule it out are left to the other way.
         monkeypatch.setattr("tests.conformance.test_sql.TYPES", [t for t in TYPES if t[0] not in BULK_NEVER])
-        original = MssqlStore._bulk_copy
+        original = MssqlWriter._bulk_copy
         monkeypatch.setattr(
-            MssqlStore, "_bulk_copy", lambda self, rows: (copied.append(len(rows)), original(self, rows))[1]
+            MssqlWriter, "_bulk_copy", lambda self, rows: (copied.append(len(rows)), original(self, rows))[1]
         )
     columns = [f"c{number} {type_} NULL" for number, (type_, _) in enumerate(TYPES)]
     remake(mssql, f"Id INT NOT NULL PRIMARY KEY, Version INT NOT NULL, {', '.join(columns)}")
@@ -424,10 +418,8 @@ def declared(mssql: MssqlBackend, end: str) -> list[tuple[Any, ...]]:
     ],
     ids=["guid", "datetime2", "decimal", "varbinary"],
 )
-def test_keys_of_any_type_find_every_change(
-    mssql: MssqlBackend, type_: str, values: list[str] | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("backup_sync.walk.find.RANGE_RECORDS", 10)
+def test_keys_of_any_type_find_every_change(mssql: MssqlBackend, type_: str, values: list[str] | None) -> None:
+    mssql.small(range_records=10)
     texts = [f"'{value}'" for value in values] if values else [f"0x{n:04X}{n * 37 % 256:02X}" for n in range(1, 60)]
     remake(mssql, f"K {type_} NOT NULL PRIMARY KEY, Version INT NOT NULL")
     for text in texts:
@@ -480,14 +472,14 @@ def test_types_that_cannot_be_copied_are_refused_with_the_reason(mssql: MssqlBac
 
 
 def test_a_wrong_password_is_a_configuration_error_without_the_password(mssql: MssqlBackend) -> None:
-    from backup_sync.stores.mssql.store import MssqlStore
+    from backup_sync.stores.mssql.store import mssql_store
 
     uri = mssql.source_uri.replace("Backup_sync1", "S3cret-wrong")
     if uri == mssql.source_uri:
         pytest.skip("only for a server whose password is known here")
-    store = MssqlStore(mssql.service(), lambda _: mssql.connect(uri, mssql.source_database), "source", "x")
+    store = mssql_store(mssql.service(), lambda _: mssql.connect(uri, mssql.source_database), "source", "x", copy=False)
     with pytest.raises(ConfigurationError) as caught:
-        store.describe()
+        store.catalog.describe()
     assert "S3cret" not in str(caught.value)
 
 
@@ -510,10 +502,8 @@ def test_a_moment_with_an_offset_is_not_compared_as_text(mssql: MssqlBackend) ->
     mssql.initialize(service=mssql.service(changed={"Version": "newer"}))
 
 
-def test_a_forced_run_that_died_writes_and_counts_each_record_once(
-    sql: Backend, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("backup_sync.walk.find.RANGE_RECORDS", 130)
+def test_a_forced_run_that_died_writes_and_counts_each_record_once(sql: Backend) -> None:
+    sql.small(range_records=130)
     sql.put(*((number, 1, f"text {number}") for number in range(1, 401)))
     sql.initialize()
     sql.sync()

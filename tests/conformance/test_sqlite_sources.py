@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from backup_sync.model.errors import ConfigurationError
-from backup_sync.stores.sqlite.catalog import affinity, written
+from backup_sync.stores.sqlite.dialect import affinity, written
 from tests.conformance.backends import SqliteBackend
 
 

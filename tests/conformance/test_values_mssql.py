@@ -5,7 +5,7 @@ from __future__ import annotations
 import pymssql
 import pytest
 
-from backup_sync.stores.mssql.store import MssqlStore
+from backup_sync.stores.mssql.writer import MssqlWriter
 from tests.conformance.backends import MssqlBackend
 from tests.conformance.test_sql import remake
 
@@ -63,10 +63,10 @@ def test_values_at_the_edges_of_their_types_arrive_as_they_left(
     mssql: MssqlBackend, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copied: list[int] = []
-    copy = MssqlStore._bulk_copy
-    monkeypatch.setattr(MssqlStore, "_bulk_copy", lambda self, rows: (copied.append(len(rows)), copy(self, rows))[1])
+    copy = MssqlWriter._bulk_copy
+    monkeypatch.setattr(MssqlWriter, "_bulk_copy", lambda self, rows: (copied.append(len(rows)), copy(self, rows))[1])
     if path == "bulk":
-        monkeypatch.setattr("backup_sync.stores.mssql.store.BULK_ROWS", 1)
+        mssql.small(bulk_rows=1)
     types = [type_ for type_ in EDGES if path == "openjson" or type_ not in NOT_BY_BULK]
     columns = ", ".join(f"c{number} {type_} NULL" for number, type_ in enumerate(types))
     remake(mssql, f"Id INT NOT NULL PRIMARY KEY, Version INT NOT NULL, {columns}")
@@ -106,9 +106,9 @@ def test_values_at_the_edges_of_their_types_arrive_as_they_left(
     ids=["case", "accent", "blanks", "zero bytes", "offset"],
 )
 def test_a_key_that_is_told_in_another_way_is_an_update_and_deletes_nothing(
-    mssql: MssqlBackend, type_: str, old: str, new: str, other: str, bulk: bool, monkeypatch: pytest.MonkeyPatch
+    mssql: MssqlBackend, type_: str, old: str, new: str, other: str, bulk: bool
 ) -> None:
-    monkeypatch.setattr("backup_sync.stores.mssql.store.BULK_ROWS", 1 if bulk else 10**9)
+    mssql.small(bulk_rows=1 if bulk else 10**9)
     remake(mssql, f"K {type_} NOT NULL PRIMARY KEY, Version INT NOT NULL")
     mssql.run_source(f"INSERT INTO {mssql.table} VALUES ({old}, 1), ({other}, 1)")
     mssql.initialize()
@@ -130,10 +130,8 @@ def test_a_key_that_is_told_in_another_way_is_an_update_and_deletes_nothing(
     ],
     ids=["money", "decimal", "float", "text", "binary"],
 )
-def test_extreme_keys_bound_ranges_and_lose_no_change(
-    mssql: MssqlBackend, type_: str, keys: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("backup_sync.walk.find.RANGE_RECORDS", 1)
+def test_extreme_keys_bound_ranges_and_lose_no_change(mssql: MssqlBackend, type_: str, keys: list[str]) -> None:
+    mssql.small(range_records=1)
     remake(mssql, f"K {type_} NOT NULL, N SMALLINT NOT NULL, Version INT NOT NULL, PRIMARY KEY (K, N)")
     rows = ", ".join(f"({key}, {n}, 1)" for key in keys for n in (-32768, 5))
     mssql.run_source(f"INSERT INTO {mssql.table} VALUES {rows}")

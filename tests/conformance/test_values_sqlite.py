@@ -104,10 +104,8 @@ def test_a_key_that_is_not_utf_8_is_refused_by_the_name_of_its_column(sqlite: Sq
         sqlite.sync()
 
 
-def test_such_a_key_is_refused_also_where_it_would_bound_a_range(
-    sqlite: SqliteBackend, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("backup_sync.walk.find.RANGE_RECORDS", 1)
+def test_such_a_key_is_refused_also_where_it_would_bound_a_range(sqlite: SqliteBackend) -> None:
+    sqlite.small(range_records=1)
     made(sqlite, "Code TEXT NOT NULL PRIMARY KEY, Version INTEGER")
     sqlite.run_source("INSERT INTO Things VALUES ('a', 1)")
     sqlite.initialize()
@@ -118,10 +116,8 @@ def test_such_a_key_is_refused_also_where_it_would_bound_a_range(
 
 
 @pytest.mark.parametrize("limit", [50_000, 3])
-def test_keys_of_every_storage_class_are_told_apart(
-    sqlite: SqliteBackend, limit: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("backup_sync.walk.find.RANGE_RECORDS", limit)
+def test_keys_of_every_storage_class_are_told_apart(sqlite: SqliteBackend, limit: int) -> None:
+    sqlite.small(range_records=limit)
     keys = [
         1,
         "1",

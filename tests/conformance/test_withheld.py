@@ -199,8 +199,8 @@ def test_a_retry_tells_of_most_of_a_backup_changing_as_well(tmp_path, monkeypatc
     found.initialize()
     found.sync()
     found.put(*((number, 2, "encrypted") for number in range(1_500)))
-    monkeypatch.setattr("backup_sync.walk.apply.PENDING_KEYS", 900)
-    monkeypatch.setattr("backup_sync.stores.sql.store.SqlStore.dense", 2.0)
+    found.small(pending_keys=900)
+    monkeypatch.setattr("backup_sync.stores.sql.reader.SqlReader.reread_share", 2.0)
 
     def away(name: str) -> None:
         if name == "after write":
@@ -231,13 +231,12 @@ def test_a_copy_that_was_made_anew_remembers_nothing_of_the_old_one(hundred: Bac
         hundred.sync()
     hundred.put(*((number, 5, "production") for number in range(1, 26)))
     source, backup = hundred.open(hundred.service())
-    shape = source.describe()
-    backup.open(shape)
-    source.open(shape)
+    shape = source.catalog.describe()
+    reader = source.reader(shape)
     run = SyncResult(sync_id("dag", "by hand", "thing"), "thing", run_id="by hand")
-    with closing(source), closing(backup), backup.lock(run, 0):
+    with closing(source), closing(backup), backup.lock.hold(run, 0):
         backup.journal.begin(run)
-        backup.delete([source.key_of(record) for records in source.records(None) for record in records])
+        backup.writer(shape).delete([reader.key_of(record) for records in reader.records(None) for record in records])
     assert hundred.sync().inserted == 100
     hundred.remove(1)
     assert hundred.counts() == (0, 0, 1, 99)

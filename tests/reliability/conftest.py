@@ -13,6 +13,7 @@ import pytest
 
 from backup_sync.model.errors import RetriableError
 from backup_sync.model.service import Service
+from backup_sync.stores.base import Store
 from local.cosmos import EmbeddedCosmos
 from tests.conformance.backends import Backend, CosmosBackend, MssqlBackend
 from tests.conformance.conftest import MSSQL
@@ -106,15 +107,15 @@ class ThroughProxies(MssqlBackend):
     ports: dict[str, int]
 
     def open(self, service: Service):  # type: ignore[no-untyped-def]
-        from backup_sync.stores.mssql.store import MssqlStore
+        from backup_sync.stores.mssql.store import mssql_store
 
-        def store(uri: str, where: str, own: str) -> MssqlStore:
+        def store(uri: str, label: str, own: str) -> Store:
             parts = urlsplit(uri)
 
             def connect(database: str | None) -> object:
                 return pymssql.connect(
                     server="127.0.0.1",
-                    port=str(self.ports[where]),
+                    port=str(self.ports[label]),
                     user=unquote(parts.username or ""),
                     password=unquote(parts.password or ""),
                     database=database or own,
@@ -122,7 +123,7 @@ class ThroughProxies(MssqlBackend):
                     timeout=20,
                 )
 
-            return MssqlStore(service, connect, where, own)
+            return mssql_store(service, connect, label, own, copy=label == "backup", limits=self.limits)
 
         return (
             store(self.source_uri, "source", self.source_database),

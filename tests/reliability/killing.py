@@ -28,22 +28,22 @@ def worker(order: Mapping[str, Any]) -> float:
     if order["kind"] == "sqlite":
         import sqlite3
 
-        from backup_sync.stores.sqlite.store import SqliteStore
+        from backup_sync.stores.sqlite.store import sqlite_store
 
-        for where in ("source", "backup"):
-            path = order[where]
-            stores.append(
-                SqliteStore(service, lambda _, path=path: sqlite3.connect(path, check_same_thread=False), where)
-            )
+        for label in ("source", "backup"):
+
+            def connect(_: str | None, path: str = order[label]) -> sqlite3.Connection:
+                return sqlite3.connect(path, check_same_thread=False)
+
+            stores.append(sqlite_store(service, connect, label, copy=label == "backup"))
     else:
-        from backup_sync.stores.cosmos import history as cosmos_history
-        from backup_sync.stores.cosmos import store as cosmos
+        from backup_sync.model.limits import Limits
         from backup_sync.stores.cosmos.account import Account
+        from backup_sync.stores.cosmos.store import cosmos_store
 
-        cosmos.BATCH = cosmos.PAGE = order["batch"]
-        cosmos_history.LEASE_SECONDS = order["lease_seconds"]
-        for where in ("source", "backup"):
-            stores.append(cosmos.CosmosStore(service, Account(*order[where]), where))
+        limits = Limits(batch=order["batch"], page=order["batch"], lease_seconds=order["lease_seconds"])
+        for label in ("source", "backup"):
+            stores.append(cosmos_store(service, Account(*order[label]), label, copy=label == "backup", limits=limits))
     with closing(stores[0]), closing(stores[1]):
         print("ready", flush=True)
         begun = time.monotonic()

@@ -18,7 +18,6 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 from hypothesis import strategies as st
@@ -27,6 +26,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 import backup_sync.walk
 from backup_sync.model import faults
 from backup_sync.model.errors import BackupSyncError, LockHeld, PairingRefused
+from backup_sync.model.limits import Limits, Pieces
 from backup_sync.model.result import SyncResult, sync_id
 from backup_sync.stores.cosmos.documents import key_text
 from backup_sync.walk.record import record_history
@@ -46,27 +46,20 @@ class Crash(BaseException):
     """The process dies here. No Exception, so that nothing in the product may handle it."""
 
 
-@contextmanager
-def small() -> Iterator[None]:
-    """The product's sizes made small, so that a few dozen records pass all of its boundaries many times."""
-    sizes = {
-        "backup_sync.walk.find.RANGE_RECORDS": 12,
-        "backup_sync.walk.find.MOST_PAIRS": 8,
-        "backup_sync.walk.apply.PENDING_KEYS": 4,
-        "backup_sync.walk.apply.ASKED_KEYS": 2,
-        "backup_sync.stores.sqlite.store.SqliteStore.piece_keys": 4,
-        "backup_sync.stores.sqlite.store.SqliteStore.few_pieces": 16,
-        "backup_sync.stores.sqlite.pairs.PACKED_KEYS": 3,
-        "backup_sync.stores.sql.ranges.MOST_DIGESTS": 4,
-        "backup_sync.stores.sql.store.POSTED_KEYS": 3,
-        "backup_sync.stores.sqlite.store.PULL_ROWS": 8,
-        "backup_sync.stores.cosmos.store.BATCH": 5,
-        "backup_sync.stores.cosmos.store.PAGE": 5,
-    }
-    with ExitStack() as stack:
-        for name, size in sizes.items():
-            stack.enter_context(mock.patch(name, size))
-        yield
+SMALL = Limits(
+    range_records=12,
+    held_pairs=8,
+    pending_keys=4,
+    asked_keys=2,
+    pieces=Pieces(few=16, keys=4, parts=512),
+    packed_keys=3,
+    digests=4,
+    posted_keys=3,
+    pull_rows=8,
+    batch=5,
+    page=5,
+)
+"""So small that a few dozen records pass all of the product's boundaries many times."""
 
 
 def stamped(backend: Backend) -> dict[int, tuple[int, str | None, str]]:
@@ -130,8 +123,8 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         tally["examples"] += 1
         self.held = ExitStack()
-        self.held.enter_context(small())
         self.backend = self.make()
+        self.backend.limits = SMALL
         changes = {"changed": {"Version": "higher", "Te xt": "different"}} if self.watches_text else {}
         self.service = self.backend.service(guard=GUARD, lock_wait_seconds=0, **changes)
         self.backend.initialize(service=self.service)

@@ -19,9 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from backup_sync.model import faults
 from backup_sync.model.errors import ConfigurationError, RetriableError
-from backup_sync.stores.cosmos import writes as cosmos_writes
 from backup_sync.stores.cosmos.account import Account
-from backup_sync.stores.cosmos.store import CosmosStore
+from backup_sync.stores.cosmos.store import cosmos_store
 from local.cosmos import EmbeddedCosmos
 from tests.conformance.backends import CosmosBackend
 
@@ -82,10 +81,10 @@ def test_an_answer_that_does_not_pass_is_one_sentence_and_the_retry_finishes(
 
 
 def test_a_source_that_fails_half_way_never_causes_a_delete(
-    cosmos: CosmosBackend, servers: list[EmbeddedCosmos], monkeypatch: pytest.MonkeyPatch
+    cosmos: CosmosBackend, servers: list[EmbeddedCosmos]
 ) -> None:
     """It answers the first of its pages, and then no more: what it did not tell is not taken to be gone."""
-    monkeypatch.setattr("backup_sync.walk.find.RANGE_RECORDS", 10)
+    cosmos.small(range_records=10)
     before = {row["id"] for row in cosmos.backup_rows()}
     for after in range(4):
         servers[SOURCE].fail(503, after=after, count=FOR_GOOD, operation="QueryDocuments")
@@ -111,9 +110,9 @@ def test_a_document_that_is_gone_before_its_delete_arrives_is_no_fault_and_not_c
 
 
 def test_partitions_that_split_between_two_requests_of_a_run_lose_nothing(
-    cosmos: CosmosBackend, servers: list[EmbeddedCosmos], monkeypatch: pytest.MonkeyPatch
+    cosmos: CosmosBackend, servers: list[EmbeddedCosmos]
 ) -> None:
-    monkeypatch.setattr("backup_sync.walk.find.RANGE_RECORDS", 10)
+    cosmos.small(range_records=10)
     splits = []
 
     def split(name: str) -> None:
@@ -128,9 +127,9 @@ def test_partitions_that_split_between_two_requests_of_a_run_lose_nothing(
 
 
 def test_a_storm_of_throttling_on_both_sides_is_ridden_out(
-    cosmos: CosmosBackend, servers: list[EmbeddedCosmos], monkeypatch: pytest.MonkeyPatch
+    cosmos: CosmosBackend, servers: list[EmbeddedCosmos]
 ) -> None:
-    monkeypatch.setattr(cosmos_writes, "BATCH_FROM", 101)
+    cosmos.small(batch_from=101)
     cosmos.put(*((key, 2, "changed") for key in range(100, 300)))
     for server in servers:
         server.throttle(300)
@@ -191,11 +190,11 @@ def test_a_certificate_that_nobody_vouches_for_ends_the_run_before_anything_is_t
     begun = time.monotonic()
     with (
         closing(
-            CosmosStore(cosmos.service(), Account(endpoint, "c2VjcmV0", "db", "things", options), "source")
+            cosmos_store(cosmos.service(), Account(endpoint, "c2VjcmV0", "db", "things", options), "source", copy=False)
         ) as store,
         pytest.raises(ConfigurationError, match=r"^source: the certificate of Cosmos DB's endpoint is not trusted"),
     ):
-        store.describe()
+        store.catalog.describe()
     assert time.monotonic() - begun < 10
     assert told == []
 
@@ -206,9 +205,9 @@ def test_a_certificate_is_not_looked_at_where_the_connection_says_so(
     endpoint, told = stranger
     account = Account(endpoint, "c2VjcmV0", "db", "things", {"connection_verify": False})
     with (
-        closing(CosmosStore(cosmos.service(), account, "source")) as store,
+        closing(cosmos_store(cosmos.service(), account, "source", copy=False)) as store,
         pytest.raises(ConfigurationError, match="refused the key"),
     ):
-        store.describe()
+        store.catalog.describe()
     assert told
     assert "c2VjcmV0" not in "".join(told)

@@ -20,12 +20,14 @@ import pytest
 
 from backup_sync.model import faults
 from backup_sync.model.errors import LockHeld, RetriableError
+from backup_sync.model.limits import Limits
 from backup_sync.model.result import SyncResult, sync_id
 from backup_sync.model.service import parse_service
-from backup_sync.stores.cosmos import history as cosmos_history
+from backup_sync.stores.base import Store
 from backup_sync.stores.cosmos import lease as cosmos_lease
-from backup_sync.stores.cosmos.account import Account
-from backup_sync.stores.cosmos.store import CosmosStore
+from backup_sync.stores.cosmos.account import Account, Connection
+from backup_sync.stores.cosmos.catalog import CosmosCatalog
+from backup_sync.stores.cosmos.store import cosmos_store
 from backup_sync.walk.sync import Options, sync
 from local.cosmos import EmbeddedCosmos
 from local.environment import ROOT
@@ -38,7 +40,7 @@ FOR_GOOD = 100_000
 HOURS = 5 * 3600
 SOURCE, BACKUP = 0, 1
 
-Opener = Callable[..., CosmosStore]
+Opener = Callable[..., Store]
 
 
 def run_named(run_id: str) -> SyncResult:
@@ -54,23 +56,32 @@ def server(tmp_path: Path) -> Iterator[EmbeddedCosmos]:
 @pytest.fixture
 def opened(server: EmbeddedCosmos, monkeypatch: pytest.MonkeyPatch) -> Iterator[Opener]:
     """Opens stores of one copy, as services of any name on workers of their own would."""
-    monkeypatch.setattr(cosmos_history, "LEASE_SECONDS", LEASE)
     backend = CosmosBackend("own", (server.endpoint, server.key), (server.endpoint, server.key))
+    backend.small(lease_seconds=LEASE)
     backend.initialize()
     with ExitStack() as stack:
         stack.callback(backend.close)
 
-        def open_store(name: str = "thing", **changes: Any) -> CosmosStore:
+        def open_store(name: str = "thing", **changes: Any) -> Store:
             service = backend.service(**changes).model_copy(update={"name": name})
             source, backup = backend.open(service)
             source.close()
-            assert isinstance(backup, CosmosStore)
             return stack.enter_context(closing(backup))
 
         yield open_store
 
 
-def written(store: CosmosStore) -> bool:
+def connection_of(store: Store) -> Connection:
+    assert isinstance(store.catalog, CosmosCatalog)
+    return store.catalog.connection
+
+
+def history_of(store: Store) -> str:
+    assert isinstance(store.catalog, CosmosCatalog)
+    return store.catalog.history
+
+
+def written(store: Store) -> bool:
     """Whether a write goes through, as one of a batch would."""
     try:
         return store.journal.keep_state("written", {"at": time.monotonic()})
@@ -78,23 +89,33 @@ def written(store: CosmosStore) -> bool:
         return LOST not in str(error)
 
 
-def leases(store: CosmosStore) -> list[dict[str, Any]]:
-    container = store.connection.container(store.history_name)
+def batch(store: Store) -> None:
+    """Write a batch, of nothing: what is left is its count."""
+    store.writer(store.catalog.describe()).delete([])
+
+
+def leases(store: Store) -> list[dict[str, Any]]:
+    container = connection_of(store).container(history_of(store))
 
     async def read() -> list[dict[str, Any]]:
         return [item async for item in container.query_items("SELECT * FROM c WHERE c.id = 'lease'")]
 
-    found: list[dict[str, Any]] = store.connection.run(store.connection.call(read))
+    found: list[dict[str, Any]] = connection_of(store).run(connection_of(store).call(read))
     return found
 
 
-def plant(store: CosmosStore, **changes: Any) -> None:
+def plant(store: Store, **changes: Any) -> None:
     """A lease of a run on another worker, which has been killed."""
-    container = store.connection.container(store.history_name)
-    body = {"id": "lease", "serviceName": f"lease:{store.account.container}", "holder": "killed", "service": "thing"}
+    container = connection_of(store).container(history_of(store))
+    body = {
+        "id": "lease",
+        "serviceName": f"lease:{connection_of(store).account.container}",
+        "holder": "killed",
+        "service": "thing",
+    }
     body |= {"since": "2024-01-01T00:00:00Z", "until": "2024-01-01T00:01:00Z", "token": "x", "seconds": LEASE}
     body |= changes
-    store.connection.run(store.connection.call(lambda: container.upsert_item(body)))
+    connection_of(store).run(connection_of(store).call(lambda: container.upsert_item(body)))
 
 
 # who holds it
@@ -102,14 +123,14 @@ def plant(store: CosmosStore, **changes: Any) -> None:
 
 def test_two_services_that_write_one_container_exclude_each_other(opened: Opener) -> None:
     one, other = opened("thing"), opened("another")
-    with one.lock(run_named("first"), 0):
+    with one.lock.hold(run_named("first"), 0):
         with (
             pytest.raises(LockHeld, match="the backup of another is being written by run first of service thing since"),
-            other.lock(run_named("second"), 0),
+            other.lock.hold(run_named("second"), 0),
         ):
             pytest.fail("both hold it")
         assert written(one)
-    with other.lock(run_named("second"), 0):
+    with other.lock.hold(run_named("second"), 0):
         assert written(other)
     assert leases(one) == []
 
@@ -118,7 +139,7 @@ def test_a_lease_that_expired_is_taken_over(opened: Opener) -> None:
     store = opened()
     plant(store, until="2999-01-01T00:00:00Z")
     planted = time.monotonic()
-    with store.lock(run_named("next"), 3 * LEASE):
+    with store.lock.hold(run_named("next"), 3 * LEASE):
         assert time.monotonic() - planted > LEASE
         assert written(store)
     assert leases(store) == []
@@ -128,14 +149,14 @@ def test_a_lease_lasts_as_long_as_its_holder_was_promised(opened: Opener) -> Non
     store = opened()
     plant(store, seconds=600)
     time.sleep(LEASE + 2)
-    with pytest.raises(LockHeld, match="by run killed"), store.lock(run_named("next"), 0):
+    with pytest.raises(LockHeld, match="by run killed"), store.lock.hold(run_named("next"), 0):
         pytest.fail("taken over")
 
 
 def test_a_lease_of_an_earlier_version_is_no_lease(opened: Opener) -> None:
     store = opened()
     plant(store, serviceName="lease:thing", until="2999-01-01T00:00:00Z")
-    with store.lock(run_named("next"), 0):
+    with store.lock.hold(run_named("next"), 0):
         assert written(store)
 
 
@@ -154,15 +175,15 @@ def test_a_worker_whose_clock_is_hours_off_neither_steals_nor_hands_out_a_lease(
     one, other = opened(), opened()
     for holder, observer in ((0, off), (off, 0)):
         shifts |= {"main": holder, "keeper": holder}
-        with one.lock(run_named("first"), 0):
+        with one.lock.hold(run_named("first"), 0):
             shifts["main"] = observer
-            with pytest.raises(LockHeld, match="by run first"), other.lock(run_named("second"), 1.5 * LEASE):
+            with pytest.raises(LockHeld, match="by run first"), other.lock.hold(run_named("second"), 1.5 * LEASE):
                 pytest.fail("stolen")
             shifts["main"] = holder
             assert written(one)
     shifts |= {"main": off, "keeper": off}
     plant(one, seconds=1)
-    with other.lock(run_named("second"), 2 * LEASE):
+    with other.lock.hold(run_named("second"), 2 * LEASE):
         assert written(other)
 
 
@@ -173,11 +194,15 @@ def test_where_the_server_does_not_say_what_time_it_has_a_lease_is_watched_for_a
     store, holder = opened(), opened()
     plant(store)
     time.sleep(LEASE + 2)  # over, but this worker has not seen that
-    with pytest.raises(LockHeld), store.lock(run_named("next"), 0):
+    with pytest.raises(LockHeld), store.lock.hold(run_named("next"), 0):
         pytest.fail("taken over")
-    with store.lock(run_named("next"), 3 * LEASE):
+    with store.lock.hold(run_named("next"), 3 * LEASE):
         assert written(store)
-    with holder.lock(run_named("holder"), 0), pytest.raises(LockHeld), store.lock(run_named("next"), 2.5 * LEASE):
+    with (
+        holder.lock.hold(run_named("holder"), 0),
+        pytest.raises(LockHeld),
+        store.lock.hold(run_named("next"), 2.5 * LEASE),
+    ):
         pytest.fail("it was being renewed")
 
 
@@ -194,13 +219,13 @@ def test_an_answer_that_is_lost_is_no_lease_that_is_lost(
     if operation == "ReplaceDocument":
         plant(store, seconds=0)
         time.sleep(2.1)
-    server.drop_after_apply(count=2, operation=operation, path_contains=store.history_name)
-    with store.lock(run_named("first"), LEASE):
-        server.drop_after_apply(count=2, operation="ReplaceDocument", path_contains=store.history_name)
+    server.drop_after_apply(count=2, operation=operation, path_contains=history_of(store))
+    with store.lock.hold(run_named("first"), LEASE):
+        server.drop_after_apply(count=2, operation="ReplaceDocument", path_contains=history_of(store))
         time.sleep(LEASE * 1.5)
-        store.check_lock()
+        store.lock.check()
         assert written(store)
-        with pytest.raises(LockHeld, match="by run first"), other.lock(run_named("second"), 0):
+        with pytest.raises(LockHeld, match="by run first"), other.lock.hold(run_named("second"), 0):
             pytest.fail("both hold it")
     assert leases(store) == []
     assert "lost the lease" not in caplog.text
@@ -211,24 +236,24 @@ def test_a_server_that_is_away_for_a_part_of_a_lease_costs_nothing(
     opened: Opener, server: EmbeddedCosmos, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = opened()
-    with store.lock(run_named("first"), 0):
-        server.fail(503, count=FOR_GOOD, operation="ReplaceDocument", path_contains=store.history_name)
+    with store.lock.hold(run_named("first"), 0):
+        server.fail(503, count=FOR_GOOD, operation="ReplaceDocument", path_contains=history_of(store))
         time.sleep(0.6 * LEASE)
         server.reset_faults()
         time.sleep(LEASE)
         assert written(store)
-        store.check_lock()
+        store.lock.check()
 
 
 def test_a_lease_that_another_run_took_is_lost_and_is_not_given_back(
     opened: Opener, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = opened()
-    with store.lock(run_named("first"), 0):
+    with store.lock.hold(run_named("first"), 0):
         plant(store, holder="another")
         time.sleep(LEASE / 2)
         with pytest.raises(RetriableError, match="lost the lease"):
-            store.check_lock()
+            store.lock.check()
         assert not written(store)
     assert "lost the lease" in caplog.text
     assert [lease["holder"] for lease in leases(store)] == ["another"]
@@ -250,25 +275,25 @@ def test_a_keeper_that_fails_is_noticed_before_the_lease_is_over(
     opened: Opener, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, trouble: Callable[..., Any]
 ) -> None:
     store = opened()
-    with store.lock(run_named("first"), 0):
+    with store.lock.hold(run_named("first"), 0):
         assert written(store)
-        monkeypatch.setattr(cosmos_history, "replace_if", trouble)
+        monkeypatch.setattr(cosmos_lease, "replace_if", trouble)
         time.sleep(LEASE)
         assert not written(store)
         with pytest.raises(RetriableError):
-            store.check_lock()
+            store.lock.check()
         time.sleep(LEASE / 3)
         assert "lost the lease; this run stops before it writes again" in caplog.text
         assert f"unexpected {'KeyError' if trouble is broken else 'SystemExit'} in renewing the lease" in caplog.text
         assert SECRET not in caplog.text
         assert caplog.text.count("it came from here") == 1, "the same story over and over"
-    store.check_lock()  # without a lease there is nothing to lose
+    store.lock.check()  # without a lease there is nothing to lose
 
 
 def test_nothing_is_written_in_the_last_part_of_a_lease(opened: Opener, server: EmbeddedCosmos) -> None:
     store = opened()
-    with store.lock(run_named("first"), 0):
-        server.fail(503, count=FOR_GOOD, operation="ReplaceDocument", path_contains=store.history_name)
+    with store.lock.hold(run_named("first"), 0):
+        server.fail(503, count=FOR_GOOD, operation="ReplaceDocument", path_contains=history_of(store))
         begun = time.monotonic()
         while written(store):
             assert time.monotonic() - begun < LEASE
@@ -293,14 +318,22 @@ def test_the_clock_by_which_most_time_has_passed_is_believed(monkeypatch: pytest
 
 def worker(order: dict[str, Any]) -> None:
     """One attempt, which suspends itself where it is told to; says how it ended."""
-    cosmos_history.LEASE_SECONDS = LEASE
     service = parse_service("thing", order["service"], where="test")
 
     def pause(name: str) -> None:
         if name == order["pause"]:
             os.kill(os.getpid(), signal.SIGSTOP)
 
-    stores = [CosmosStore(service, Account(*order[where]), where) for where in ("source", "backup")]
+    stores = [
+        cosmos_store(
+            service,
+            Account(*order[label]),
+            label,
+            copy=label == "backup",
+            limits=Limits(lease_seconds=LEASE),
+        )
+        for label in ("source", "backup")
+    ]
     with closing(stores[0]), closing(stores[1]), faults.installed(pause):
         try:
             sync(service, *stores, run_named("suspended"), Options())
@@ -338,10 +371,10 @@ def until_quiet(server: EmbeddedCosmos) -> None:
 
 @pytest.mark.parametrize("where", ["before apply", "before delete", "answered 503", "answered 429"])
 def test_a_run_that_was_suspended_for_longer_than_its_lease_writes_nothing_when_woken(
-    cosmos: CosmosBackend, servers: list[EmbeddedCosmos], monkeypatch: pytest.MonkeyPatch, where: str
+    cosmos: CosmosBackend, servers: list[EmbeddedCosmos], where: str
 ) -> None:
     """Suspended with a batch in hand, with deletes in hand, or while requests wait to be tried again by us or by the SDK."""
-    monkeypatch.setattr(cosmos_history, "LEASE_SECONDS", LEASE)
+    cosmos.small(lease_seconds=LEASE)
     names = (cosmos.source_database, cosmos.backup_database)
     ends = [(*end, name, cosmos.container) for end, name in zip(cosmos.endpoints, names, strict=True)]
     entry = {"source": "source", "backup": "backup", **cosmos.settings}
@@ -386,13 +419,13 @@ def test_a_run_that_was_suspended_for_longer_than_its_lease_writes_nothing_when_
 def test_an_old_attempt_counts_no_more_once_the_next_has_begun(opened: Opener) -> None:
     old, new = opened(), opened()
     old.journal.begin(run_named("tonight"))
-    old.delete([])
+    batch(old)
     retried = run_named("tonight")
     assert new.journal.begin(retried)
     assert retried.attempt == 2
     with pytest.raises(RetriableError, match="another attempt of this run has begun"):
-        old.delete([])
-    new.delete([])
+        batch(old)
+    batch(new)
     assert [run["Attempt"] for run in new.journal.newest()] == [2]
 
 
@@ -403,7 +436,7 @@ def test_an_old_attempt_counts_no_more_once_the_run_was_recorded_as_ended(opened
     ended_run.fail("marked as failed")
     recorder.journal.save(ended_run)
     with pytest.raises(RetriableError, match="or it was recorded as ended"):
-        old.delete([])
+        batch(old)
     assert [run["ErrorMessage"] for run in recorder.journal.newest()] == ["marked as failed"]
 
 
@@ -413,13 +446,13 @@ def test_a_count_whose_answer_is_lost_is_counted_and_not_taken_for_somebody_else
 ) -> None:
     store = opened()
     store.journal.newest()
-    server.drop_after_apply(count=times, operation="CreateDocument", path_contains=store.history_name)
+    server.drop_after_apply(count=times, operation="CreateDocument", path_contains=history_of(store))
     store.journal.begin(run_named("tonight"))
-    server.drop_after_apply(count=times, operation="ReplaceDocument", path_contains=store.history_name)
-    store.delete([])
-    store.delete([])
+    server.drop_after_apply(count=times, operation="ReplaceDocument", path_contains=history_of(store))
+    batch(store)
+    batch(store)
     server.reset_faults()
-    server.drop_after_apply(count=times, operation="ReplaceDocument", path_contains=store.history_name)
+    server.drop_after_apply(count=times, operation="ReplaceDocument", path_contains=history_of(store))
     retried = run_named("tonight")
     assert opened().journal.begin(retried)
     server.reset_faults()
@@ -428,11 +461,12 @@ def test_a_count_whose_answer_is_lost_is_counted_and_not_taken_for_somebody_else
 
 def test_a_batch_costs_one_request_to_the_history(opened: Opener, server: EmbeddedCosmos) -> None:
     store = opened()
-    with store.lock(run_named("tonight"), 0):
+    with store.lock.hold(run_named("tonight"), 0):
         store.journal.begin(run_named("tonight"))
+        batch(store)
         server.reset_stats()
-        store.delete([])
-        store.delete([])
+        batch(store)
+        batch(store)
         requests = server.stats()["requests"]
     assert requests == {"ReplaceDocument": 2}
 

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from backup_sync.model.errors import LockHeld
-from backup_sync.stores.cosmos import history as cosmos_history
 from local.cosmos import EmbeddedCosmos
 from tests.conformance.backends import CosmosBackend, SqliteBackend
 from tests.reliability.killing import finish, kill
@@ -101,10 +100,10 @@ def cosmos(tmp_path: Path) -> Iterator[CosmosBackend]:
 
 
 def test_a_killed_cosmos_run_has_never_counted_more_than_it_wrote(
-    cosmos: CosmosBackend, monkeypatch: pytest.MonkeyPatch
+    cosmos: CosmosBackend,
 ) -> None:
     """It may have counted less, by the batch in flight; and its lease delays the retry by no more than it lasts."""
-    monkeypatch.setattr(cosmos_history, "LEASE_SECONDS", LEASE)
+    cosmos.small(lease_seconds=LEASE)
     cosmos.put(*((key, 1, "x" * 200) for key in range(600)))
     cosmos.initialize()
     names = (cosmos.source_database, cosmos.backup_database)

@@ -8,7 +8,6 @@ import pymssql
 import pytest
 
 from backup_sync.model.errors import RetriableError
-from backup_sync.stores.cosmos import history as cosmos_history
 from backup_sync.stores.mssql.errors import translate
 from tests.reliability.conftest import Case
 from tests.reliability.proxy import Fault
@@ -27,9 +26,9 @@ def test_a_connection_to_sql_server_that_is_gone_is_retried_also_if_the_driver_s
 
 @pytest.mark.parametrize("number", range(SEEDS))
 def test_a_bad_network_to_cosmos_ends_in_equal_contents_or_in_one_clear_sentence(
-    cosmos_network: Case, number: int, monkeypatch: pytest.MonkeyPatch
+    cosmos_network: Case, number: int
 ) -> None:
-    monkeypatch.setattr(cosmos_history, "LEASE_SECONDS", 3.0)
+    cosmos_network.backend.small(lease_seconds=3.0)
     cosmos_network.weather(number, connections=30, size=200_000)
 
 
@@ -41,9 +40,9 @@ def test_a_bad_network_to_sql_server_ends_in_equal_contents_or_in_one_clear_sent
 
 
 def test_a_cosmos_server_that_refuses_every_connection_is_one_clear_sentence(
-    cosmos_network: Case, monkeypatch: pytest.MonkeyPatch
+    cosmos_network: Case,
 ) -> None:
-    monkeypatch.setattr(cosmos_history, "LEASE_SECONDS", 3.0)
+    cosmos_network.backend.small(lease_seconds=3.0)
     cosmos_network.prepare()
     was = cosmos_network.backend.backup_rows()
     cosmos_network.proxies[0].cut()

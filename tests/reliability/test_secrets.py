@@ -29,7 +29,7 @@ from structlog.tracebacks import ExceptionDictTransformer
 
 from backup_sync.model import faults
 from backup_sync.operators import InitializeBackupOperator, RecordHistoryOperator, SyncOperator
-from backup_sync.stores.mssql.store import MssqlStore
+from backup_sync.stores.mssql.writer import MssqlWriter
 from local.cosmos import EmbeddedCosmos
 from tests.conformance.backends import MssqlBackend
 from tests.conformance.conftest import MSSQL, named
@@ -191,7 +191,7 @@ def test_nothing_is_told_when_the_backup_refuses_a_row(mssql: Any, monkeypatch: 
             raise pymssql.IntegrityError(number, f"The duplicate key value is ({ROW}).".encode())
 
         monkeypatch.setattr(
-            MssqlStore, "_update", lambda store, _, refuse=refuse: store.session.connection.call(refuse)
+            MssqlWriter, "_update", lambda writer, _, refuse=refuse: writer.session.connection.call(refuse)
         )
         assert f"error {number}" in scene.run()
 

@@ -16,9 +16,9 @@ import pytest
 from backup_sync.model import faults
 from backup_sync.model.errors import BackupSyncError, ConfigurationError, ConnectionMistake, LockHeld, RetriableError
 from backup_sync.model.result import SyncResult, sync_id
-from backup_sync.stores.mssql import connection as mssql_connection
 from backup_sync.stores.mssql.errors import CONFIGURATION, CONNECTION, FATAL, RETRIABLE, TIMED_OUT, translate
-from backup_sync.stores.mssql.store import MssqlStore
+from backup_sync.stores.mssql.store import mssql_store
+from backup_sync.stores.mssql.writer import MssqlWriter
 from tests.alarm import TimeIsUp, alarm
 from tests.conformance.backends import MssqlBackend
 from tests.conformance.conftest import MSSQL, named
@@ -108,10 +108,8 @@ def test_a_statement_that_is_blocked_for_longer_than_its_time_out_is_retried(
     assert finished(mssql, "tonight")
 
 
-def test_a_lock_that_somebody_else_keeps_is_waited_for_a_while_and_the_run_retried(
-    mssql: MssqlBackend, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(mssql_connection, "LOCK_MILLISECONDS", 1_000)
+def test_a_lock_that_somebody_else_keeps_is_waited_for_a_while_and_the_run_retried(mssql: MssqlBackend) -> None:
+    mssql.small(lock_seconds=1)
     before = mssql.backup_rows()
     begun = time.monotonic()
     with (
@@ -124,15 +122,13 @@ def test_a_lock_that_somebody_else_keeps_is_waited_for_a_while_and_the_run_retri
     assert finished(mssql, "tonight")
 
 
-def test_the_lock_of_a_run_is_waited_for_as_long_as_the_service_says(
-    mssql: MssqlBackend, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(mssql_connection, "LOCK_MILLISECONDS", 100)
+def test_the_lock_of_a_run_is_waited_for_as_long_as_the_service_says(mssql: MssqlBackend) -> None:
+    mssql.small(lock_seconds=0.1)
     holder, waiter = (mssql.open(mssql.service())[1] for _ in range(2))
     run = SyncResult(sync_id("dag", "tonight", "thing"), "thing", run_id="tonight")
-    with closing(holder), closing(waiter), holder.lock(run, 0):
+    with closing(holder), closing(waiter), holder.lock.hold(run, 0):
         begun = time.monotonic()
-        with pytest.raises(LockHeld, match=r"waited 2 s for it to end"), waiter.lock(run, 2):
+        with pytest.raises(LockHeld, match=r"waited 2 s for it to end"), waiter.lock.hold(run, 2):
             pytest.fail("two runs hold one lock")
         assert 1.9 <= time.monotonic() - begun < 10
 
@@ -170,12 +166,12 @@ def test_a_server_in_trouble_in_the_middle_of_a_batch_undoes_it_and_the_retry_wr
     def refuse() -> int:
         raise pymssql.OperationalError(number, b"row 'old' is in the wayDB-Lib error message 20018, severity 17:\n")
 
-    def update(store: MssqlStore, _: Any) -> int:
-        return store.session.connection.call(refuse)
+    def update(writer: MssqlWriter, _: Any) -> int:
+        return writer.session.connection.call(refuse)
 
     before = mssql.backup_rows()
     with monkeypatch.context() as broken:
-        broken.setattr(MssqlStore, "_update", update)
+        broken.setattr(MssqlWriter, "_update", update)
         with pytest.raises(RetriableError) as caught:
             mssql.sync(run_id="tonight")
     assert str(caught.value) == f"backup: SQL Server {sentence} (error {number})"
@@ -247,7 +243,9 @@ class WithReader(MssqlBackend):
 
     def open(self, service: Any) -> Any:
         source, backup = super().open(service)
-        source.session._connect = lambda database: self.connect(self.reader_uri, database or self.source_database)
+        source.catalog.session._connect = lambda database: self.connect(
+            self.reader_uri, database or self.source_database
+        )
         return source, backup
 
 
@@ -283,9 +281,11 @@ def test_a_server_that_is_away_is_retried_also_after_a_refused_login(mssql: Mssq
     wrong = f"mssql://nobody:Wrong-{secrets.token_hex(8)}@{urlsplit(mssql.source_uri).netloc.rpartition('@')[2]}"
     found: list[BackupSyncError] = []
     for uri in (wrong, closed):
-        store = MssqlStore(mssql.service(), lambda _, uri=uri: mssql.connect(uri, "master"), "source", "master")
+        store = mssql_store(
+            mssql.service(), lambda _, uri=uri: mssql.connect(uri, "master"), "source", "master", copy=False
+        )
         with pytest.raises(BackupSyncError) as caught:
-            store.describe()
+            store.catalog.describe()
         found.append(caught.value)
     assert [type(error) for error in found] == [ConnectionMistake, RetriableError]
     assert str(found[1]) == "source: cannot reach SQL Server, or the connection was cut (DB-Library 20009)"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from backup_sync.model.errors import ConfigurationError, RetriableError
-from backup_sync.stores.sqlite.store import SqliteStore
+from backup_sync.stores.sqlite.store import sqlite_store
 from tests.conformance.backends import SqliteBackend
 from tests.reliability.machine import stamped, written
 
@@ -31,8 +31,8 @@ class Limited(SqliteBackend):
             return connection
 
         return (
-            SqliteStore(service, lambda _: connect(self.source_path), "source"),
-            SqliteStore(service, lambda _: connect(self.backup_path), "backup"),
+            sqlite_store(service, lambda _: connect(self.source_path), "source", copy=False),
+            sqlite_store(service, lambda _: connect(self.backup_path), "backup", copy=True),
         )
 
 

@@ -20,7 +20,7 @@ def verdict(
     **found: Any,
 ) -> Verdict:
     return judge(
-        "thing", limits, Findings(source, **{"backup": 100, **found}), allow_deletes=allow_deletes, force=force
+        "thing", limits, Findings(source, **{"target": 100, **found}), allow_deletes=allow_deletes, force=force
     )
 
 
@@ -31,10 +31,10 @@ def problem(**found: Any) -> type[BackupSyncError] | None:
 
 @pytest.mark.parametrize("backup, most", [(100, 20), (10, 9), (12, 10), (1_000_000, 1_000)])
 def test_losses_up_to_the_limits_are_ordinary_and_one_more_is_withheld(backup: int, most: int) -> None:
-    assert problem(backup=backup, deletes=most) is None
-    assert problem(backup=backup, deletes=most + 1) is DeletesWithheld
-    assert problem(backup=backup, ahead=most) is None
-    assert problem(backup=backup, ahead=most + 1) is SetBackWithheld
+    assert problem(target=backup, deletes=most) is None
+    assert problem(target=backup, deletes=most + 1) is DeletesWithheld
+    assert problem(target=backup, ahead=most) is None
+    assert problem(target=backup, ahead=most + 1) is SetBackWithheld
 
 
 def test_the_message_names_the_numbers_and_the_call_that_lets_them_through() -> None:
@@ -55,29 +55,29 @@ def test_deletes_and_records_that_are_set_back_are_judged_together() -> None:
 
 @pytest.mark.parametrize("backup", [1, 2, 10])
 def test_a_run_that_would_leave_nothing_of_the_backup_is_withheld_whatever_its_size(backup: int) -> None:
-    found = verdict(source=1, backup=backup, deletes=backup, inserts=1)
+    found = verdict(source=1, target=backup, deletes=backup, inserts=1)
     assert isinstance(found.problem, DeletesWithheld)
     assert not found.writes
-    assert problem(source=backup, backup=backup, ahead=backup) is SetBackWithheld
-    assert problem(source=1, backup=backup, deletes=backup, inserts=1, allow_deletes=backup) is None
+    assert problem(source=backup, target=backup, ahead=backup) is SetBackWithheld
+    assert problem(source=1, target=backup, deletes=backup, inserts=1, allow_deletes=backup) is None
 
 
 def test_an_ordinary_night_of_a_small_table_is_let_through() -> None:
-    assert problem(source=10, backup=10, updates=10) is None
-    assert problem(source=9, backup=10, deletes=1, updates=9) is None
-    assert problem(source=1, backup=2, deletes=1, updates=1) is None
-    assert problem(source=1, backup=10, deletes=9, updates=1) is DeletesWithheld
-    assert problem(source=8, backup=10, deletes=5, inserts=3, updates=1) is None
-    assert problem(source=10, backup=10, deletes=5, updates=5, inserts=5) is DeletesWithheld
-    assert problem(source=1_003, backup=1_000, deletes=2, updates=998, inserts=5) is None
+    assert problem(source=10, target=10, updates=10) is None
+    assert problem(source=9, target=10, deletes=1, updates=9) is None
+    assert problem(source=1, target=2, deletes=1, updates=1) is None
+    assert problem(source=1, target=10, deletes=9, updates=1) is DeletesWithheld
+    assert problem(source=8, target=10, deletes=5, inserts=3, updates=1) is None
+    assert problem(source=10, target=10, deletes=5, updates=5, inserts=5) is DeletesWithheld
+    assert problem(source=1_003, target=1_000, deletes=2, updates=998, inserts=5) is None
 
 
 @pytest.mark.parametrize("allow", [None, 1, 100, 10**9])
 def test_an_empty_source_deletes_nothing_whoever_allows_it(allow: int | None) -> None:
-    found = verdict(source=0, backup=1, deletes=1, allow_deletes=allow)
+    found = verdict(source=0, target=1, deletes=1, allow_deletes=allow)
     assert "the source reads as empty" in str(found.problem)
     assert "--conf" not in str(found.problem)
-    assert problem(source=0, backup=0) is None
+    assert problem(source=0, target=0) is None
 
 
 def test_what_is_allowed_is_a_number_and_no_more() -> None:
@@ -92,15 +92,15 @@ def test_an_allowance_for_deletes_sets_nothing_back() -> None:
 
 
 def test_what_was_withheld_before_stays_withheld_however_ordinary_its_number_is_now() -> None:
-    found = verdict(backup=10_000, source=9_999, deletes=1, held=1, since="run x of yesterday")
+    found = verdict(target=10_000, source=9_999, deletes=1, held=1, since="run x of yesterday")
     assert "1 of them were withheld before (since run x of yesterday)" in str(found.problem)
     assert found.writes
-    assert problem(backup=10_000, deletes=1, held=1, allow_deletes=1) is None
-    assert problem(backup=10_000, source=10_000, ahead=1, held_ahead=1) is SetBackWithheld
+    assert problem(target=10_000, deletes=1, held=1, allow_deletes=1) is None
+    assert problem(target=10_000, source=10_000, ahead=1, held_ahead=1) is SetBackWithheld
 
 
 def test_what_stopped_everything_stops_it_on_the_next_night_as_well() -> None:
-    found = {"source": 1, "backup": 10, "deletes": 10, "inserts": 1}
+    found = {"source": 1, "target": 10, "deletes": 10, "inserts": 1}
     assert not verdict(**found).writes
     assert not verdict(**found, held=10, since="yesterday").writes
 
@@ -122,7 +122,7 @@ def test_the_way_out_names_all_that_it_takes() -> None:
     together = str(verdict(deletes=15, ahead=15).problem)
     assert """'{"service": "thing", "allow_deletes": 15, "force": true}'""" in together
     asking = LossLimits(0.2, 10, 1_000, ask_updates=True)
-    updates = str(verdict(limits=asking, source=1_998, backup=2_000, updates=1_001, deletes=2).problem)
+    updates = str(verdict(limits=asking, source=1_998, target=2_000, updates=1_001, deletes=2).problem)
     assert """'{"service": "thing", "force": true, "allow_deletes": 2}'""" in updates
 
 
@@ -133,7 +133,7 @@ def test_the_way_out_of_a_set_back_is_told_with_the_deletes_that_come_with_it() 
 
 def test_most_of_a_backup_changing_at_once_is_told_and_withheld_where_a_service_wants_that() -> None:
     asking = LossLimits(0.2, 10, 1_000, ask_updates=True)
-    many = {"source": 2_000, "backup": 2_000, "updates": 1_001}
+    many = {"source": 2_000, "target": 2_000, "updates": 1_001}
     assert many_updates(1_001, 2_000)
     assert not many_updates(1_000, 2_000)
     assert not many_updates(1_000, 1_000)

@@ -15,19 +15,20 @@ sides = st.dictionaries(st.tuples(st.integers(-50, 50) | st.text(max_size=2)), s
 
 
 class Side:
-    """So much of a store as a join needs. A bundle is one pair, ``(key, stamp)``."""
+    """So much of a reader, and of its codec, as a join needs. A bundle is one pair, ``(key, stamp)``."""
 
     def __init__(self, content: dict[tuple[Any, ...], int], batch: int = 7) -> None:
         self.content, self.batch = list(content.items()), batch
+        self.codec = self
 
     def pairs(self, within: Any) -> Iterator[list[Any]]:
         for start in range(0, len(self.content), self.batch):
             yield self.content[start : start + self.batch]
 
-    def counted(self, bundles: Any) -> int:
+    def count(self, bundles: Any) -> int:
         return len(bundles)
 
-    def unpacked(self, bundles: set[Any]) -> set[Any]:
+    def open(self, bundles: set[Any]) -> set[Any]:
         return bundles
 
     def split(self, pair: Any) -> Any:
@@ -38,13 +39,13 @@ class Side:
 def test_both_sides_come_out_whole_and_each_key_in_one_part(source, backup, most, force):
     parts = list(join(Side(source), Side(backup), None, most=most, force=force))
     alike = source.items() & backup.items()
-    for side, name in ((source, "source"), (backup, "backup")):
+    for side, name in ((source, "source"), (backup, "target")):
         told = [pair for part in parts for pair in getattr(part, name)]
         missing = sum(part.same for part in parts)
         assert len(told) + missing == len(side)
         assert side.items() - alike <= set(told) <= side.items()
         assert not force or not missing
-    keys = [{key for key, _ in part.source | part.backup} for part in parts]
+    keys = [{key for key, _ in part.source | part.target} for part in parts]
     assert sum(map(len, keys)) == len(set().union(*keys)), "the two sides of a key came in different parts"
 
 

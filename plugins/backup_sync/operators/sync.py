@@ -96,7 +96,11 @@ class SyncOperator(ServiceOperator):
         with self.reporting(context, result):
             self.check_asked_for(context)
             self.check_conf(context)
-            options = Options(flag(self.force), flag(self.dry), number("allow_deletes", self.allow_deletes))
+            options = Options(
+                force=flag(self.force),
+                dry_run=flag(self.dry),
+                allow_deletes=number("allow_deletes", self.allow_deletes),
+            )
             with self.stores() as (service, source, backup):
                 if result.started_by == "scheduled" and self.schedule and result.attempt == 1:
                     self._tell_of_pause(backup, context["dag_run"].run_after)
@@ -107,7 +111,7 @@ class SyncOperator(ServiceOperator):
 
     def _tell_of_pause(self, backup: Store, now: datetime) -> None:
         """Whoever unpauses a DAG may not expect that this starts a run, nor all that has changed meanwhile."""
-        runs = backup.journal.newest(1) if backup.exists() else []
+        runs = backup.journal.newest(1) if backup.catalog.exists() else []
         if not runs or not self.schedule:
             return
         last = datetime.fromisoformat(runs[0]["StartedAt"].replace("Z", "+00:00"))

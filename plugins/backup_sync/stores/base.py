@@ -1,26 +1,30 @@
-"""What every store must do, and the types that pass between the engine and a store.
+"""What a store is: a small value that holds parts, and the protocol of each part.
 
-A *range* is a slice of the key space. It is made by one store (:meth:`Store.cut`) and understood by the other one,
-because both evaluate it in their own engine with the same rules; the engine above never looks inside.
+A *range* is a slice of the key space. One store makes it (:meth:`Reader.cut`) and the other one understands it, because
+both evaluate it in their own engine by the same rules; the walk never looks inside.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Hashable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Generator, Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
 from backup_sync.model.diff import Key, Stamp
+from backup_sync.model.limits import Limits
 from backup_sync.model.result import SyncResult
 from backup_sync.model.service import Service
 
 Record = Any
-"""A row as a tuple of wire values in catalog order, or a document as a dict. Opaque to the engine."""
+"""A row as a tuple of wire values in catalog order, or a document as a dict. Opaque to the walk."""
+
+Shape = Any
+"""What a store says of itself: the table's columns and key, or the container's partition key. Opaque to the walk."""
 
 Identity = Mapping[str, "str | None"]
-"""What a server itself says of where something is, most telling first; None: it does not tell."""
+"""What a server itself says of where something is, most telling first; None: it does not say."""
 
 Digest = tuple[Any, ...]
 """(count, hash …) of all (key, stamp) pairs of a range, computed by the database. The count comes first."""
@@ -44,7 +48,7 @@ class Cut(Protocol):
 
 @dataclass(frozen=True)
 class Applied:
-    """What one write really did."""
+    """What one write really did, in records."""
 
     inserted: int = 0
     updated: int = 0
@@ -54,10 +58,144 @@ class Applied:
 
 @dataclass(frozen=True)
 class Usage:
-    """What the run cost a store that meters requests."""
+    """What the run cost a store that meters requests: request units, and requests that were throttled."""
 
     request_charge: float = 0.0
     throttled: int = 0
+
+
+class Catalog(Protocol):
+    """What is there, and making what is not."""
+
+    def identity(self) -> Identity:
+        """What the server says of where this is. Asked for once, and then remembered until :meth:`create`."""
+
+    def same(self, one: Identity, other: Identity) -> bool:
+        """Whether two identities of this kind of store are of one database or container."""
+
+    def is_at(self, other: Any) -> bool:
+        """Whether this and ``other``, a catalog of the same kind, are one place right now, however they are addressed."""
+
+    def exists(self) -> bool:
+        """Whether the table or container is there at all."""
+
+    def vacant(self) -> bool:
+        """Whether there is nothing that a first copy could destroy: no table or container, or one that holds nothing.
+
+        Raises PairingRefused for what is certainly no copy of ours.
+        """
+
+    def describe(self) -> Shape:
+        """The shape of what is there; of a copy, without what this package keeps in it.
+
+        Raises ConfigurationError if the table, container or a configured field does not exist or cannot be a key.
+        """
+
+    def check_fit(self, shape: Shape, *, planned: bool = False) -> Sequence[str]:
+        """Raise ConfigurationError or FatalError unless records of ``shape`` can be written here as things are.
+
+        ``planned``: or could be, once :meth:`create` has run. Returns the fields that are lacking until then.
+        """
+
+    def create(self, shape: Shape, *, dry_run: bool = False) -> list[str]:
+        """Make whatever is missing for a copy of ``shape``; returns what was made, in words. Idempotent.
+
+        A table that is there follows the source's columns where that is safe. Raises FatalError where it is not.
+        """
+
+
+class PairCodec(Protocol):
+    """How a store bundles its (key, stamp) pairs, and how they are taken apart.
+
+    Most pairs are the same on both sides, so bundles are compared as they are and only the others opened. Two bundles
+    that are equal hold the same pairs, also across two stores of a kind.
+    """
+
+    def count(self, bundles: Collection[Any]) -> int:
+        """How many pairs these bundles hold."""
+
+    def open(self, bundles: Set[Any]) -> Set[Hashable]:
+        """The pairs of these bundles, each packed into one value; equal where key and stamp are."""
+
+    def split(self, pair: Any) -> tuple[Key, Stamp]:
+        """Take a packed pair apart."""
+
+
+class Reader(Protocol):
+    """Reads records of one shape. Never writes."""
+
+    reread_share: float
+    """Share of a range's records (0..1) from which on reading the range is cheaper than asking for keys."""
+
+    rejected: int
+    """Records met while reading that cannot be copied (each was logged with its key and the reason)."""
+
+    @property
+    def codec(self) -> PairCodec: ...
+
+    def cut(self, within: Any, records: int) -> Cut:
+        """Cut a range (None: everything) into pieces of about ``records`` records each."""
+
+    def readable(self, cut: Any) -> Any:
+        """A cut made by the other store, as this one can read it: the same, or a coarser one."""
+
+    @property
+    def digests(self) -> Callable[[Any], Mapping[int, Digest]] | None:
+        """Digest by piece number of a cut; pieces without records are left out. None: this store has no cheap digest."""
+
+    def pairs(self, within: Any) -> Iterator[Collection[Hashable]]:
+        """Batches of bundles (:attr:`codec`): the (key, stamp) pairs of a range, one or a few to each."""
+
+    def records(self, within: Any, *, compared: bool = False) -> Iterator[list[Record]]:
+        """Batches of whole records of a range; None: of all.
+
+        ``compared``: the range's pairs were read before, so that what cannot be copied was met and counted then.
+        """
+
+    def records_of(self, keys: Sequence[Key]) -> Iterator[list[Record]]:
+        """Batches of those records with these keys that (still) exist. The walk checks that all of them come."""
+
+    def key_of(self, record: Record) -> Key: ...
+
+    def present(self, keys: Sequence[Key]) -> set[Key]:
+        """Which of these keys exist (now)."""
+
+    def count(self) -> int: ...
+
+    def empty(self) -> bool:
+        """Whether there is no record at all. Cheaper than counting."""
+
+
+class Writer(Protocol):
+    """Writes records of one shape. A copy's writer also keeps what only a copy has: when a record was written, and the
+    counts in the run's history."""
+
+    def apply(self, inserts: Sequence[Record], updates: Sequence[Record]) -> Applied:
+        """Write records (and their counts), all or none of them where the store has transactions."""
+
+    def delete(self, keys: Sequence[Key]) -> Applied: ...
+
+    @property
+    def written_since(self) -> Callable[[Any, datetime], Set[Key]] | None:
+        """Keys of a range whose records were last written at or after a moment. None: the store cannot tell."""
+
+    @property
+    def pull(self) -> Callable[[Any, Any], Generator[Applied, None, None] | None] | None:
+        """Take all records of a range right from a reader of the same kind, in batches with their counts.
+
+        For two stores that one engine can reach, so that records need not pass through here. Only called for a range
+        of which this store holds nothing. None, the attribute or what it returns: not possible.
+        """
+
+
+class Unfilled(Protocol):
+    """Fields that a copy was given after its records, and that may lack the source's values in them."""
+
+    def pending(self, shape: Shape, lacking: Sequence[str] = ()) -> Sequence[str]:
+        """Those of a shape's fields that still have to be filled in; ``lacking``: those that are yet to be added."""
+
+    def mark_filled(self, fields: Sequence[str]) -> None:
+        """All records hold the source's values in these fields now."""
 
 
 class Journal(Protocol):
@@ -91,149 +229,44 @@ class Journal(Protocol):
         """The newest runs of this service, newest first, in the names of :meth:`SyncResult.to_dict`."""
 
 
-class Store(Protocol):
-    """One end of a service. Used by one thread at a time."""
+class Lock(Protocol):
+    """Keeps two runs from writing one copy."""
+
+    def hold(self, run: SyncResult, wait_seconds: float) -> AbstractContextManager[Callable[[], None] | None]:
+        """Hold the copy for this run. Raises LockHeld, saying who has it, when the wait is over.
+
+        Yields what raises RetriableError if the lock may have been lost, so that another run may be writing; None: it
+        lasts as long as the connection or the process that writes.
+        """
+
+
+@dataclass
+class Store:
+    """One end of a service, opened by nobody yet. Used by one thread at a time.
+
+    ``kind``: ``mssql``, ``sqlite`` or ``azure_cosmos``; both ends of a service have the same. ``label``: how messages
+    call this end, the connection id. ``reader``: opens a :class:`Reader` of records of a shape; fields in
+    ``compare_also`` are part of every stamp, behind the configured ones, and those in ``lacking`` are read as null.
+    ``writer``: opens a :class:`Writer`.
+
+    Parts that a kind of store may lack are None: ``unfilled``, ``usage``, and ``check_fields``, which raises
+    ConfigurationError if the store holds records and none has a field that the service names (with ``matched=True``
+    records matched the service's ``where`` before, so that it is right though none does now).
+    """
 
     kind: str
-    """``mssql``, ``sqlite`` or ``azure_cosmos``; both ends of a service have the same."""
     service: Service
     label: str
-    """How messages call this end: the connection id."""
-
-    @property
-    def journal(self) -> Journal:
-        """Of the backup end only."""
-
-    # what it is
-    def identity(self) -> Identity:
-        """What the server says of where this is. Asked for once, and then remembered until :meth:`create`."""
-
-    def same(self, one: Identity, other: Identity) -> bool:
-        """Whether two identities of this kind of store are of one database or container."""
-
-    def is_at(self, other: Any) -> bool:
-        """Whether this and ``other``, a store of the same kind, are one place right now, however they are addressed."""
-
-    def is_ours(self) -> bool:
-        """Whether what is there holds nothing, or was made by this package for this service (its history says so)."""
-
-    def describe(self) -> Any:
-        """What the store says of itself: the table's columns and key, or the container's partition key.
-
-        Raises ConfigurationError if the table, container or a configured field does not exist or cannot be a key.
-        """
-
-    def check_fields(self, *, matched: bool = False) -> None:
-        """Raise ConfigurationError if the store holds records and none has a field that the service names.
-
-        ``matched``: records matched the service's ``where`` before, so that it is right though none does now.
-        """
-
-    def create(self, shape: Any, *, dry_run: bool = False) -> list[str]:
-        """Make whatever is missing for a backup of ``shape``; returns what was made, in words. Idempotent.
-
-        A table that is there follows the source's columns where that is safe. Raises FatalError where it is not.
-        """
-
-    def exists(self) -> bool:
-        """Whether the table or container is there at all."""
-
-    def open(self, shape: Any, *, planned: bool = False) -> None:
-        """Get ready to read or write records of ``shape``. Raises ConfigurationError if the store does not fit.
-
-        ``planned``: get ready to be compared as :meth:`create` would leave it, and for nothing else.
-        """
-
-    def unfilled(self) -> Sequence[str]:
-        """Fields that this backup was given after its records, and that may lack the source's values in them."""
-
-    def watch(self, fields: Sequence[str]) -> None:
-        """Let these fields be part of every stamp, behind the configured ones; one that differs makes a record changed
-        that is not ahead."""
-
-    def filled(self, fields: Sequence[str]) -> None:
-        """All records hold the source's values in these fields now."""
-
-    # reading
-    def cut(self, within: Any, records: int) -> Cut:
-        """Cut a range (None: everything) into pieces of about ``records`` records each."""
-
-    def readable(self, cut: Any) -> Any:
-        """A cut made by the other store, as this one can read it: the same, or a coarser one."""
-
-    def digests(self, cut: Any) -> Mapping[int, Digest] | None:
-        """Digest by piece number; pieces without records are left out. None: this store has no cheap digest."""
-
-    def pairs(self, within: Any) -> Iterator[Collection[Hashable]]:
-        """Batches of bundles: the (key, stamp) pairs of a range, one or a few to each.
-
-        How they are bundled and packed is the store's own affair; two bundles that are equal hold the same pairs, also
-        across two stores of a kind. Most pairs are the same on both sides, so bundles are compared as they are and only
-        the others opened.
-        """
-
-    def counted(self, bundles: Collection[Hashable]) -> int:
-        """How many pairs these bundles hold."""
-
-    def unpacked(self, bundles: Set[Hashable]) -> Set[Hashable]:
-        """The pairs of these bundles, each packed into one value; equal where key and stamp are."""
-
-    def split(self, pair: Any) -> tuple[Key, Stamp]:
-        """Take a packed pair apart."""
-
-    dense: float
-    """Share of a range's records (0..1) from which on reading the range is cheaper than asking for keys."""
-
-    def records(self, within: Any, *, compared: bool = False) -> Iterator[list[Record]]:
-        """Batches of whole records of a range; None: of all.
-
-        ``compared``: the range's pairs were read before, so that what cannot be copied was met and counted then.
-        """
-
-    def records_of(self, keys: Sequence[Key]) -> Iterator[list[Record]]:
-        """Batches of those records with these keys that (still) exist. The engine checks that all of them come."""
-
-    def key_of(self, record: Record) -> Key: ...
-
-    def present(self, keys: Sequence[Key]) -> set[Key]:
-        """Which of these keys exist (now)."""
-
-    def written_since(self, within: Any, moment: datetime) -> set[Key]:
-        """Keys of a range whose records were last written at or after a moment, as far as this store can tell."""
-
-    def count(self) -> int: ...
-
-    def empty(self) -> bool:
-        """Whether there is no record at all. Cheaper than counting."""
-
-    # writing
-    def pull(self, source: Any, within: Any) -> Generator[Applied, None, None] | None:
-        """Take all records of a range right from ``source`` (a store of the same kind), in batches with their counts.
-
-        For two stores that one engine can reach, so that records need not pass through here. Only called for a range
-        of which this store holds nothing. None: not possible.
-        """
-
-    def apply(self, inserts: Sequence[Record], updates: Sequence[Record]) -> Applied:
-        """Write records and their counts in the run's history, both or neither."""
-
-    def delete(self, keys: Sequence[Key]) -> Applied: ...
-
-    def lock(self, run: SyncResult, wait_seconds: float) -> AbstractContextManager[None]:
-        """Hold the backup for this run. Raises LockHeld, saying who has it, when the wait is over."""
-
-    def check_lock(self) -> None:
-        """Raise RetriableError if the lock may have been lost, so that another run may be writing."""
-
-    # bookkeeping
-    @property
-    def rejected(self) -> int:
-        """Records met while reading that cannot be copied (each was logged with its key and the reason)."""
-
-    @property
-    def usage(self) -> Usage: ...
-
-    def close(self) -> None: ...
+    limits: Limits
+    catalog: Catalog
+    journal: Journal
+    lock: Lock
+    reader: Callable[..., Reader]
+    writer: Callable[[Shape], Writer]
+    close: Callable[[], None]
+    unfilled: Unfilled | None = None
+    check_fields: Callable[..., None] | None = None
+    usage: Callable[[], Usage] = field(default=Usage)
 
 
 def batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:

@@ -15,56 +15,63 @@ from typing import Any
 from backup_sync.model.diff import Key
 from backup_sync.model.errors import RetriableError, Unaccounted
 from backup_sync.model.faults import point
+from backup_sync.model.limits import Limits
 from backup_sync.model.result import SyncResult
-from backup_sync.stores.base import Applied, Record, Store, batches
-from backup_sync.walk.find import Plan
+from backup_sync.stores.base import Applied, Reader, Record, Writer, batches
 from backup_sync.walk.pipeline import read_ahead
+from backup_sync.walk.plan import Plan
 from backup_sync.walk.progress import Progress
 from backup_sync.walk.spool import KeySpool
 
-PENDING_KEYS = 10_000
-"""Changed records that are read and written together: a round trip costs as much for one record as for many."""
-
-ASKED_KEYS = 1_000
-"""Keys that a store is asked about, or told to delete, at once."""
-
 
 class Applier:
-    """Writes to the backup. What was really written is counted in ``run``; ``rejected``: what could not be."""
+    """Writes to the target. What was really written is counted in ``result``; ``rejected``: what could not be.
+
+    ``labels``: how messages call source and target.
+    """
 
     def __init__(
-        self, source: Store, backup: Store, run: SyncResult, *, progress: Progress, check: Callable[[], None]
+        self,
+        source: Reader,
+        target: Writer,
+        result: SyncResult,
+        *,
+        labels: tuple[str, str],
+        progress: Progress,
+        check: Callable[[], None],
+        limits: Limits,
     ) -> None:
-        self.source, self.backup, self.run = source, backup, run
-        self.progress, self.check = progress, check
+        self.source, self.target, self.result = source, target, result
+        self.source_label, self.target_label = labels
+        self.progress, self.check, self.limits = progress, check, limits
         self.rejected = 0
 
     def changes(self, plan: Plan) -> list[Any]:
         """The inserts and updates of a plan. Returns the ranges of which fewer records came than were seen there."""
-        read = [(copied, self._copy(copied.within, [copied.within])) for copied in plan.copies]
-        for dense in plan.dense_ranges:
-            keys, updates = _split(plan.dense.part(dense.start, dense.count))
+        read = [(missing, self._copy(missing.within, [missing.within])) for missing in plan.missing]
+        for reread in plan.reread_ranges:
+            keys, updates = _split(plan.reread.part(reread.start, reread.count))
             wanted = set(keys)
-            self._write(self._chosen(self.source.records(dense.within, compared=True), wanted), wanted, updates)
-        for rows in plan.changed.batches(PENDING_KEYS):
+            self._write(self._chosen(self.source.records(reread.within, compared=True), wanted), wanted, updates)
+        for rows in plan.changed.batches(self.limits.pending_keys):
             keys, updates = _split(rows)
             self._write(self.source.records_of(keys), set(keys), updates)
-        return [copied.within for copied, found in read if found < copied.records]
+        return [missing.within for missing, found in read if found < missing.records]
 
     def set_back(self, keys: KeySpool) -> None:
-        """The records that are newer in the backup."""
-        for some in keys.batches(PENDING_KEYS):
+        """Write the records that are newer in the target as the source has them."""
+        for some in keys.batches(self.limits.pending_keys):
             self._write(self.source.records_of(some), set(some), set(some))
 
     def copy_all(self, ranges: Iterable[Any]) -> int:
-        """All records of the source, of which the backup has none. ``ranges``: all there are, to be read one by one.
+        """All records of the source, of which the target has none. ``ranges``: all there are, to be read one by one.
 
         Returns how many were read, rejected ones included.
         """
         return self._copy(None, ranges)
 
     def _copy(self, within: Any, ranges: Iterable[Any]) -> int:
-        pulled = self.backup.pull(self.source, within)
+        pulled = self.target.pull(self.source, within) if self.target.pull else None
         if pulled is not None:
             return sum(map(_seen, self._pulled(pulled)))
         before = self.source.rejected
@@ -76,11 +83,11 @@ class Applier:
         for gone in self.gone(keys):
             self.check()
             point("before delete")
-            self._wrote(self.backup.delete(gone))
+            self._wrote(self.target.delete(gone))
 
     def gone(self, keys: KeySpool) -> Iterator[list[Key]]:
         """Those of the keys that the source does not hold (now), in batches."""
-        for some in keys.batches(ASKED_KEYS):
+        for some in keys.batches(self.limits.asked_keys):
             returned = self.source.present(some)
             if gone := [key for key in some if key not in returned]:
                 yield gone
@@ -100,7 +107,7 @@ class Applier:
                 yield chosen
 
     def _write(self, found: Iterator[list[Record]], asked: Set[Key], updates: Set[Key]) -> None:
-        """Write the records found for the keys that were asked for. ``updates``: those that the backup has already."""
+        """Write the records found for the keys that were asked for. ``updates``: those that the target has already."""
         missing = set(asked)
         for _ in self._written(self._seen_of(found, missing), updates):
             pass
@@ -125,13 +132,13 @@ class Applier:
             pass
         if again and (left := self._present(again)):
             raise Unaccounted(
-                f"{self.source.label}: {len(left)} records that are in the source did not come when they were asked for by "
+                f"{self.source_label}: {len(left)} records that are in the source did not come when they were asked for by "
                 "their keys; nothing was deleted. If retries do not help, please report it with the types of the table's key "
                 "columns, or the container's partition key"
             )
 
     def _present(self, keys: Set[Key]) -> set[Key]:
-        return {key for some in batches(keys, ASKED_KEYS) for key in self.source.present(some)}
+        return {key for some in batches(keys, self.limits.asked_keys) for key in self.source.present(some)}
 
     def _written(self, found: Iterator[list[Record]], updates: Set[Key]) -> Iterator[Applied]:
         """Write batches of records while the next ones are read."""
@@ -141,10 +148,10 @@ class Applier:
                 self.check()
                 inserting, updating = self._sort(records, updates)
                 point("before apply")
-                applied = self.backup.apply(inserting, updating)
+                applied = self.target.apply(inserting, updating)
                 if _seen(applied) != len(records):
                     raise RetriableError(
-                        f"{self.backup.label}: of {len(records)} records {_seen(applied)} were written; somebody else is "
+                        f"{self.target_label}: of {len(records)} records {_seen(applied)} were written; somebody else is "
                         "changing the backup, and the next attempt finds out what is missing"
                     )
                 yield self._wrote(applied)
@@ -161,9 +168,9 @@ class Applier:
         return inserting, updating
 
     def _wrote(self, applied: Applied) -> Applied:
-        self.run.inserted += applied.inserted
-        self.run.updated += applied.updated
-        self.run.deleted += applied.deleted
+        self.result.inserted += applied.inserted
+        self.result.updated += applied.updated
+        self.result.deleted += applied.deleted
         self.rejected += applied.rejected
         self.progress.advance(applied.inserted + applied.updated)
         point("after write")

@@ -1,30 +1,23 @@
-"""What differs: cut → digest → pairs → plan. Reads both stores, and writes to neither.
+"""What differs: cut → digest → pairs. Reads both ends, and writes nothing.
 
-Both stores cut the key space in the same way and each digests its pieces by itself. Where the digests agree, the work on
-that piece ends: nothing of it is read over the wire. Where they do not, the (key, stamp) pairs are compared.
+Both ends cut the key space in the same way, and each digests its pieces in its own engine. Where the digests agree, the
+work on that piece ends: nothing of it is read over the wire. Where they do not, the (key, stamp) pairs are compared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 from typing import Any
 
 from backup_sync.model.diff import Changes, Key, diff
 from backup_sync.model.faults import point
-from backup_sync.stores.base import Cut, Store
+from backup_sync.model.limits import Limits
+from backup_sync.stores.base import Cut, Reader
 from backup_sync.walk.groups import count, groups
 from backup_sync.walk.join import Joined, join
 from backup_sync.walk.pipeline import both
 from backup_sync.walk.progress import Progress
-from backup_sync.walk.spool import KeySpool, private_file
-
-RANGE_RECORDS = 50_000
-"""Records whose (key, stamp) pairs are to be held in memory at once: what bounds the memory of a run."""
-
-MOST_PAIRS = 2 * RANGE_RECORDS
-"""Pairs of one side that are held in memory at most. A range is sized by the store that cut it, and the other one may
-hold far more of it; or so much has one key to a store that it cannot be cut (a logical partition)."""
 
 MOST_CUTS = 16
 """How many times over a range is cut. What is too large even then will not become smaller: its ends may be keys that the
@@ -32,173 +25,111 @@ store gives out in a way in which it does not find them. It is compared as it is
 
 
 @dataclass(frozen=True)
-class Copied:
-    """A range of which the backup holds nothing, and how many records the source was seen to hold there."""
+class Found:
+    """What a comparison found in a range, or in a part of one.
 
-    within: Any
-    records: int
-
-
-@dataclass(frozen=True)
-class Dense:
-    """A range so much of which changed that reading all of it is cheaper than asking for keys; where its changes lie in
-    the plan's ``dense``."""
-
-    within: Any
-    start: int
-    count: int
-
-
-class Plan:
-    """What a comparison found. Keys lie in a private file, so that its memory does not grow with their number.
-
-    ``copies``: ranges of which the backup holds nothing. ``changed`` and ``dense`` hold rows of (1 for an update or 0 for
-    an insert, key …). ``skipped`` are the same on both sides; ``filled``: updates that only fill in a new column; the counts
-    of records are of what each side holds.
+    ``source`` and ``target``: records that each side holds there. ``changes``: what sets them apart; None: the target
+    holds nothing of it, so that all of it is missing. ``within``: the range, to be read as a whole; None: it is a part
+    of one that cannot be read separately, so that only keys can be asked for.
     """
 
-    def __init__(self) -> None:
-        self._file = private_file()
-        self.copies: list[Copied] = []
-        self.dense_ranges: list[Dense] = []
-        self.changed, self.dense, self.ahead, self.deletes = (
-            KeySpool(self._file, name) for name in ("changed", "dense", "ahead", "deletes")
-        )
-        self.inserts = self.updates = self.filled = self.skipped = 0
-        self.source_records = self.backup_records = 0
-
-    def close(self) -> None:
-        self._file.close()
+    source: int
+    target: int
+    changes: Changes | None
+    within: Any = None
 
 
 class Finder:
-    """Compares two stores and fills a plan.
+    """Compares two ends.
 
-    ``written``: the keys of a range that an earlier attempt of a forced run wrote, which need not be written again.
-    ``check``: called between the steps; raises when the run has to stop.
+    ``rules``: for each field of the stamps, when it counts as changed. With ``force`` every record that both hold is an
+    update, less the keys of a range in ``written``, which an earlier attempt of the run wrote. ``check``: called between
+    the steps; raises when the run has to stop.
     """
 
     def __init__(
         self,
-        source: Store,
-        backup: Store,
+        source: Reader,
+        target: Reader,
         rules: tuple[str, ...],
         *,
         force: bool,
         written: Callable[[Any], Set[Key]],
         progress: Progress,
         check: Callable[[], None],
+        limits: Limits,
     ) -> None:
-        self.source, self.backup, self.rules = source, backup, rules
+        self.source, self.target, self.rules = source, target, rules
         self.force, self.written, self.progress, self.check = force, written, progress, check
-        self.plan = Plan()
+        self.limits = limits
 
-    def close(self) -> None:
-        self.plan.close()
-
-    def find(self, cut: Cut, depth: int = 1) -> None:
+    def find(self, cut: Cut, depth: int = 1) -> Iterator[Found]:
         """Compare a range of any size. ``depth``: how many times over it has been cut."""
         for part in cut.parts():
-            self._part(part, len(cut) / len(part), depth)
+            yield from self._part(part, len(cut) / len(part), depth)
 
-    def _part(self, cut: Cut, parts: float, depth: int) -> None:
+    def _part(self, cut: Cut, parts: float, depth: int) -> Iterator[Found]:
         """``parts``: how many like this one there are, about; ``depth``: as above."""
         self.check()
-        source, backup = both(lambda: self.source.digests(cut), lambda: self.backup.digests(cut))
-        point("after digest")
-        if source is None or backup is None:
+        ours, theirs = self.source.digests, self.target.digests
+        if ours is None or theirs is None:
             for piece in range(len(cut)):
-                self.compare(cut.select([piece]))
+                yield from self.compare(cut.select([piece]))
             return
+        source, target = both(lambda: ours(cut), lambda: theirs(cut))
+        point("after digest")
         if self.progress.total is None:
             self.progress.total = round(parts * sum(digest[0] for digest in source.values()))
-        self._drill(cut, source, backup, depth)
+        yield from self._drill(cut, source, target, depth)
 
-    def _drill(self, cut: Cut, source: Any, backup: Any, depth: int) -> None:
-        """Sort the pieces of a cut by their digests: done, copy, delete, compare, or cut again."""
-        pieces = sorted(source.keys() | backup.keys())
-        differing = pieces if self.force else [n for n in pieces if source.get(n) != backup.get(n)]
+    def _drill(self, cut: Cut, source: Any, target: Any, depth: int) -> Iterator[Found]:
+        """Sort the pieces of a cut by their digests: the same, missing, gone, to be compared, or to be cut again."""
+        pieces = sorted(source.keys() | target.keys())
+        differing = pieces if self.force else [n for n in pieces if source.get(n) != target.get(n)]
         if 2 * len(differing) > len(pieces):
             differing = pieces  # one long range reads faster than many gaps
-        else:
-            same = set(pieces).difference(differing)
-            self._same(sum(source[n][0] for n in same))
-        for kind, group in groups(differing, source, backup, most=RANGE_RECORDS, gaps=cut.gaps):
+        elif same := sum(source[n][0] for n in set(pieces).difference(differing)):
+            yield Found(same, same, Changes(skipped=same))
+        for kind, group in groups(differing, source, target, most=self.limits.range_records, gaps=cut.gaps):
+            within = cut.select(group)
             if kind == "copy":
-                self._copy(cut.select(group), sum(count(source, piece) for piece in group))
+                yield Found(sum(count(source, piece) for piece in group), 0, None, within)
             elif kind == "delete":
-                for batch in self._keys_of(self.backup, cut.select(group)):
-                    self.plan.backup_records += len(batch)
-                    self.plan.deletes.extend(batch)
+                for keys in self._keys_of(self.target, within):
+                    yield Found(0, len(keys), Changes(deletes=keys))
             elif kind == "compare" or depth >= MOST_CUTS:
-                self.compare(cut.select(group))
+                yield from self.compare(within)
             else:
-                larger = self.source if count(source, group[0]) >= count(backup, group[0]) else self.backup
-                self.find(larger.cut(cut.select(group), RANGE_RECORDS), depth + 1)
-
-    def _same(self, records: int) -> None:
-        plan = self.plan
-        plan.source_records += records
-        plan.backup_records += records
-        plan.skipped += records
-        self.progress.advance(records)
-
-    def _copy(self, within: Any, records: int) -> None:
-        self.plan.copies.append(Copied(within, records))
-        self.plan.inserts += records
-        self.plan.source_records += records
+                larger = self.source if count(source, group[0]) >= count(target, group[0]) else self.target
+                yield from self.find(larger.cut(within, self.limits.range_records), depth + 1)
 
     @staticmethod
-    def _keys_of(store: Store, within: Any) -> Iterator[list[Key]]:
-        for bundles in store.pairs(within):
-            yield [store.split(pair)[0] for pair in store.unpacked(set(bundles))]
+    def _keys_of(reader: Reader, within: Any) -> Iterator[list[Key]]:
+        for bundles in reader.pairs(within):
+            yield [reader.codec.split(pair)[0] for pair in reader.codec.open(set(bundles))]
 
-    def compare(self, within: Any) -> None:
+    def compare(self, within: Any) -> Iterator[Found]:
         """Compare a range record by record."""
         self.check()
-        plan = self.plan
         written = self.written(within) if self.force else frozenset()
-        for joined in join(self.source, self.backup, within, most=MOST_PAIRS, force=self.force):
-            seen = joined.same + len(joined.source)
-            plan.source_records += seen
-            plan.backup_records += joined.same + len(joined.backup)
+        for joined in join(self.source, self.target, within, most=self.limits.held_pairs, force=self.force):
+            source, target = joined.same + len(joined.source), joined.same + len(joined.target)
             changes = self._changes(joined, written)
             changes.skipped += joined.same
-            plan.skipped += changes.skipped
-            self.progress.advance(changes.skipped)
             readable = within if joined.whole else None
             del joined  # the pairs, before more of them come
-            self._keep(readable, changes, seen)
+            yield Found(source, target, changes, readable)
 
     def _changes(self, joined: Joined, written: Set[Key]) -> Changes:
-        done = joined.source & joined.backup
+        split = self.source.codec.split
+        done = joined.source & joined.target
         if self.force:
-            done = {pair for pair in done if self.backup.split(pair)[0] in written} if written else set()
+            done = {pair for pair in done if split(pair)[0] in written} if written else set()
         changes = diff(
-            dict(map(self.source.split, joined.source - done)),
-            dict(map(self.source.split, joined.backup - done)),
+            dict(map(split, joined.source - done)),
+            dict(map(split, joined.target - done)),
             self.rules,
             force=self.force,
         )
         changes.skipped += len(done)
         return changes
-
-    def _keep(self, within: Any, changes: Changes, seen: int) -> None:
-        """Set aside what changed in a range of ``seen`` records. Without a range it is a part of one that cannot be read by
-        itself, so that only keys can be asked for."""
-        plan = self.plan
-        plan.inserts += len(changes.inserts)
-        plan.updates += len(changes.updates)
-        plan.filled += changes.filled
-        plan.ahead.extend(changes.ahead)
-        plan.deletes.extend(changes.deletes)
-        changed = _flagged(0, changes.inserts) + _flagged(1, changes.updates)
-        if within is not None and changed and len(changed) >= self.source.dense * seen:
-            plan.dense_ranges.append(Dense(within, len(plan.dense), len(changed)))
-            plan.dense.extend(changed)
-        else:
-            plan.changed.extend(changed)
-
-
-def _flagged(update: int, keys: Sequence[Key]) -> list[tuple[Any, ...]]:
-    return [(update, *key) for key in keys]

@@ -16,16 +16,16 @@ def count(digests: Digests, piece: int) -> int:
 
 
 def groups(
-    pieces: Sequence[int], source: Digests, backup: Digests, *, most: int, gaps: bool
+    pieces: Sequence[int], source: Digests, target: Digests, *, most: int, gaps: bool
 ) -> Iterator[tuple[str, list[int]]]:
     """Runs of pieces that want the same treatment; those to be compared hold up to ``most`` records of a side.
 
-    Yields (what to do, pieces): ``copy`` (the backup has none), ``delete`` (the source has none), ``compare``, or
+    Yields (what to do, pieces): ``copy`` (the target has none), ``delete`` (the source has none), ``compare``, or
     ``cut`` (a single piece with too many records to compare at once).
     """
     kind, group, records = "", list[int](), 0
     for piece in pieces:
-        here, there = count(source, piece), count(backup, piece)
+        here, there = count(source, piece), count(target, piece)
         size = max(here, there)
         wanted = "copy" if not there else "delete" if not here else "cut" if size > most else "compare"
         full = wanted == "cut" or (wanted == "compare" and records + size > most)

@@ -25,13 +25,13 @@ FOREIGN = 1 / 3
 class Findings:
     """What a comparison came up with, in records; nothing of it has been written.
 
-    ``source`` and ``backup``: how many each side holds. ``updates``: without those that are ahead, or only fill in a new
+    ``source`` and ``target``: how many each side holds. ``updates``: without those that are ahead, or only fill in a new
     column. ``held`` and
     ``held_ahead``: of the deletes and of those ahead, records that an earlier run withheld; ``since``: that run.
     """
 
     source: int
-    backup: int
+    target: int
     inserts: int = 0
     updates: int = 0
     ahead: int = 0
@@ -62,9 +62,9 @@ def judge(service: str, limits: LossLimits, found: Findings, *, allow_deletes: i
 
     def nothing_left(losses: int) -> bool:
         # Half gone and half changed is a night of a tiny table, unless others came in their place.
-        return bool(losses) and losses + updates >= found.backup and losses + bool(found.inserts) > updates
+        return bool(losses) and losses + updates >= found.target and losses + bool(found.inserts) > updates
 
-    other = nothing_left(losses) or (foreign and limits.exceeded(losses, found.backup))
+    other = nothing_left(losses) or (foreign and limits.exceeded(losses, found.target))
 
     def deletes(reason: str) -> Verdict:
         told = "nothing was written" if other else "inserts and updates were applied"
@@ -79,7 +79,7 @@ def judge(service: str, limits: LossLimits, found: Findings, *, allow_deletes: i
         )
         return Verdict(
             DeletesWithheld(
-                f"{service}: withheld {found.deletes} deletes{set_back} from a backup of {found.backup} records because "
+                f"{service}: withheld {found.deletes} deletes{set_back} from a backup of {found.target} records because "
                 f"{reason}; {told}. {way}"
             ),
             writes=not other,
@@ -101,9 +101,9 @@ def judge(service: str, limits: LossLimits, found: Findings, *, allow_deletes: i
         return deletes("the source reads as empty")
     if found.held_ahead:
         return set_back(f"and {found.held_ahead} of them were withheld before (since {found.since})")
-    if limits.exceeded(found.ahead, found.backup):
+    if limits.exceeded(found.ahead, found.target):
         return set_back(
-            f"which is {limits.words(found.ahead, found.backup)}, as if the source had been restored from an old copy"
+            f"which is {limits.words(found.ahead, found.target)}, as if the source had been restored from an old copy"
         )
     allowed = allow_deletes is not None and found.deletes <= allow_deletes
     if allow_deletes is not None and not allowed:
@@ -111,16 +111,16 @@ def judge(service: str, limits: LossLimits, found: Findings, *, allow_deletes: i
     if found.held and not allowed:
         return deletes(f"{found.held} of them were withheld before (since {found.since}) and are still gone")
     losses -= found.deletes if allowed else 0
-    if limits.exceeded(losses, found.backup):
+    if limits.exceeded(losses, found.target):
         together = ", together with the records that are newer in the backup" if found.ahead else ""
-        return deletes(f"that is {limits.words(losses, found.backup)}{together}")
+        return deletes(f"that is {limits.words(losses, found.target)}{together}")
     if nothing_left(losses):
         reason = "the run would leave nothing of the backup as it is"
         return deletes(reason) if found.deletes else set_back(f"and {reason}")
-    if limits.ask_updates and not force and many_updates(found.updates, found.backup):
+    if limits.ask_updates and not force and many_updates(found.updates, found.target):
         return Verdict(
             UpdatesWithheld(
-                f"{service}: {found.updates} of {found.backup} records of the backup would change at once, and guard.updates of "
+                f"{service}: {found.updates} of {found.target} records of the backup would change at once, and guard.updates of "
                 f"the service is withhold; nothing was written. If the change is meant, run once with force=true: "
                 f"{_call(service, force=True, **({'allow_deletes': found.deletes} if found.deletes else {}))}"
             ),

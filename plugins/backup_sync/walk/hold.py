@@ -65,7 +65,7 @@ def place(backup: Store, reason: str, *, by: str, until: datetime | None, run: S
     found = Hold(reason, by, iso(utc_now().replace(microsecond=0)) or "", iso(until))
     backup.journal.keep_state(STATE, asdict(found))
     try:
-        with backup.lock(run, backup.service.lock_wait_seconds):
+        with backup.lock.hold(run, backup.service.lock_wait_seconds):
             return found
     except LockHeld as error:
         raise LockHeld(f"the hold is in place, but one run still goes on: {error}") from None

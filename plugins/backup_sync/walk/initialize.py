@@ -33,13 +33,14 @@ def initialize(
     states = pairing.states_of(backup)
     if not dry_run:
         hold.check(backup.service, states)
-    shape = source.describe()
+    shape = source.catalog.describe()
     if pairing.STATE not in states:
         pairing.check_source(source, backup)
     due = pairing.check(source, backup, states, accept=accept_source, run_id=run_id)
-    source.check_fields(matched=not due)
+    if source.check_fields:
+        source.check_fields(matched=not due)
     stopping.check(stop, backup.service.name)
-    created = backup.create(shape, dry_run=dry_run)
+    created = backup.catalog.create(shape, dry_run=dry_run)
     if (due or accept_source) and not dry_run:
         pairing.write(source, backup, states, accepted_by=run_id if accept_source else "")
     return created

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from backup_sync.model.diff import Key
-from backup_sync.stores.base import Store
+from backup_sync.stores.base import Reader
 from backup_sync.walk.pipeline import both
 from backup_sync.walk.spool import on_disk, private_file
 
@@ -24,54 +24,54 @@ BUCKETS = 256
 
 @dataclass
 class Joined:
-    """All pairs of some keys of a range: ``source`` and ``backup`` hold those of each side, and ``same`` counts others that
+    """All pairs of some keys of a range: ``source`` and ``target`` hold those of each side, and ``same`` counts others that
     are alike on both. ``whole``: these are all keys of the range."""
 
     source: Set[Hashable]
-    backup: Set[Hashable]
+    target: Set[Hashable]
     same: int
     whole: bool
 
 
-def join(source: Store, backup: Store, within: Any, *, most: int, force: bool) -> Iterator[Joined]:
-    """Read the pairs of a range from both stores at once, holding up to ``most`` of each side in memory.
+def join(source: Reader, target: Reader, within: Any, *, most: int, force: bool) -> Iterator[Joined]:
+    """Read the pairs of a range from both ends at once, holding up to ``most`` of each side in memory.
 
-    With ``force`` those that are alike are told as well. Raises RetriableError where the file fails.
+    With ``force`` those that are alike are among the pairs as well. Raises RetriableError where the file fails.
     """
     with closing(Buckets()) as one, closing(Buckets()) as other:
-        ours, theirs = both(lambda: _read(source, within, most, one), lambda: _read(backup, within, most, other))
+        ours, theirs = both(lambda: _read(source, within, most, one), lambda: _read(target, within, most, other))
         if not one.used and not other.used:
             # What both sides hold alike falls out here, unopened and in one step.
             same = 0
             if not force:
-                same = source.counted(ours & theirs)
+                same = source.codec.count(ours & theirs)
                 ours, theirs = ours - theirs, theirs - ours
-            joined = [Joined(source.unpacked(ours), backup.unpacked(theirs), same, whole=True)]
+            joined = [Joined(source.codec.open(ours), target.codec.open(theirs), same, whole=True)]
             del ours, theirs
             yield joined.pop()  # held by nobody but the one who asks, and only for as long as he does
             return
         one.add(_keyed(source, ours))
-        other.add(_keyed(backup, theirs))
+        other.add(_keyed(target, theirs))
         del ours, theirs
         for new, old in zip(one.each(), other.each(), strict=True):
             yield Joined(new, old, 0, whole=False)
 
 
-def _read(store: Store, within: Any, most: int, rest: Buckets) -> set[Hashable]:
+def _read(reader: Reader, within: Any, most: int, rest: Buckets) -> set[Hashable]:
     """The bundles of a range. Those that are too many for memory go into ``rest``, pair by pair."""
     found: set[Hashable] = set()
     held = 0
-    for batch in store.pairs(within):
+    for batch in reader.pairs(within):
         found.update(batch)
-        held += store.counted(batch)
+        held += reader.codec.count(batch)
         if held > most:
-            rest.add(_keyed(store, found))
+            rest.add(_keyed(reader, found))
             found, held = set(), 0
     return found
 
 
-def _keyed(store: Store, bundles: Set[Hashable]) -> Iterator[tuple[Key, Hashable]]:
-    return ((store.split(pair)[0], pair) for pair in store.unpacked(bundles))
+def _keyed(reader: Reader, bundles: Set[Hashable]) -> Iterator[tuple[Key, Hashable]]:
+    return ((reader.codec.split(pair)[0], pair) for pair in reader.codec.open(bundles))
 
 
 class Buckets:

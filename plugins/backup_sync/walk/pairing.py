@@ -36,19 +36,19 @@ def check(source: Store, backup: Store, states: Mapping[str, Any], *, accept: bo
     or is empty, or was made by an earlier version of this package for this service.
     """
     service = backup.service
-    if backup.is_at(source):
+    if backup.catalog.is_at(source.catalog):
         raise PairingRefused(
-            f"{service.name}: connections {source.label} and {backup.label} lead to the same place, {_place(source.identity())}; "
+            f"{service.name}: connections {source.label} and {backup.label} lead to the same place, {_place(source.catalog.identity())}; "
             "a store cannot be its own backup"
         )
-    if not backup.exists():
+    if not backup.catalog.exists():
         return True
     recorded = states.get(STATE)
     if recorded is None:
-        if accept or backup.is_ours():
+        if accept or backup.catalog.vacant() or backup.journal.has_success():
             return True
         raise PairingRefused(
-            f"{backup.label}: what is there at {_place(backup.identity())} was not made by backup_sync for service "
+            f"{backup.label}: what is there at {_place(backup.catalog.identity())} was not made by backup_sync for service "
             f"{service.name}, and is not empty; does the connection point at an operational store? If it is to be written "
             "over all the same, run backup_initialize once with accept_source=true"
         )
@@ -57,7 +57,7 @@ def check(source: Store, backup: Store, states: Mapping[str, Any], *, accept: bo
     if found and (spent or not accept):
         again = " (this run has accepted another one before; start a new run to accept this one)" if accept else ""
         raise PairingRefused(
-            f"{backup.label}: the backup at {_place(backup.identity())} is not the one of this source and service: "
+            f"{backup.label}: the backup at {_place(backup.catalog.identity())} is not the one of this source and service: "
             f"{'; '.join(found)}. Correct the connection or the services file; if the change is meant, run "
             f"backup_initialize once with accept_source=true{again}"
         )
@@ -73,7 +73,7 @@ def check_source(source: Store, backup: Store) -> None:
     """
     if STATE in states_of(source):
         raise PairingRefused(
-            f"{source.label}: what is there at {_place(source.identity())} is itself a backup made by backup_sync, and not a "
+            f"{source.label}: what is there at {_place(source.catalog.identity())} is itself a backup made by backup_sync, and not a "
             f"source; are connections {source.label} and {backup.label} of service {backup.service.name} swapped?"
         )
 
@@ -90,7 +90,7 @@ def accepted_by(run_id: str, states: Mapping[str, Any]) -> bool:
 
 def states_of(store: Store) -> Mapping[str, Any]:
     """What a store remembers of its copy; nothing where its database is not there yet."""
-    return store.journal.states() if store.identity() else {}
+    return store.journal.states() if store.catalog.identity() else {}
 
 
 def write(source: Store, backup: Store, seen: Mapping[str, Any], *, accepted_by: str = "") -> None:
@@ -117,8 +117,8 @@ def _value(source: Store, backup: Store) -> dict[str, Any]:
     return {
         "service": backup.service.name,
         "kind": backup.kind,
-        "source": dict(source.identity()),
-        "backup": dict(backup.identity()),
+        "source": dict(source.catalog.identity()),
+        "backup": dict(backup.catalog.identity()),
         "definition": _definition(backup.service),
     }
 
@@ -152,7 +152,7 @@ def _differences(recorded: Mapping[str, Any], source: Store, backup: Store) -> l
         found.append(f"it was made from {recorded['kind']}, and this is {now['kind']}")
     else:
         for end, store in (("source", source), ("backup", backup)):
-            if not store.same(recorded[end], now[end]):
+            if not store.catalog.same(recorded[end], now[end]):
                 found.append(
                     f"its {end} was {_place(recorded[end])}, and {store.label} leads to {_place(now[end], recorded[end])}"
                 )

@@ -49,6 +49,12 @@ INSERT INTO [app].[Customers] ([Id], [Email], [Balance], [Photo], [CreatedAt], [
 -- customers: update, 2 bound
 UPDATE t SET [Id] = s.[Id], [Email] = s.[Email], [Balance] = s.[Balance], [Photo] = s.[Photo], [CreatedAt] = s.[CreatedAt], [Version] = s.[Version], [SyncedAt] = CONVERT(DATETIME2(7), %s) FROM [app].[Customers] t JOIN (SELECT c0 AS [Id], c1 COLLATE SQL_Latin1_General_CP1_CI_AS AS [Email], CONVERT(decimal(18,2), c2) AS [Balance], CONVERT(varbinary(max), c3, 2) AS [Photo], CONVERT(datetime2(7), c4, 121) AS [CreatedAt], c5 AS [Version] FROM OPENJSON(%s) WITH (c0 int '$[0]', c1 nvarchar(256) '$[1]', c2 varchar(45) '$[2]', c3 varchar(max) '$[3]', c4 varchar(34) '$[4]', c5 int '$[5]')) s ON t.[Id] = s.[Id];
 
+-- customers: insert into another's table, 1 bound
+INSERT INTO [app].[Customers] ([Id], [Email], [Balance], [Photo], [CreatedAt], [Version]) SELECT [Id], [Email], [Balance], [Photo], [CreatedAt], [Version] FROM (SELECT c0 AS [Id], c1 COLLATE SQL_Latin1_General_CP1_CI_AS AS [Email], CONVERT(decimal(18,2), c2) AS [Balance], CONVERT(varbinary(max), c3, 2) AS [Photo], CONVERT(datetime2(7), c4, 121) AS [CreatedAt], c5 AS [Version] FROM OPENJSON(%s) WITH (c0 int '$[0]', c1 nvarchar(256) '$[1]', c2 varchar(45) '$[2]', c3 varchar(max) '$[3]', c4 varchar(34) '$[4]', c5 int '$[5]')) s WHERE NOT EXISTS (SELECT 1 FROM [app].[Customers] t WHERE t.[Id] = s.[Id]);
+
+-- customers: update another's table, 1 bound
+UPDATE t SET [Id] = s.[Id], [Email] = s.[Email], [Balance] = s.[Balance], [Photo] = s.[Photo], [CreatedAt] = s.[CreatedAt], [Version] = s.[Version] FROM [app].[Customers] t JOIN (SELECT c0 AS [Id], c1 COLLATE SQL_Latin1_General_CP1_CI_AS AS [Email], CONVERT(decimal(18,2), c2) AS [Balance], CONVERT(varbinary(max), c3, 2) AS [Photo], CONVERT(datetime2(7), c4, 121) AS [CreatedAt], c5 AS [Version] FROM OPENJSON(%s) WITH (c0 int '$[0]', c1 nvarchar(256) '$[1]', c2 varchar(45) '$[2]', c3 varchar(max) '$[3]', c4 varchar(34) '$[4]', c5 int '$[5]')) s ON t.[Id] = s.[Id];
+
 -- customers: delete, 1 bound
 DELETE t FROM [app].[Customers] t JOIN (SELECT i, k0 AS k0 FROM OPENJSON(%s) WITH (i int '$[0]', k0 int '$[1]')) p ON t.[Id] = p.k0;
 
@@ -100,7 +106,7 @@ SELECT CONVERT(NVARCHAR(128), SERVERPROPERTY('ServerName')), DB_NAME(), NULL, NU
 -- customers: compare unfilled, 2 bound
 SELECT piece, COUNT_BIG(*), SUM(mix * mix % 2147483629), SUM(mix) FROM (SELECT (CONVERT(BIGINT, [Id]) - (1)) / 128 AS piece, ((N + CONVERT(BIGINT, [Id]) % 2147483647 * N % 2147483647) + ((CONVERT(BIGINT, [Version]) % 2147483647 * N % 2147483647) + (COALESCE(CONVERT(BIGINT, CONVERT(BINARY(8), HASHBYTES('MD5', [Photo]))) % 2147483647 * N, N) % 2147483647 + COALESCE(CONVERT(BIGINT, CONVERT(BINARY(8), HASHBYTES('MD5', CONVERT(NVARCHAR(MAX), CONVERT(VARCHAR(45), [Balance]))))) % 2147483647 * N, N) % 2147483647))) % 2147483647 AS mix FROM [app].[Customers] WHERE 1 = 1 AND (([Id] > %s)) AND (([Id] <= %s))) d GROUP BY piece;
 
--- customers: compare unfilled (2), 2 bound
+-- customers: pairs to be filled, 2 bound
 SELECT [Id], [Version], CONVERT(BIGINT, CONVERT(BINARY(8), HASHBYTES('MD5', [Photo]))), CONVERT(BIGINT, CONVERT(BINARY(8), HASHBYTES('MD5', CONVERT(NVARCHAR(MAX), CONVERT(VARCHAR(45), [Balance]))))) FROM [app].[Customers] WHERE 1 = 1 AND (([Id] > %s)) AND (([Id] <= %s));
 
 -- customers: stamps of pieces, 1 bound
@@ -159,6 +165,15 @@ INSERT INTO [app].[Lines] ([Tenant], [Code], [Version], [SyncedAt]) SELECT [Tena
 
 -- lines: update, 2 bound
 UPDATE t SET [Tenant] = s.[Tenant], [Code] = s.[Code], [Version] = s.[Version], [SyncedAt] = CONVERT(DATETIME2(7), %s) FROM [app].[Lines] t JOIN (SELECT CONVERT(uniqueidentifier, c0) AS [Tenant], CONVERT(varchar(20), c1) AS [Code], CONVERT(binary(8), c2, 2) AS [Version] FROM OPENJSON(%s) WITH (c0 char(36) '$[0]', c1 nvarchar(max) '$[1]', c2 varchar(max) '$[2]')) s ON t.[Tenant] = s.[Tenant] AND t.[Code] = s.[Code];
+
+-- lines: insert into another's table, 1 bound
+UPDATE t SET [Tenant] = s.[Tenant], [Code] = s.[Code], [Version] = s.[Version] FROM [app].[Lines] t JOIN (SELECT CONVERT(uniqueidentifier, c0) AS [Tenant], CONVERT(varchar(20), c1) AS [Code], CONVERT(binary(8), c2, 2) AS [Version] FROM OPENJSON(%s) WITH (c0 char(36) '$[0]', c1 nvarchar(max) '$[1]', c2 varchar(max) '$[2]')) s ON t.[Tenant] = s.[Tenant] AND t.[Code] = s.[Code];
+
+-- lines: insert into another's table (2), 1 bound
+INSERT INTO [app].[Lines] ([Tenant], [Code], [Version]) SELECT [Tenant], [Code], [Version] FROM (SELECT CONVERT(uniqueidentifier, c0) AS [Tenant], CONVERT(varchar(20), c1) AS [Code], CONVERT(binary(8), c2, 2) AS [Version] FROM OPENJSON(%s) WITH (c0 char(36) '$[0]', c1 nvarchar(max) '$[1]', c2 varchar(max) '$[2]')) s WHERE NOT EXISTS (SELECT 1 FROM [app].[Lines] t WHERE t.[Tenant] = s.[Tenant] AND t.[Code] = s.[Code]);
+
+-- lines: update another's table, 1 bound
+UPDATE t SET [Tenant] = s.[Tenant], [Code] = s.[Code], [Version] = s.[Version] FROM [app].[Lines] t JOIN (SELECT CONVERT(uniqueidentifier, c0) AS [Tenant], CONVERT(varchar(20), c1) AS [Code], CONVERT(binary(8), c2, 2) AS [Version] FROM OPENJSON(%s) WITH (c0 char(36) '$[0]', c1 nvarchar(max) '$[1]', c2 varchar(max) '$[2]')) s ON t.[Tenant] = s.[Tenant] AND t.[Code] = s.[Code];
 
 -- lines: delete, 1 bound
 DELETE t FROM [app].[Lines] t JOIN (SELECT i, CONVERT(uniqueidentifier, k0) AS k0, CONVERT(varchar(20), k1) AS k1 FROM OPENJSON(%s) WITH (i int '$[0]', k0 char(36) '$[1]', k1 nvarchar(max) '$[2]')) p ON t.[Tenant] = p.k0 AND t.[Code] = p.k1;

@@ -18,11 +18,14 @@ import pymssql
 import pytest
 
 from backup_sync.model.errors import ConfigurationError, RetriableError
+from backup_sync.model.limits import Limits
 from backup_sync.model.result import SyncResult, sync_id
 from backup_sync.model.service import parse_service
+from backup_sync.stores.base import Store
 from backup_sync.stores.mssql import catalog as mssql_catalog
-from backup_sync.stores.mssql.connection import LOCK_MILLISECONDS, MssqlConnection
-from backup_sync.stores.mssql.store import MssqlStore
+from backup_sync.stores.mssql.connection import MssqlConnection
+from backup_sync.stores.mssql.session import MssqlSession
+from backup_sync.stores.mssql.store import mssql_store
 from backup_sync.walk.sync import Options, sync
 from tests.alarm import TimeIsUp, alarm
 
@@ -158,9 +161,9 @@ def test_a_session_bounds_the_wait_for_locks_and_is_the_one_to_wait_in_a_deadloc
     assert driver.sent[:3] == [
         "CONNECT",
         "AUTOCOMMIT",
-        f"SET NOCOUNT OFF; SET LOCK_TIMEOUT {LOCK_MILLISECONDS}; SET DEADLOCK_PRIORITY LOW",
+        f"SET NOCOUNT OFF; SET LOCK_TIMEOUT {1_000 * Limits.lock_seconds:.0f}; SET DEADLOCK_PRIORITY LOW",
     ]
-    assert LOCK_MILLISECONDS > 0  # 0 would not wait at all, and -1 for ever
+    assert Limits.lock_seconds > 0  # 0 would not wait at all, and -1 for ever
 
 
 def test_errors_are_those_of_the_tree_and_others_are_as_they_were():
@@ -290,13 +293,13 @@ def test_closing_does_not_wait_for_a_call_that_another_thread_asked_for_and_tell
 def test_a_signals_handler_that_closes_the_store_and_raises_nothing_ends_the_wait_as_well():
     """What an operator does when its task is killed."""
     driver = Driver("blocked")
-    one = store(driver, "backup")
+    one = session_of(driver)
     before = signal.signal(signal.SIGALRM, lambda *_: one.close())
     signal.setitimer(signal.ITIMER_REAL, 0.3)
     begun = time.monotonic()
     try:
-        with pytest.raises(RetriableError, match="backup: the connection was closed"), one.session.transaction():
-            one.session.run("blocked")
+        with pytest.raises(RetriableError, match="backup: the connection was closed"), one.transaction():
+            one.run("blocked")
     finally:
         signal.signal(signal.SIGALRM, before)
     assert 0.3 <= time.monotonic() - begun < 1.5
@@ -324,22 +327,29 @@ def test_who_cleans_up_behind_a_thread_that_hangs_does_not_hang_in_the_same_call
 # A store and a run
 
 
-def store(driver: Driver, where: str) -> MssqlStore:
+def store(driver: Driver, label: str) -> Store:
     entry = {"source": "s", "backup": "b", "table": "app.Things", "changed": {"Version": "higher"}}
-    return MssqlStore(parse_service("thing", entry, where="test"), driver.connect, where, "Db")
+    service = parse_service("thing", entry, where="test")
+    return mssql_store(service, driver.connect, label, "Db", copy=label == "backup")
+
+
+def session_of(driver: Driver) -> MssqlSession:
+    """The session of a store at the end called backup."""
+    session: Any = store(driver, "backup").catalog.session  # type: ignore[attr-defined]
+    return session
 
 
 def test_an_interrupted_store_sends_nothing_more_neither_a_rollback_nor_on_another_connection():
     driver = Driver("blocked")
-    one = store(driver, "backup")
+    one = session_of(driver)
 
     def work() -> None:
-        with one.session.transaction():
-            one.session.run("blocked")
+        with one.transaction():
+            one.run("blocked")
 
     stops_in_time(work, within=1.0)
     with pytest.raises(RetriableError):
-        one.session.run("EXEC sp_releaseapplock")
+        one.run("EXEC sp_releaseapplock")
     driver.release.set()
     eventually(lambda: driver.closed == [0])
     assert driver.sent.count("CONNECT") == 1
@@ -349,12 +359,12 @@ def test_an_interrupted_store_sends_nothing_more_neither_a_rollback_nor_on_anoth
 
 def test_a_connection_that_is_made_when_the_store_is_closed_already_is_closed_as_well():
     driver = Driver("CONNECT")
-    one = store(driver, "backup")
+    one = session_of(driver)
     told: list[BaseException] = []
 
     def ask() -> None:
         with pytest.raises(RetriableError, match="backup: the run has ended") as caught:
-            one.session.run("UPDATE")
+            one.run("UPDATE")
         told.append(caught.value)
 
     thread = threading.Thread(target=ask, daemon=True)
@@ -370,20 +380,20 @@ def test_a_connection_that_is_made_when_the_store_is_closed_already_is_closed_as
 
 def test_a_store_that_lost_its_connection_opens_another_one_as_long_as_it_is_not_closed():
     driver = Driver()
-    one = store(driver, "backup")
+    one = session_of(driver)
 
     def fails() -> None:
-        with one.session.transaction():
+        with one.transaction():
             driver.refuses = "ROLLBACK"
-            one.session.run("refused")
+            one.run("refused")
 
     with pytest.raises(RetriableError, match="deadlock victim"):
         fails()
-    assert one.session.run("UPDATE") == 7
+    assert one.run("UPDATE") == 7
     assert driver.sent.count("CONNECT") == 2
     one.close()
     with pytest.raises(RetriableError, match="backup: the run has ended"):
-        one.session.run("UPDATE")
+        one.run("UPDATE")
     assert driver.sent.count("CONNECT") == 2
 
 
@@ -402,9 +412,9 @@ def test_a_run_whose_statement_is_blocked_ends_when_it_is_told_to(end, blocks, m
     monkeypatch.setattr("backup_sync.walk.pairing.check", lambda *_: False)
     for one in ends.values():
         one.journal.states = lambda: {"pairing": {}}  # type: ignore[method-assign]
-        one.empty = lambda: False  # type: ignore[method-assign]
-        one.unfilled = list  # type: ignore[method-assign]
         one.journal.begin = lambda run: False  # type: ignore[method-assign]
+        one.unfilled = None
+    monkeypatch.setattr("backup_sync.stores.mssql.reader.MssqlReader.empty", lambda _: False)
     run = SyncResult(sync_id("d", "r", "thing"), "thing", run_id="r")
 
     def work() -> None:
@@ -452,7 +462,7 @@ def test_the_end_of_the_process_waits_for_no_statement(tmp_path: Path):
 @pytest.mark.parametrize("refused", [1, 3])
 def test_a_database_that_was_made_between_two_questions_is_found(refused: int, monkeypatch: pytest.MonkeyPatch) -> None:
     store, tries = between_two_questions(refused, monkeypatch)
-    assert store._database_exists()
+    assert store.catalog._database_exists()  # type: ignore[attr-defined]
     assert tries == [None, "master"] * refused + [None]
     store.close()
 
@@ -460,11 +470,11 @@ def test_a_database_that_was_made_between_two_questions_is_found(refused: int, m
 def test_a_login_that_only_master_takes_is_refused_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     store, tries = between_two_questions(1_000, monkeypatch)
     with pytest.raises(ConfigurationError, match="refused the login"):
-        store.exists()
+        store.catalog.exists()
     assert len(tries) == 2 * (1 + len(mssql_catalog.MADE_MEANWHILE))
 
 
-def between_two_questions(refused: int, monkeypatch: pytest.MonkeyPatch) -> tuple[MssqlStore, list[str | None]]:
+def between_two_questions(refused: int, monkeypatch: pytest.MonkeyPatch) -> tuple[Store, list[str | None]]:
     """A store whose database lets nobody in so many times, while master has it already; and what is connected to."""
     monkeypatch.setattr(mssql_catalog, "MADE_MEANWHILE", (0.0,) * 4)
     tries: list[str | None] = []
@@ -480,4 +490,4 @@ def between_two_questions(refused: int, monkeypatch: pytest.MonkeyPatch) -> tupl
     service = parse_service(
         "s", {"source": "a", "backup": "b", "table": "t.T", "changed": {"V": "higher"}}, where="test"
     )
-    return MssqlStore(service, Master().connect, "backup", "Db"), tries
+    return mssql_store(service, Master().connect, "backup", "Db", copy=True), tries

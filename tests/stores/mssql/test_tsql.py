@@ -6,8 +6,9 @@ A server runs it in tests/conformance where one is named; this is what is checke
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
@@ -16,19 +17,25 @@ import pytest
 import sqlglot
 
 from backup_sync.model.errors import ConfigurationError, ConnectionMistake, FatalError, RetriableError
+from backup_sync.model.limits import Limits
 from backup_sync.model.result import SyncResult, sync_id
 from backup_sync.model.service import parse_service
 from backup_sync.stores.base import Applied
 from backup_sync.stores.mssql import types
 from backup_sync.stores.mssql.bulk import BulkRows
-from backup_sync.stores.mssql.catalog import IDENTITY, IDENTITY_AT_LEAST
+from backup_sync.stores.mssql.catalog import IDENTITY, IDENTITY_AT_LEAST, MssqlCatalog
+from backup_sync.stores.mssql.ddl import alter_sql, create_table_sql
+from backup_sync.stores.mssql.dialect import DIALECT, quote
 from backup_sync.stores.mssql.errors import translate
-from backup_sync.stores.mssql.pairs import NULL, SEPARATOR, PackedPairs
+from backup_sync.stores.mssql.pairs import NULL, SEPARATOR, JoinedPairs
+from backup_sync.stores.mssql.reader import MssqlReader
 from backup_sync.stores.mssql.session import MssqlSession
-from backup_sync.stores.mssql.statements import quote
-from backup_sync.stores.mssql.store import MssqlStore
+from backup_sync.stores.mssql.writer import MssqlWriter
+from backup_sync.stores.sql.journal import SqlJournal
 from backup_sync.stores.sql.ranges import EvenCut, KeyRange
 from backup_sync.stores.sql.shape import Column, Difference, TableShape
+from backup_sync.stores.sql.table import Table
+from backup_sync.stores.sql.unfilled import SqlUnfilled
 
 EXPECTED = Path(__file__).with_name("expected_tsql.sql")
 
@@ -77,25 +84,34 @@ class RecordingSession(MssqlSession):
         yield
 
 
-class Recorder(MssqlStore):
-    """A store on a session that records."""
+class Recorder:
+    """The parts of a store on a session that records."""
 
-    def __init__(self, shape: TableShape, table: str) -> None:
-        entry = {"source": "s", "backup": "b", "table": table, "changed": {"Version": "higher"}}
-        super().__init__(parse_service("thing", entry, where="test"), lambda _: None, "b", "Backup]Db")
-        self.session = self.journal.session = RecordingSession()
-        self.own = shape
-        self.open(shape)
+    def __init__(self, shape: TableShape, name: str) -> None:
+        entry = {"source": "s", "backup": "b", "table": name, "changed": {"Version": "higher"}}
+        service = parse_service("thing", entry, where="test")
+        self.session, self.shape, limits = RecordingSession(), shape, Limits()
+        self.table = Table.of(service, "b", lambda schema, table: f"{quote(schema)}.{quote(table)}")
+        self.journal = SqlJournal(self.session, DIALECT, self.table)
         self.journal.run = SyncResult(sync_id("d", "r", "thing"), "thing", run_id="r")
-        self.sent.clear()
+        self.unfilled = SqlUnfilled(self.session, DIALECT, self.table, lambda: shape)
+        self.reader = MssqlReader(self.session, self.table, shape, limits)
+        self.writer, self.plain_writer = (
+            MssqlWriter(self.session, self.table, shape, limits, count, shape.fold)
+            for count in (self.journal.count, None)
+        )
 
-    @property
-    def sent(self) -> list[tuple[str, Any]]:
-        assert isinstance(self.session, RecordingSession)
-        return self.session.sent
+    def comparing_also(self, *names: str) -> MssqlReader:
+        return MssqlReader(self.session, self.table, self.shape, Limits(), compare_also=names)
 
-    def catalog(self) -> TableShape:
-        return self.own
+
+def drain(read: Callable[..., Any], *args: Any) -> None:
+    list(read(*args))
+
+
+def each(do: Callable[[Any], Any], items: Iterable[Any]) -> None:
+    for item in items:
+        do(item)
 
 
 def statements() -> dict[str, tuple[str, Any]]:
@@ -108,57 +124,49 @@ def statements() -> dict[str, tuple[str, Any]]:
         within = KeyRange(key, key)
         even = EvenCut(KeyRange(), 1, 128, 3) if single else None
         row = (5, "e", "1.50", b"\x01", "2024-01-01 00:00:00.0000000", 2) if single else (*key, b"\x00" * 8)
-        calls = {
-            "create table": lambda store=store, shape=shape: store.session.run(store.create_table_sql(shape)),
-            "create history": lambda store=store: store.session.run(store.journal.create_history_sql()),
-            "alter": lambda store=store: [
-                store.session.run(sql) for sql in store.alter_sql(DIFFERENCE, "Latin1_General_CI_AS")
-            ],
-            "create unfilled": lambda store=store: store.session.run(store.create_unfilled_sql()),
-            "mark unfilled": lambda store=store: store.session.run(store.mark_unfilled_sql(), ["app.Things", "Fax"]),
-            "find unfilled": lambda store=store: store.read_unfilled(),
-            "filled": lambda store=store: store.filled(["Fax"]),
-            "digest": lambda store=store, within=within, even=even: list(store.digest_rows(within, even)),
-            "stamps": lambda store=store, within=within: list(store.pairs(within)),
-            "read": lambda store=store, within=within: list(store.read(within)),
-            "read keys": lambda store=store, key=key: list(store.read_keys([key])),
-            "present": lambda store=store, key=key: store.present([key]),
-            "insert": lambda store=store, row=row: store.write_inserts([row]),
-            "update": lambda store=store, row=row: store.write_updates([row]),
-            "delete": lambda store=store, key=key: store.write_deletes([key]),
-            "boundaries": lambda store=store, within=within: store.boundaries(within, 1000),
-            "count": lambda store=store: store.journal.count(Applied(1, 2, 3)),
-            "save history": lambda store=store: store.journal.save(store.journal.run),
-            "find history": lambda store=store: store.journal.resume(store.journal.run),
-            "newest history": lambda store=store: store.journal.newest(5),
-            "is there history": lambda store=store: store.journal.has_success(),
-            "create state": lambda store=store: store.session.run(
-                store.journal.create_state_sql("NVARCHAR(300)", "NVARCHAR(100)", "NVARCHAR(MAX)")
-            ),
-            "states": lambda store=store: store.journal.states(),
-            "keep state": lambda store=store: store.journal.keep_state("pairing", {"a": 1}),
-            "forget state": lambda store=store: store.journal.keep_state("pairing", None),
+        run, reader, writer, journal = store.session.run, store.reader, store.writer, store.journal
+        unfilled, plain = store.unfilled, store.plain_writer
+        calls: dict[str, Callable[[], Any]] = {
+            "create table": partial(run, create_table_sql(store.table.name, shape)),
+            "create history": partial(run, journal.create_history_sql()),
+            "alter": partial(each, run, alter_sql(store.table.name, DIFFERENCE, "Latin1_General_CI_AS")),
+            "create unfilled": partial(run, unfilled.create_sql()),
+            "mark unfilled": partial(run, unfilled.mark_sql(), ["app.Things", "Fax"]),
+            "find unfilled": unfilled.names,
+            "filled": partial(unfilled.mark_filled, ["Fax"]),
+            "digest": partial(drain, reader.digest_rows, within, even),
+            "stamps": partial(drain, reader.pairs, within),
+            "read": partial(drain, reader.read, within),
+            "read keys": partial(drain, reader.read_keys, [key]),
+            "present": partial(reader.present, [key]),
+            "insert": partial(writer.write_inserts, [row]),
+            "update": partial(writer.write_updates, [row]),
+            "insert into another's table": partial(plain.write_inserts, [row]),
+            "update another's table": partial(plain.write_updates, [row]),
+            "delete": partial(writer.write_deletes, [key]),
+            "boundaries": partial(reader.boundaries, within, 1000),
+            "count": partial(journal.count, Applied(1, 2, 3)),
+            "save history": partial(journal.save, journal.run),
+            "find history": partial(journal.resume, journal.run),
+            "newest history": partial(journal.newest, 5),
+            "is there history": journal.has_success,
+            "create state": partial(run, journal.create_state_sql("NVARCHAR(300)", "NVARCHAR(100)", "NVARCHAR(MAX)")),
+            "states": journal.states,
+            "keep state": partial(journal.keep_state, "pairing", {"a": 1}),
+            "forget state": partial(journal.keep_state, "pairing", None),
         }
         if even is not None:
-            gaps = even.select([0, 2])
-            calls["bounds"] = lambda store=store: store.bounds(KeyRange())
-            calls["identity"] = lambda store=store: store.session.run(IDENTITY)
-            calls["identity at least"] = lambda store=store: store.session.run(IDENTITY_AT_LEAST)
-
-            def filling(store: Any = store, within: Any = within, even: Any = even) -> None:
-                store.watch(["Photo", "Balance"])
-                try:
-                    list(store.digest_rows(within, even))
-                    list(store.pairs(within))
-                finally:
-                    store.watch([])
-
-            calls["compare unfilled"] = filling
-            calls["stamps of pieces"] = lambda store=store, gaps=gaps: list(store.pairs(gaps))
+            calls["bounds"] = partial(reader.bounds, KeyRange())
+            calls["identity"] = partial(run, IDENTITY)
+            calls["identity at least"] = partial(run, IDENTITY_AT_LEAST)
+            filling = store.comparing_also("Photo", "Balance")
+            calls["compare unfilled"] = partial(each, partial(drain, filling.digest_rows, within), [even])
+            calls["pairs to be filled"] = partial(drain, filling.pairs, within)
+            calls["stamps of pieces"] = partial(drain, reader.pairs, even.select([0, 2]))
         for what, call in calls.items():
-            store.sent.clear()
+            store.session.sent.clear()
             call()
-            for number, sent in enumerate(store.sent):
+            for number, sent in enumerate(store.session.sent):
                 found[f"{name}: {what}" + (f" ({number + 1})" if number else "")] = sent
     return found
 
@@ -247,9 +255,9 @@ def test_rows_that_a_bulk_copy_would_change_are_kept_from_it():
 )
 def test_pairs_with_values_that_text_may_change_or_that_gain_nothing_go_a_row_each(type_):
     whole, other = Column("Id", "int", False), Column("C", type_, False)
-    assert PackedPairs([whole], [whole], "b").possible
-    assert not PackedPairs([whole], [whole, other], "b").possible
-    assert not PackedPairs([other], [whole], "b").possible
+    assert JoinedPairs([whole], [whole], "b").possible
+    assert not JoinedPairs([whole], [whole, other], "b").possible
+    assert not JoinedPairs([other], [whole], "b").possible
 
 
 @pytest.mark.parametrize(
@@ -258,7 +266,7 @@ def test_pairs_with_values_that_text_may_change_or_that_gain_nothing_go_a_row_ea
 @pytest.mark.parametrize("nullable", [False, True])
 def test_packed_values_never_outgrow_what_the_server_can_join(type_, nullable):
     column = Column("C", type_, nullable)
-    rows = PackedPairs([Column("Id", "bigint", False)], [column], "b").to_a_row
+    rows = JoinedPairs([Column("Id", "bigint", False)], [column], "b").to_a_row
     longest = {
         "int": 11,
         "uniqueidentifier": 36,
@@ -332,21 +340,23 @@ OTHER_DAY = {"created": "2025-06-01T08:00:00.000"}
     ],
 )
 def test_a_database_is_told_from_another_by_what_the_server_says(one, other, same):
-    assert MssqlStore.same(one, other) is same
-    assert MssqlStore.same(other, one) is same
+    assert MssqlCatalog.same(one, other) is same
+    assert MssqlCatalog.same(other, one) is same
 
 
-class Answering(MssqlStore):
+class Answering(MssqlCatalog):
     """Answers the catalog's batch with what it is given; an exception stands for a server that refuses the statement."""
 
     def __init__(self, *told: Any, exists: bool = True) -> None:
         entry = {"source": "s", "backup": "b", "table": "app.Things", "changed": {"Version": "higher"}}
-        super().__init__(parse_service("thing", entry, where="test"), lambda _: None, "b", "Shop")
+        service = parse_service("thing", entry, where="test")
+        table = Table.of(service, "b", lambda schema, name: f"{quote(schema)}.{quote(name)}")
+        session = MagicMock(results=self.results)
+        super().__init__(session, table, SqlJournal(session, DIALECT, table), "Shop", copy=False)
         self.told, self.there, self.asked = list(told), exists, 0
         self.masked: list[str] = []
         self.policies: list[str] = []
         self.ignores_case = 1
-        self.session = MagicMock(results=self.results)
 
     def results(self, sql: str, params: Any = ()) -> list[list[tuple[Any, ...]]]:
         self.asked += 1

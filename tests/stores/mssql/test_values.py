@@ -9,12 +9,14 @@ from unittest.mock import MagicMock
 import pytest
 
 from backup_sync.model.errors import RetriableError
+from backup_sync.model.limits import Limits
 from backup_sync.model.service import parse_service
 from backup_sync.stores.mssql import types
 from backup_sync.stores.mssql.bulk import BulkRows
+from backup_sync.stores.mssql.reader import MssqlReader
 from backup_sync.stores.mssql.rows import SEPARATOR
-from backup_sync.stores.mssql.store import MssqlStore
 from backup_sync.stores.sql.shape import Column, TableShape
+from backup_sync.stores.sql.table import Table
 
 
 def test_nul_and_half_a_surrogate_pair_are_posted_as_escapes_and_all_else_in_plain_characters() -> None:
@@ -61,22 +63,16 @@ def test_what_a_bulk_copy_would_change_is_kept_from_it() -> None:
     assert not BulkRows(TableShape((Column("x", "xml"),), ("x",))).possible
 
 
-class Misread(MssqlStore):
-    """A server whose rows come through the driver with a ? for half a surrogate pair, and as bytes unharmed."""
+class Misread(MssqlReader):
+    """Of a server whose rows come through the driver with a ? for half a surrogate pair, and as bytes unharmed."""
 
     def __init__(self, key_type: str, read: list[tuple[Any, ...]], again: list[tuple[Any, ...]]) -> None:
         entry = {"source": "s", "backup": "b", "table": "app.T", "changed": {"Version": "higher"}}
-        super().__init__(parse_service("thing", entry, where="test"), lambda _: None, "source", "Db")
-        self.rows, self.again = read, again
+        table = Table.of(parse_service("thing", entry, where="test"), "source", lambda _, name: f"[app].[{name}]")
+        self.found, self.again = read, again
         second = MagicMock(results=lambda *_: [self.again])
-        self.session = MagicMock(pages=lambda *_, **__: iter([self.rows]), second=second)
-        self.open(TableShape((Column("K", key_type, False), *COLUMNS), ("K",)))
-
-    def catalog(self) -> TableShape:
-        return TableShape((Column("K", "int", False), *COLUMNS), ("K",))
-
-    def check_fit(self, shape: TableShape, own: TableShape, *, planned: bool = False) -> tuple[Column, ...]:
-        return ()
+        session = MagicMock(pages=lambda *_, **__: iter([self.found]), second=second)
+        super().__init__(session, table, TableShape((Column("K", key_type, False), *COLUMNS), ("K",)), Limits())
 
 
 COLUMNS = (Column("Version", "int"), Column("T", "nvarchar(9)"))
@@ -90,17 +86,17 @@ def wire(key: Any, *others: str) -> tuple[Any, str]:
 def test_a_row_that_the_driver_read_with_a_question_mark_is_read_again_as_bytes() -> None:
     text = "a\ud800b"
     again = [(1, 1, text.encode("utf-16-le", "surrogatepass"))]
-    store = Misread("int", [wire(1, "1", "a?b"), wire(2, "1", "plain")], again)
-    assert list(store.records(None)) == [[(1, 1, text), (2, 1, "plain")]]
-    store.rows = [wire(1, "1", "a?b")]
-    assert list(store.records_of([(1,)])) == [[(1, 1, text)]]
+    reader = Misread("int", [wire(1, "1", "a?b"), wire(2, "1", "plain")], again)
+    assert list(reader.records(None)) == [[(1, 1, text), (2, 1, "plain")]]
+    reader.found = [wire(1, "1", "a?b")]
+    assert list(reader.records_of([(1,)])) == [[(1, 1, text)]]
 
 
 def test_a_key_that_the_driver_misread_is_refused_by_the_name_of_its_column() -> None:
-    store = Misread("nvarchar(9)", [wire("a?", "1", "x")], [])
+    reader = Misread("nvarchar(9)", [wire("a?", "1", "x")], [])
     with pytest.raises(RetriableError, match=r"rows of app\.T were not found again by key column K"):
-        list(store.records(None))
-    store.rows = []
+        list(reader.records(None))
+    reader.found = []
     with pytest.raises(RetriableError, match="key column K"):
-        list(store.records_of([("a?",)]))
-    assert list(store.records_of([("gone",)])) == []
+        list(reader.records_of([("a?",)]))
+    assert list(reader.records_of([("gone",)])) == []

@@ -6,9 +6,9 @@ import pytest
 
 from backup_sync.model.names import as_written, without_case
 from backup_sync.stores.mssql import types
-from backup_sync.stores.mssql.statements import DIALECT
+from backup_sync.stores.mssql.dialect import DIALECT
 from backup_sync.stores.sql.shape import Column, Difference, TableShape, difference
-from backup_sync.stores.sqlite.catalog import affinity
+from backup_sync.stores.sqlite.dialect import affinity
 
 ID = Column("Id", "int", False)
 SYNCED = Column("SyncedAt", "datetime2(7)", False)

@@ -181,9 +181,16 @@ class Connection:
         self.answered: str | None = None
         """The header ``Date`` of the last answer: the server's clock."""
         self._account_id: str | None = None
-        self._loop = asyncio.new_event_loop()
+        self._own_loop: asyncio.AbstractEventLoop | None = None
         self._client: CosmosClient | None = None
         self.pace = Pace(concurrency)
+
+    @property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        """Made when it is needed first, and again after :meth:`close`."""
+        if self._own_loop is None:
+            self._own_loop = asyncio.new_event_loop()
+        return self._own_loop
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine to its end. Raises errors of the BackupSyncError tree, and CosmosError for a status.
@@ -338,7 +345,8 @@ class Connection:
 
     def close(self) -> None:
         """Give up what is still under way, and the connections. Waits CLOSE_SECONDS for that at most, three times."""
-        if self._loop.is_closed() or self._loop.is_running():
+        loop = self._own_loop
+        if (loop is None and self._client is None) or (loop is not None and loop.is_running()):
             return  # running: a thread that was left behind is in it, and closes nothing that is not its own
         client, self._client = self._client, None
         try:
@@ -347,6 +355,7 @@ class Connection:
             self._end([self._loop.create_task(self._loop.shutdown_asyncgens())])
         finally:
             self._loop.close()
+            self._own_loop = None
 
     def _end(self, tasks: Collection[asyncio.Future[Any]], *, cancel: bool = False) -> None:
         if not tasks:

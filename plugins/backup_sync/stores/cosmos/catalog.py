@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from azure.cosmos import PartitionKey
 
-from backup_sync.model.errors import FatalError
+from backup_sync.model.errors import ConfigurationError, FatalError
+from backup_sync.model.service import Service
+from backup_sync.stores.cosmos import checks
 from backup_sync.stores.cosmos.account import Connection, CosmosError
 from backup_sync.stores.cosmos.documents import Names, names_of
+from backup_sync.stores.cosmos.queries import pages, question
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,9 @@ class ContainerShape:
     def names(self) -> tuple[Names, ...]:
         """The paths as the names of their properties; the same path may be written in more ways than one."""
         return tuple(map(names_of, self.paths))
+
+
+HISTORY_SHAPE = ContainerShape(("/serviceName",), "Hash", 2)
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,123 @@ class Found:
     unique_keys: tuple[str, ...] = ()
     rid: str | None = None
     database_rid: str | None = None
+
+
+class CosmosCatalog:
+    """See :class:`backup_sync.stores.base.Catalog`. ``history``: the container beside the copy."""
+
+    def __init__(self, connection: Connection, service: Service, history: str) -> None:
+        self.connection, self.service, self.history = connection, service, history
+        self.account, self.label = connection.account, connection.label
+        self._found: Found | None = None
+
+    def found(self) -> Found | None:
+        """The container, asked for once: its partition key cannot change. None: not there (yet)."""
+        if self._found is None:
+            self._found = find(self.connection, self.account.container)
+        return self._found
+
+    # what it is
+
+    def identity(self) -> dict[str, str | None]:
+        """Where this is by the server's own word: the account's id, the names, and what the service calls database and
+        container (None where they are not there, yet). An endpoint's name says nothing: a server may have many.
+        """
+        own = self.found()
+        return {
+            "account": self.connection.account_id(),
+            "database": self.account.database,
+            "container": self.account.container,
+            "database_rid": own.database_rid if own else None,
+            "rid": own.rid if own else None,
+        }
+
+    @staticmethod
+    def same(one: Mapping[str, str | None], other: Mapping[str, str | None]) -> bool:
+        """Whether two identities are those of one container. One that is not there is no other's."""
+        names = ("account", "database", "container", "database_rid", "rid")
+        return bool(one.get("rid")) and all(one.get(name) == other.get(name) for name in names)
+
+    def is_at(self, other: CosmosCatalog) -> bool:
+        """Whether both lead to one container."""
+        return self.same(self.identity(), other.identity())
+
+    def exists(self) -> bool:
+        return self.found() is not None
+
+    def vacant(self) -> bool:
+        """Whether the container holds no document at all, of any kind."""
+        return not self.exists() or not self._any("", of_service=False)
+
+    def describe(self) -> ContainerShape:
+        own = self.found()
+        if own is None:
+            raise ConfigurationError(
+                f"{self.label}: container {self.account.container} of database {self.account.database} does not exist; "
+                "correct 'database_name' and 'collection_name' in the connection's extra"
+            )
+        return own.shape
+
+    def check_fields(self, *, matched: bool = False) -> None:
+        """Refuse fields of ``changed`` and ``where`` that no document has, unless the container is empty.
+
+        ``matched``: the caller knows that documents once matched ``where``, so that none matches now is no misspelling.
+        Raises ConfigurationError.
+        """
+        checks.check_fields(self.service, self.label, self.account.container, self._any, matched=matched)
+
+    def _any(self, condition: str, *, of_service: bool) -> bool:
+        """Whether there is a document like that, among the service's or among all."""
+        return any_document(self.connection, self.service.where if of_service else {}, condition)
+
+    # whether it fits, and making it
+
+    def check_fit(self, shape: ContainerShape, *, planned: bool = False) -> tuple[str, ...]:
+        """Documents bring all their properties along, so none is ever lacking."""
+        own = self.found()
+        if own is None:
+            raise ConfigurationError(
+                f"{self.label}: container {self.account.container} does not exist yet; run the DAG backup_initialize first"
+            )
+        check_keeps(own, self.label, self.account.container)
+        mine = own.shape
+        if (mine.names, mine.kind, mine.version) != (shape.names, shape.kind, shape.version):
+            raise FatalError(
+                f"{self.label}: container {self.account.container} is partitioned by {', '.join(mine.paths)} "
+                f"({mine.kind} version {mine.version}) and the source by {', '.join(shape.paths)} ({shape.kind} version "
+                f"{shape.version}); a partition key cannot be changed: name another container in the connection's extra"
+            )
+        return ()
+
+    def create(self, shape: ContainerShape, *, dry_run: bool = False) -> list[str]:
+        if self.exists():
+            self.check_fit(shape)
+        wanted = {self.account.container: shape, self.history: HISTORY_SHAPE}
+        found = {name: find(self.connection, name) for name in wanted}
+        if beside := found[self.history]:
+            self._check_history(beside)
+        missing = {name: shape for name, shape in wanted.items() if found[name] is None}
+        if not missing:
+            return []
+        made = [] if database_exists(self.connection) else [f"database {self.account.database}"]
+        if not dry_run:
+            make(self.connection, missing, database=bool(made))
+        return made + [f"container {name}" for name in missing]
+
+    def _check_history(self, found: Found) -> None:
+        check_keeps(found, self.label, self.history)
+        if found.shape.names != HISTORY_SHAPE.names:
+            raise FatalError(
+                f"{self.label}: container {self.history} is partitioned by {', '.join(found.shape.paths)} and cannot "
+                f"hold the history; name another with 'history' in service {self.service.name}"
+            )
+
+
+def any_document(connection: Connection, where: Mapping[str, Any], condition: str = "") -> bool:
+    """Whether there is a document that fulfils a condition ("": any). Pages may be empty before one comes."""
+    text, parameters = question(where, "SELECT VALUE 1 FROM c", condition)
+    with closing(pages(connection, text, parameters, None, 1, eager=False)) as found:
+        return any(found)
 
 
 def find(connection: Connection, container: str) -> Found | None:

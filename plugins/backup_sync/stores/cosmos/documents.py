@@ -118,7 +118,7 @@ def without_system(document: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in document.items() if name not in SYSTEM_PROPERTIES}
 
 
-def held_by_document(document: dict[str, Any]) -> int:
+def weight_of_document(document: dict[str, Any]) -> int:
     """Bytes of a document's JSON."""
     text = _encode(document)
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))

@@ -16,9 +16,6 @@ from backup_sync.model.result import SyncResult, iso, status_of, utc_now
 from backup_sync.stores.cosmos.account import Connection, CosmosError
 from backup_sync.stores.history import resume
 
-LEASE_SECONDS = 60.0
-"""How long a lease holds unless it is renewed; read anew for each lease."""
-
 BEGIN_TRIES = 3
 """How often a run looks for its record and takes it over before it says that somebody else keeps writing it."""
 

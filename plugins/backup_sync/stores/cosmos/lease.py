@@ -2,7 +2,7 @@
 
 It belongs to the *container* of the copy, as SQL's lock belongs to the table: its partition is ``lease:<container>``,
 whatever the services are called that write there. It expires by itself, so a killed run holds up the next one for no
-longer than LEASE_SECONDS; a thread renews it while the run lives.
+longer than ``Limits.lease_seconds``; a thread renews it while the run lives.
 
 Two rules keep it honest, and neither compares the clocks of two workers:
 
@@ -33,9 +33,8 @@ from azure.core import MatchConditions
 
 from backup_sync.model.errors import BackupSyncError, LockHeld, RetriableError
 from backup_sync.model.result import SyncResult, iso, utc_now
-from backup_sync.stores.cosmos import history as cosmos_history
 from backup_sync.stores.cosmos.account import Connection, CosmosError
-from backup_sync.stores.cosmos.history import found_in, missing
+from backup_sync.stores.cosmos.history import found_in, missing, replace_if
 
 log = logging.getLogger(__name__)
 
@@ -75,26 +74,28 @@ class Instant:
 
 
 class Lease:
-    """The lease on one copy. ``history``: the container it lies in; ``container``: the copy's."""
+    """See :class:`backup_sync.stores.base.Lock`. ``history``: the container it lies in; ``container``: the copy's;
+    ``seconds``: how long it holds unless it is renewed."""
 
-    def __init__(self, connection: Connection, history: str, container: str, service: str) -> None:
+    def __init__(self, connection: Connection, history: str, container: str, service: str, seconds: float) -> None:
         self._connection, self._container, self._service = connection, container, service
+        self._seconds = seconds
         self._document = _LeaseDocument(history, container)
         self._keeper: _Keeper | None = None
 
     @contextmanager
-    def hold(self, run: SyncResult, wait_seconds: float) -> Iterator[None]:
+    def hold(self, run: SyncResult, wait_seconds: float) -> Iterator[Callable[[], None]]:
         """Hold the lease for a run: meanwhile the connection writes only while it holds.
 
         Raises LockHeld, saying who has it, when the wait is over; FatalError if the history container is missing.
         """
-        self._document.describe(run, self._service, cosmos_history.LEASE_SECONDS)
+        self._document.describe(run, self._service, self._seconds)
         etag, sent = self._acquire(time.monotonic() + wait_seconds, wait_seconds)
         self._keeper = _Keeper(self._connection, self._document, etag, sent)
         self._keeper.start()
         self._connection.guard = self.check
         try:
-            yield
+            yield self.check
         finally:
             keeper, self._keeper = self._keeper, None
             self._connection.guard = None
@@ -125,7 +126,7 @@ class Lease:
                 watched, since = held["_etag"], time.monotonic()
             ours = self._document.is_ours(held)
             # Ours after all: only the answer had been lost. It is renewed at once, so that its age is known.
-            if ours or (held and _expired(held, self._connection.answered, time.monotonic() - since)):
+            if ours or (held and _expired(held, self._connection.answered, time.monotonic() - since, self._seconds)):
                 taken = self._do(self._document.replace(self._connection, watched))
                 if taken is not None:
                     if not ours:
@@ -192,9 +193,7 @@ class _LeaseDocument:
 
     async def replace(self, connection: Connection, etag: str) -> tuple[str, Instant] | None:
         container = connection.container(self.history)
-        return await self._write(
-            connection, lambda: cosmos_history.replace_if(container, self._now(), etag), but=(404, 412)
-        )
+        return await self._write(connection, lambda: replace_if(container, self._now(), etag), but=(404, 412))
 
     async def read(self, connection: Connection) -> dict[str, Any] | None:
         found = await found_in(connection, self.history, self.partition, "c.id = @id", {"@id": ID})
@@ -332,12 +331,13 @@ class _Keeper(threading.Thread):
             )
 
 
-def _expired(lease: dict[str, Any], answered: str | None, watched: float) -> bool:
-    """Whether a lease is over. ``answered``: the header ``Date`` of the answer that told of it; ``watched``: for how many
-    seconds we have seen it unchanged, which decides where the server does not say what time it has."""
-    seconds, written = lease.get("seconds"), lease.get("_ts")
-    if not isinstance(seconds, (int, float)):
-        seconds = cosmos_history.LEASE_SECONDS
+def _expired(lease: dict[str, Any], answered: str | None, watched: float, seconds: float) -> bool:
+    """Whether a lease is over. ``answered``: the header ``Date`` of the answer that brought it; ``watched``: for how many
+    seconds we have seen it unchanged, which decides where the server does not say what time it has; ``seconds``: how long
+    it holds where it does not say so."""
+    written = lease.get("_ts")
+    if isinstance(lease.get("seconds"), (int, float)):
+        seconds = lease["seconds"]
     now = _moment(answered)
     age = watched if now is None or not isinstance(written, int) else now - written
     return age > seconds + STEP_SECONDS

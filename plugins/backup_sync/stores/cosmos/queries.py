@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 from backup_sync.stores.cosmos.account import Connection
+from backup_sync.stores.cosmos.documents import names_of_field, property_of
 from backup_sync.stores.cosmos.ranges import Span
 
 FULL: Span = ("", "FF")
+
+Parameters = list[dict[str, Any]]
+
+
+def question(
+    where: Mapping[str, Any], select: str, condition: str = "", parameters: Sequence[dict[str, Any]] = ()
+) -> tuple[str, Parameters]:
+    """The text and the parameters of a query. ``where``: that of a service, if it is about the service's documents."""
+    terms, params = [condition] if condition else [], list(parameters)
+    for number, (name, value) in enumerate(where.items()):
+        terms.append(f"{property_of(names_of_field(name))} = @w{number}")
+        params.append({"name": f"@w{number}", "value": value})
+    return (f"{select} WHERE {' AND '.join(terms)}" if terms else select), params
 
 
 def pages(

@@ -15,7 +15,7 @@ from typing import Any
 from backup_sync.model.diff import Key
 from backup_sync.stores.cosmos.account import Connection, all_of
 from backup_sync.stores.cosmos.documents import Names, key_value, property_of
-from backup_sync.stores.cosmos.queries import FULL, all_rows
+from backup_sync.stores.cosmos.queries import FULL, Parameters, all_rows
 from backup_sync.stores.cosmos.ranges import Span
 
 MOST_KEYS = 1_000
@@ -29,7 +29,6 @@ MOST_BODY = 1_000_000
 _PARAMETER = 40
 """Bytes of a parameter besides its value: ``{"name":"@k999p2","value":},`` and more."""
 
-Parameters = list[dict[str, Any]]
 KeyOf = Callable[[dict[str, Any]], Key]
 
 

@@ -11,9 +11,13 @@ from backup_sync.model.errors import BackupSyncError, ConfigurationError, Connec
 from backup_sync.model.names import as_written, without_case
 from backup_sync.model.service import STATE
 from backup_sync.stores.mssql import types
+from backup_sync.stores.mssql.ddl import alter_sql, create_table_sql
+from backup_sync.stores.mssql.dialect import DIALECT, MSSQL_TYPES, escaped, quote
 from backup_sync.stores.mssql.session import MssqlSession
-from backup_sync.stores.mssql.statements import MSSQL_TYPES, MssqlStatements, escaped, quote
+from backup_sync.stores.sql.catalog import SqlCatalog
+from backup_sync.stores.sql.journal import SqlJournal
 from backup_sync.stores.sql.shape import Column, Difference, TableShape
+from backup_sync.stores.sql.table import Table
 
 CATALOG_COLUMNS = (
     "COLUMN_NAME",
@@ -78,14 +82,18 @@ OBSTACLES = (
 )
 
 
-class MssqlCatalog(MssqlStatements):
-    """Everything but the reading and writing of rows; the store provides the connection."""
+class MssqlCatalog(SqlCatalog):
+    """See :class:`backup_sync.stores.base.Catalog`. ``database``: the one of the connection, which may not be there yet."""
 
+    dialect = DIALECT
     session: MssqlSession
-    database: str
-    _identity: dict[str, str | None] | None = None
 
-    def catalog(self) -> TableShape | None:
+    def __init__(self, session: MssqlSession, table: Table, journal: SqlJournal, database: str, *, copy: bool) -> None:
+        super().__init__(session, table, copy=copy)
+        self.journal, self.database = journal, database
+        self._identity: dict[str, str | None] | None = None
+
+    def read_shape(self) -> TableShape | None:
         found, key, masked, policies, folds = self._read_catalog()
         self._refuse_hidden([row[0] for row in masked], [row[0] for row in policies])
         columns = []
@@ -106,7 +114,10 @@ class MssqlCatalog(MssqlStatements):
     def _read_catalog(self) -> list[list[tuple[Any, ...]]]:
         """The rows of CATALOG's two statements, of HIDDEN's two, and of NAMES; who the database is comes with them and is
         kept. One batch."""
-        sql, params = f"{CATALOG}; {HIDDEN}; {NAMES}", ((self.schema, self.table) * 2 + (self.name,) * 3)
+        sql, params = (
+            f"{CATALOG}; {HIDDEN}; {NAMES}",
+            ((self.table.schema, self.table.table) * 2 + (self.table.name,) * 3),
+        )
         try:
             *found, known = self.session.results(f"{sql}; {IDENTITY}", params)
         except ConfigurationError:
@@ -182,6 +193,9 @@ class MssqlCatalog(MssqlStatements):
                 "Back up a view or table without it"
             )
 
+    def empty(self) -> bool:
+        return self.session.scalar(f"SELECT TOP (1) 1 FROM {self.table.name}") is None
+
     def unique(self, key: tuple[str, ...]) -> bool:
         sql = (
             "SELECT i.index_id, c.name FROM sys.indexes i "
@@ -192,38 +206,45 @@ class MssqlCatalog(MssqlStatements):
         own = self.own_shape()
         fold = own.fold if own else as_written
         indexes: dict[int, set[str]] = {}
-        for index, column in self.session.query(sql, (self.name,)):
+        for index, column in self.session.query(sql, (self.table.name,)):
             indexes.setdefault(index, set()).add(fold(column))
         wanted = {fold(name) for name in key}
         if any(columns <= wanted for columns in indexes.values()):
             return True
         columns = ", ".join(quote(name) for name in key)
-        return self.session.scalar(f"SELECT TOP (1) 1 FROM {self.name} GROUP BY {columns} HAVING COUNT(*) > 1") is None
+        return (
+            self.session.scalar(f"SELECT TOP (1) 1 FROM {self.table.name} GROUP BY {columns} HAVING COUNT(*) > 1")
+            is None
+        )
 
     def create(self, shape: TableShape, *, dry_run: bool = False) -> list[str]:
-        tables = [self.full_name, f"{self.schema}.{self.history_table}", f"{self.schema}.{STATE}"]
+        tables = [
+            self.table.full_name,
+            f"{self.table.schema}.{self.table.history_table}",
+            f"{self.table.schema}.{STATE}",
+        ]
         made = []
         if not self._database_exists():
             made.append(f"database {self.database}")
             if dry_run:
-                return [*made, f"schema {self.schema}", *(f"table {name}" for name in tables)]
+                return [*made, f"schema {self.table.schema}", *(f"table {name}" for name in tables)]
             self._create_database()
             self._identity = None
-        if self.session.scalar("SELECT SCHEMA_ID(%s)", (self.schema,)) is None:
-            made.append(f"schema {self.schema}")
+        if self.session.scalar("SELECT SCHEMA_ID(%s)", (self.table.schema,)) is None:
+            made.append(f"schema {self.table.schema}")
             if not dry_run:
                 # CREATE SCHEMA has to be alone in its batch.
-                self._make(f"CREATE SCHEMA {quote(self.schema)}", f"SCHEMA_ID(N'{escaped(self.schema)}')")
+                self._make(f"CREATE SCHEMA {quote(self.table.schema)}", f"SCHEMA_ID(N'{escaped(self.table.schema)}')")
         wanted = []
         if (own := self.own_shape()) is not None:
             made += self.evolve(shape, own, dry_run=dry_run)
         else:
-            wanted.append((self.name, self.create_table_sql(shape)))
+            wanted.append((self.table.name, create_table_sql(self.table.name, shape)))
         wanted.append((self.journal.history_name, self.journal.create_history_sql()))
         wanted.append(
             (self.journal.state_name, self.journal.create_state_sql("NVARCHAR(300)", "NVARCHAR(100)", "NVARCHAR(MAX)"))
         )
-        words = dict(zip((self.name, self.journal.history_name, self.journal.state_name), tables, strict=True))
+        words = dict(zip((self.table.name, self.journal.history_name, self.journal.state_name), tables, strict=True))
         for name, statement in wanted:
             if self.session.scalar("SELECT OBJECT_ID(%s)", (name,)) is None:
                 made.append(f"table {words[name]}")
@@ -242,7 +263,7 @@ class MssqlCatalog(MssqlStatements):
         )
         made = []
         for name, kind in self.journal.missing_history_columns([row[0] for row in there]):
-            made.append(f"column {name} of {self.schema}.{self.history_table}")
+            made.append(f"column {name} of {self.table.schema}.{self.table.history_table}")
             if not dry_run:
                 self._make(
                     f"ALTER TABLE {self.journal.history_name} ADD {quote(name)} {MSSQL_TYPES[kind]} NULL",
@@ -310,22 +331,18 @@ class MssqlCatalog(MssqlStatements):
     # following the source's columns
 
     def obstacles(self) -> list[str]:
-        triggers, keys = ([row[0] for row in rows] for rows in self.session.results(OBSTACLES, (self.name, self.name)))
+        triggers, keys = (
+            [row[0] for row in rows] for rows in self.session.results(OBSTACLES, (self.table.name, self.table.name))
+        )
         return [
             f"{what} {', '.join(sorted(names))}"
             for what, names in (("triggers", triggers), ("foreign keys", keys))
             if names
         ]
 
-    def alter(self, shape: TableShape, own: TableShape, found: Difference) -> None:
+    def alter(self, own: TableShape, found: Difference) -> None:
         default = None
         if any(column.collation for column in (*found.widened, *found.loosened)):
             default = self.session.scalar("SELECT CONVERT(NVARCHAR(128), DATABASEPROPERTYEX(DB_NAME(), 'Collation'))")
-        for statement in self.alter_sql(found, default):
+        for statement in alter_sql(self.table.name, found, default):
             self.session.run(statement)
-
-    def has_unfilled(self) -> bool:
-        return self.session.scalar("SELECT OBJECT_ID(%s)", (self.unfilled_name,)) is not None
-
-    def read_unfilled(self) -> list[str]:
-        return [row[0] for row in self.session.query(self.unfilled_sql(), (self.full_name,))]

@@ -21,17 +21,15 @@ from functools import partial
 from typing import Any, TypeVar
 
 from backup_sync.model.errors import RetriableError
-from backup_sync.stores import weight as heavy_rows
+from backup_sync.model.limits import Limits
+from backup_sync.stores import weight
 from backup_sync.stores.mssql.errors import number_of, translate
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
 
-LOCK_MILLISECONDS = 30_000
-"""How long a statement waits for a lock of another session. (sp_getapplock is told its own time.)"""
-
 OPENING = "SET NOCOUNT OFF; SET LOCK_TIMEOUT {}; SET DEADLOCK_PRIORITY LOW"
-"""Counts are what the driver is asked for, whatever the server's default is. A lock is not waited for for ever: behind
+"""With how many milliseconds a statement waits for a lock (sp_getapplock has a time-out of its own). Counts are what the driver is asked for, whatever the server's default is. A lock is not waited for for ever: behind
 a statement that waits for one, everybody else's queue as well. And in a deadlock we are the ones who can wait.
 https://learn.microsoft.com/sql/t-sql/statements/set-lock-timeout-transact-sql"""
 
@@ -49,13 +47,15 @@ class MssqlConnection:
     :param label: how messages call this end: the connection id.
     :param connect: opens a DB-API connection.
     :param address: host and port, for messages about a server that is away.
+    :param limits: sizes of pages, and how long a statement waits for a lock.
 
     What the driver raises is raised as an error of our own, and RetriableError once the session is over.
     """
 
-    def __init__(self, label: str, connect: Callable[[], Any], address: str = "") -> None:
+    def __init__(self, label: str, connect: Callable[[], Any], address: str = "", limits: Limits | None = None) -> None:
         self.label = label
         self.address = address
+        self.limits = limits or Limits()
         self.interrupted = False
         """Somebody who waited for a call was told to end. What is left of the run is not to go on with another one."""
         self._over = False
@@ -64,14 +64,14 @@ class MssqlConnection:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         threading.Thread(target=_work, args=(self._jobs,), name=f"backup_sync-sql-{label}", daemon=True).start()
         try:
-            self._connection = self.call(_open, connect)
+            self._connection = self.call(_open, connect, self.limits)
         except BaseException:
             self._end()
             raise
 
     def pages(self, sql: str, params: Sequence[Any], size: int, *, heavy: bool = False) -> Iterator[list[Row]]:
         """Run a statement and stream its rows, ``size`` at a time; ``heavy``: fewer where they hold much."""
-        found, page = self.call(_begin, self._connection, sql, params, size, heavy)
+        found, page = self.call(_begin, self._connection, sql, params, size, self.limits if heavy else None)
         while page:
             waiting = [page]
             del page  # held by nobody but the one who asked for it, also while the next one is fetched
@@ -170,10 +170,10 @@ def _work(jobs: queue.SimpleQueue[_Job | None]) -> None:
         del job, call, args, answer, outcome  # a connection that nobody holds any more closes itself
 
 
-def _open(connect: Callable[[], Any]) -> Any:
+def _open(connect: Callable[[], Any], limits: Limits) -> Any:
     connection = connect()
     connection.autocommit(True)  # transactions are written out where they are meant
-    _run(connection, OPENING.format(LOCK_MILLISECONDS), ())
+    _run(connection, OPENING.format(round(limits.lock_seconds * 1000)), ())
     return connection
 
 
@@ -184,10 +184,10 @@ def _executed(connection: Any, sql: str, params: Sequence[Any]) -> Any:
 
 
 def _begin(
-    connection: Any, sql: str, params: Sequence[Any], size: int, heavy: bool
+    connection: Any, sql: str, params: Sequence[Any], size: int, heavy: Limits | None
 ) -> tuple[Iterator[list[Row]], list[Row]]:
     fetch = _executed(connection, sql, params).fetchmany
-    found = heavy_rows.pages(fetch, size) if heavy else iter(partial(fetch, size), [])
+    found = weight.pages(fetch, size, heavy) if heavy else iter(partial(fetch, size), [])
     return found, next(found, [])
 
 

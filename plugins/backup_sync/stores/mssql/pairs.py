@@ -9,14 +9,21 @@ NVARCHAR(4000) can be: with the MAX types the server lost more time than the row
 
 from __future__ import annotations
 
+import json
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence, Set
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import chain
 from typing import Any
 
+from backup_sync.model.diff import Key, Stamp
 from backup_sync.model.errors import RetriableError
 from backup_sync.stores.mssql import types
+from backup_sync.stores.mssql.dialect import quote
+from backup_sync.stores.mssql.ranges import big, is_small, whole
+from backup_sync.stores.sql.pairs import RowPairs
+from backup_sync.stores.sql.session import FETCH_ROWS
 from backup_sync.stores.sql.shape import Column
 
 # Drawn anew by each process, since any fixed text may be part of a value. The bar stands only at the beginning, so
@@ -84,32 +91,98 @@ def _eight_bytes(text: str) -> bytes:
     return int(text).to_bytes(8, "big", signed=True)
 
 
-class PackedPairs:
-    """The packed pairs of one table. ``label``: how messages call its end."""
+class Pairs(RowPairs):
+    """A row to each pair: what any key and stamp can take. ``hashed``: columns that enter as a hash."""
+
+    rows = 10_000
+    """Rows of a page."""
+
+    def __init__(self, key: Sequence[Column], stamp: Sequence[Column], hashed: Sequence[Column] = ()) -> None:
+        super().__init__(len(key))
+        self._values = [types.outgoing(quote(column.name), column.type) for column in key]
+        for column in stamp:
+            name = quote(column.name)
+            # As text, 9.00 would be higher than 10.00.
+            exact = types.base(column.type) in types.EXACT
+            self._values.append(name if exact else types.outgoing(name, column.type))
+        self._values += map(whole, hashed)
+
+    def sql(self, table: str, where: str) -> str:
+        return f"SELECT {', '.join(self._values)} FROM {table} WHERE {where}"
+
+
+class NumberPairs(Pairs):
+    """For a key and a stamp that are one 32-bit number each: both fit into one of 64 bits.
+
+    ``to_a_row``: neighbouring keys whose pairs come as one text. Fewer, and there is more to fetch; more, and fewer texts
+    are the same on both sides when a changed row comes every hundred. (STRING_AGG of numbers makes an NVARCHAR(4000), and
+    a pair takes up to 21 characters of it.)
+    """
+
+    rows = FETCH_ROWS
+
+    def __init__(self, key: Sequence[Column], stamp: Sequence[Column], to_a_row: int) -> None:
+        super().__init__(key, stamp)
+        self._key, self._stamp = (quote(column.name) for column in (*key, *stamp))
+        self._to_a_row = to_a_row
+
+    @staticmethod
+    def possible(key: Sequence[Column], stamp: Sequence[Column]) -> bool:
+        return len(key) == len(stamp) == 1 and is_small(key[0]) and is_small(stamp[0])
+
+    def sql(self, table: str, where: str) -> str:
+        pair = f"CONVERT(BIGINT, {self._key}) * {big(2**32)} + {self._stamp}"
+        return f"SELECT STRING_AGG({pair}, ',') FROM {table} WHERE {where} GROUP BY {self._key} / {self._to_a_row}"
+
+    def count(self, bundles: Collection[Any]) -> int:
+        return sum(text.count(",") + 1 for (text,) in bundles)
+
+    def open(self, bundles: Set[Any]) -> Set[Hashable]:
+        return set(json.loads(f"[{','.join(text for (text,) in bundles)}]"))
+
+    def split(self, pair: int) -> tuple[Key, Stamp]:
+        key = (pair + 2**31) >> 32
+        return (key,), (pair - (key << 32),)
+
+
+class JoinedPairs(Pairs):
+    """Each column's values joined over some dozens of rows. ``label``: how messages call this end."""
 
     def __init__(self, key: Sequence[Column], stamp: Sequence[Column], label: str) -> None:
+        super().__init__(key, stamp)
         self._columns = (*key, *stamp)
         self._label = label
+        self._names = [quote(column.name) for column in self._columns]
         self._key_width = len(key)
         forms = [*(_form(column, True) for column in key), *(_form(column, False) for column in stamp)]
         self._forms = [form for form in forms if form is not None]
         self.to_a_row = min((form.room for form in self._forms), default=0)
         self.possible = len(self._forms) == len(forms) and self.to_a_row >= FEWEST
 
-    def sql(self, table: str, names: Sequence[str], where: str) -> str:
-        """``names``: the columns' quoted names, key first."""
+    @property
+    def rows(self) -> int:  # type: ignore[override]
+        return Pairs.rows // self.to_a_row
+
+    def sql(self, table: str, where: str) -> str:
         joined = [
             form.joined(f"c{number}", column.nullable)
             for number, (form, column) in enumerate(zip(self._forms, self._columns, strict=True))
         ]
-        taken = ", ".join(f"{name} AS c{number}" for number, name in enumerate(names))
-        rank = f"ROW_NUMBER() OVER (ORDER BY {', '.join(names[: self._key_width])}) AS n"
+        taken = ", ".join(f"{name} AS c{number}" for number, name in enumerate(self._names))
+        rank = f"ROW_NUMBER() OVER (ORDER BY {', '.join(self._names[: self._key_width])}) AS n"
         return (
             f"SELECT COUNT_BIG(*), {', '.join(joined)} FROM (SELECT {taken}, {rank} FROM {table} WHERE {where}) p "
             f"GROUP BY (n - 1) / {self.to_a_row}"
         )
 
+    def count(self, bundles: Collection[Any]) -> int:
+        return sum(count for count, *_ in bundles)
+
+    def open(self, bundles: Set[Any]) -> Set[Hashable]:
+        return set(chain.from_iterable(map(self.unpack, bundles)))
+
     def unpack(self, row: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """The pairs of one row, as rows of their own would have been."""
         count, *texts = row
         columns = [
             form.values(text, column.nullable)
@@ -121,3 +194,13 @@ class PackedPairs:
                 "the next attempt draws another"
             )
         return list(zip(*columns, strict=True))
+
+
+def codec_of(
+    key: Sequence[Column], stamp: Sequence[Column], hashed: Sequence[Column], *, to_a_row: int, label: str
+) -> Pairs:
+    """The quickest form that these columns can take. ``to_a_row``: see :class:`NumberPairs`."""
+    if not hashed and NumberPairs.possible(key, stamp):
+        return NumberPairs(key, stamp, to_a_row)
+    joined = JoinedPairs(key, stamp, label)
+    return joined if joined.possible and not hashed else Pairs(key, stamp, hashed)

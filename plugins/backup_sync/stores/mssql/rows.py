@@ -10,15 +10,21 @@ A row of its own, with no aggregate: rows stream as the table is read, and nothi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from backup_sync.stores.base import Record
+from backup_sync.model.diff import Key
+from backup_sync.model.errors import RetriableError
+from backup_sync.model.limits import Limits
+from backup_sync.stores.base import Record, batches
 from backup_sync.stores.mssql import types
+from backup_sync.stores.mssql.dialect import quote
 from backup_sync.stores.mssql.pairs import NULL
-from backup_sync.stores.mssql.statements import quote
+from backup_sync.stores.mssql.posted import found_by, keys_json, posted_keys
+from backup_sync.stores.mssql.session import MssqlSession
 from backup_sync.stores.sql.shape import Column, TableShape
+from backup_sync.stores.sql.table import Table
 
 SEPARATOR = "\x1f"
 """A value that holds it is seen by the number of parts."""
@@ -73,23 +79,23 @@ def _part(at: int, column: Column, several_collations: bool) -> _Part | None:
 
 
 class WireRows:
-    """How the rows of one table are selected, and become records."""
+    """How the rows of one table are selected, and become records. ``joined``: with columns joined where that is possible."""
 
-    def __init__(self, shape: TableShape) -> None:
+    def __init__(self, shape: TableShape, *, joined: bool = True) -> None:
         keys = set(shape.key)
         collations = {column.collation for column in shape.columns if types.base(column.type) in types.TEXTS}
         self._columns = shape.columns
         self._lines: list[list[_Part]] = []
-        joined: set[int] = set()
-        for at, column in enumerate(shape.columns):
+        in_lines: set[int] = set()
+        for at, column in enumerate(shape.columns if joined else ()):
             part = None if column.name in keys else _part(at, column, len(collations) > 1)
             if part is None or part.length > LONGEST // 2:
                 continue
-            joined.add(at)
+            in_lines.add(at)
             if not self._lines or sum(p.length + 1 for p in self._lines[-1]) + part.length > LONGEST:
                 self._lines.append([])
             self._lines[-1].append(part)
-        self._alone = [at for at in range(len(shape.columns)) if at not in joined]
+        self._alone = [at for at in range(len(shape.columns)) if at not in in_lines]
         self._texts_alone = [n for n, at in enumerate(self._alone) if types.base(shape.columns[at].type) in types.TEXTS]
 
     def selected(self, prefix: str = "") -> str:
@@ -130,6 +136,70 @@ class WireRows:
             for part, values in zip(line, zip(*split, strict=True), strict=True):
                 columns[part.at] = part.values(values)
         return list(zip(*columns, strict=True)), sorted(doubtful)
+
+
+class MssqlRows:
+    """Reads whole rows of one table, each with all its text as it is.
+
+    ``joined``: see :class:`WireRows`; either way the records are the same.
+    """
+
+    def __init__(self, session: MssqlSession, table: Table, shape: TableShape, limits: Limits, *, joined: bool) -> None:
+        self._session, self._table, self._shape, self._limits = session, table, shape, limits
+        self._key = tuple(shape.column(name) for name in shape.key)
+        self._key_at = [shape.index(name) for name in shape.key]
+        self._wire = WireRows(shape, joined=joined)
+
+    def where(self, condition: str, params: Sequence[Any]) -> Iterator[list[Record]]:
+        """The rows that fulfil a condition, in pages."""
+        sql = f"SELECT {self._wire.selected()} FROM {self._table.name} WHERE {condition}"
+        for rows in self._session.pages(sql, params, ROWS_AT_ONCE, heavy=True):
+            yield self._exact(*self._wire.records(rows))
+
+    def of_keys(self, keys: Sequence[Key]) -> Iterator[list[Record]]:
+        """The rows with these keys, in pages. Raises RetriableError where a key may have been misread."""
+        sql = (
+            f"SELECT {self._wire.selected('t.')} FROM {posted_keys(self._key)} p JOIN {self._table.name} t "
+            f"ON {found_by(self._key)}"
+        )
+        missing = set(keys)
+        for rows in self._session.pages(sql, [keys_json(keys)], ROWS_AT_ONCE, heavy=True):
+            records, doubtful = self._wire.records(rows)
+            missing.difference_update(map(self._key_of, records))
+            yield self._exact(records, doubtful)
+        self._check_found(missing)
+
+    def _key_of(self, record: Record) -> Key:
+        return tuple(record[index] for index in self._key_at)
+
+    def _exact(self, found: list[Record], doubtful: Sequence[int]) -> list[Record]:
+        """The records with all their text as it is: doubtful ones are read once more by their keys, text as bytes."""
+        if not doubtful:
+            return found
+        columns = self._shape.columns
+        names = ", ".join(types.exactly(f"t.{quote(column.name)}", column.type) for column in columns)
+        sql = f"SELECT {names} FROM {posted_keys(self._key)} p JOIN {self._table.name} t ON {found_by(self._key)}"
+        keys = [self._key_of(found[n]) for n in doubtful]
+        exact = {}
+        # On a connection of its own: the other one may be in the middle of its rows.
+        for chunk in batches(keys, self._limits.json_rows):
+            for row in self._session.second.results(sql, (keys_json(chunk),))[0]:
+                record = tuple(map(types.from_exact, row, (column.type for column in columns)))
+                exact[self._key_of(record)] = record
+        self._check_found(set(keys).difference(exact))
+        # One that is gone by now is left out, as any that is deleted while a run reads.
+        again: dict[int, Record | None] = {n: exact.get(self._key_of(found[n])) for n in doubtful}
+        return [record for n, known in enumerate(found) if (record := again.get(n, known)) is not None]
+
+    def _check_found(self, missing: Collection[Key]) -> None:
+        """Raise RetriableError if keys with a ? are not found again: that may have been another character."""
+        for number, column in enumerate(self._key):
+            if types.base(column.type) in types.TEXTS and any("?" in str(key[number]) for key in missing):
+                raise RetriableError(
+                    f"{self._table.label}: rows of {self._table.service.table} were not found again by key column "
+                    f"{column.name}: they were deleted meanwhile (then a retry helps), or their keys hold a character that "
+                    "cannot be read (half a surrogate pair, a byte outside the code page)"
+                )
 
 
 def _asking(texts: list[str]) -> list[int]:

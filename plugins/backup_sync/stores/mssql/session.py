@@ -9,6 +9,7 @@ from itertools import chain
 from typing import Any
 
 from backup_sync.model.errors import BackupSyncError, ConnectionMistake, RetriableError
+from backup_sync.model.limits import Limits
 from backup_sync.stores.mssql.connection import MssqlConnection
 from backup_sync.stores.sql.session import FETCH_ROWS, Row
 
@@ -21,8 +22,10 @@ class MssqlSession:
     :param address: host and port, for messages about a server that is away.
     """
 
-    def __init__(self, label: str, connect: Callable[[str | None], Any], address: str = "") -> None:
-        self.label, self.address = label, address
+    def __init__(
+        self, label: str, connect: Callable[[str | None], Any], address: str = "", limits: Limits | None = None
+    ) -> None:
+        self.label, self.address, self.limits = label, address, limits or Limits()
         self._connect = connect
         self._first: MssqlConnection | None = None
         self._second: MssqlConnection | None = None
@@ -46,7 +49,7 @@ class MssqlSession:
         """One more connection, for the caller to close. Raises RetriableError once the session is closed."""
         # A thread that was left behind may come back from its statement, or from this one, and want to go on.
         if not self._closed:
-            made = MssqlConnection(self.label, partial(self._connected, database), self.address)
+            made = MssqlConnection(self.label, partial(self._connected, database), self.address, self.limits)
             if not self._closed:
                 return made
             made.close()

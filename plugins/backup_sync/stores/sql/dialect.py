@@ -19,13 +19,14 @@ class Dialect:
 
     ``quote``: a name as it stands in a statement. ``kinds``: the type of a column that holds a kind of value.
     ``slot``: the placeholder of a parameter of a kind. ``newest_first``: what stands behind SELECT, and at the end, of a
-    statement that wants so many rows. ``rows_if_there``: the rows of a SELECT from a table (named as in a statement), none
-    where it is missing. ``types``: which type of a column holds which.
+    statement that wants so many rows. ``exists``: whether a table (named as in a statement) is there. ``rows_if_there``:
+    the rows of a SELECT from a table, none where it is missing. ``types``: which type of a column holds which.
     """
 
     quote: Callable[[str], str]
     kinds: Mapping[Kind, str]
     slot: Callable[[Kind], str]
     newest_first: Callable[[int], tuple[str, str]]
+    exists: Callable[[SqlSession, str], bool]
     rows_if_there: Callable[[SqlSession, str, str, Sequence[Any]], Iterator[Row]]
     types: Types

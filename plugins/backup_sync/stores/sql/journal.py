@@ -15,11 +15,11 @@ from uuid import UUID
 from backup_sync.model.errors import BackupSyncError, RetriableError
 from backup_sync.model.names import without_case
 from backup_sync.model.result import SyncResult, iso, status_of, utc_now
-from backup_sync.model.service import Service
 from backup_sync.stores.base import Applied
 from backup_sync.stores.history import parse_moment, resume
 from backup_sync.stores.sql.dialect import Dialect
 from backup_sync.stores.sql.session import SqlSession
+from backup_sync.stores.sql.table import Table
 
 # name, kind (each dialect knows the type), nullable. The first seven are a contract with those who query the table.
 HISTORY_COLUMNS: tuple[tuple[str, str, bool], ...] = (
@@ -89,15 +89,12 @@ def _moment(value: datetime | None) -> str | None:
 class SqlJournal:
     """See :class:`backup_sync.stores.base.Journal`.
 
-    :param history: the history's table, as in a statement; ``states``: that of the states.
-    :param copy: the copy's table, as the engine knows it.
+    :param copy: how the states call the copy; by default its schema and table.
     """
 
-    def __init__(
-        self, session: SqlSession, dialect: Dialect, service: Service, *, history: str, states: str, copy: str
-    ) -> None:
-        self.session, self.dialect, self.service = session, dialect, service
-        self.history_name, self.state_name, self.copy = history, states, copy
+    def __init__(self, session: SqlSession, dialect: Dialect, table: Table, *, copy: str | None = None) -> None:
+        self.session, self.dialect, self.service = session, dialect, table.service
+        self.history_name, self.state_name, self.copy = table.history, table.states, copy or table.full_name
         self.run: SyncResult | None = None
 
     # the history

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from backup_sync.model.diff import Key
-
-MOST_DIGESTS = 2_048
-"""Digests of a side that are held in memory at once."""
+from backup_sync.model.limits import Limits
 
 
 @dataclass(frozen=True)
@@ -25,18 +23,22 @@ class KeyRange:
     only: tuple[tuple[EvenCut, tuple[int, ...]], ...] = ()
 
 
+EVERYTHING = KeyRange()
+
+
 @dataclass(frozen=True)
 class EvenCut:
     """A single whole-number key, cut by arithmetic: piece n holds the keys from ``first + n * width``.
 
     The first piece reaches down to the range's lower end and the last one up to its upper end, so that a key beyond
-    those that the cutting store had seen belongs to a piece as well.
+    those that the cutting store had seen belongs to a piece as well. ``most``: pieces of a part (:meth:`parts`).
     """
 
     within: KeyRange
     first: int
     width: int
     count: int
+    most: int = Limits.digests
     gaps: ClassVar[bool] = True
 
     def __len__(self) -> int:
@@ -54,9 +56,9 @@ class EvenCut:
         return KeyRange(after, upto, (*self.within.only, *([(self, tuple(pieces))] if gaps else [])))
 
     def parts(self) -> Iterator[EvenCut]:
-        for low in range(0, self.count, MOST_DIGESTS):
-            pieces = range(low, min(low + MOST_DIGESTS, self.count))
-            yield EvenCut(self.select(pieces), self.first + low * self.width, self.width, len(pieces))
+        for low in range(0, self.count, self.most):
+            pieces = range(low, min(low + self.most, self.count))
+            yield EvenCut(self.select(pieces), self.first + low * self.width, self.width, len(pieces), self.most)
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ class Difference:
     ``added``: columns that the backup lacks, nullable whatever they are in the source: the rows that are there have no
     value for them until a sync fills it in, and the copy has no default that would stand in for it.
     ``widened``, ``loosened``: columns of the backup as they should become; the latter only get nullable.
-    ``kept``: columns of the backup that the source has no more. Those of them that are NOT NULL are in ``loosened``
+    ``kept``: columns of the backup that the source no longer has. Those of them that are NOT NULL are in ``loosened``
     too, since new rows have nothing to put there.
     ``problems``: in words that follow "it"; nothing else counts if there is one.
     """
@@ -92,7 +92,7 @@ class Difference:
         if loosened := [column for column in self.loosened if column.name not in gone]:
             found.append(f"has {_names(loosened)} as NOT NULL, which the source lets be NULL")
         if self.kept:
-            found.append(f"has {_names(self.kept)}, which the source has no more")
+            found.append(f"has {_names(self.kept)}, which the source no longer has")
         return found
 
 

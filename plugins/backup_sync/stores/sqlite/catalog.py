@@ -2,101 +2,55 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import closing
-from functools import lru_cache
-from typing import Any
+import os
 
 from backup_sync.model.names import UPPER, without_case
 from backup_sync.model.service import STATE
-from backup_sync.stores.sql.dialect import Dialect
-from backup_sync.stores.sql.session import Row, SqlSession
-from backup_sync.stores.sql.shape import SYNCED_AT, Column, Difference, TableShape, Types
-from backup_sync.stores.sql.store import SqlStore
+from backup_sync.stores.base import Identity
+from backup_sync.stores.sql.catalog import SqlCatalog
+from backup_sync.stores.sql.journal import SqlJournal
+from backup_sync.stores.sql.shape import SYNCED_AT, Column, Difference, TableShape
+from backup_sync.stores.sql.table import Table
+from backup_sync.stores.sqlite.dialect import DIALECT, SQLITE_TYPES, affinity, columns_of, in_main, quote, written
 from backup_sync.stores.sqlite.session import SqliteSession
 
-SQLITE_TYPES = {"uuid": "TEXT", "text": "TEXT", "count": "INTEGER", "flag": "INTEGER", "moment": "TEXT"}
 
+class SqliteCatalog(SqlCatalog):
+    """See :class:`backup_sync.stores.base.Catalog`."""
 
-def quote(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def in_main(name: str) -> str:
-    """A table of the database itself, and of no other one that is attached."""
-    return f"main.{quote(name)}"
-
-
-@lru_cache(maxsize=1_000)
-def written(type_: str) -> str:
-    """A declared type as a CREATE TABLE may say it again: a type may be any text, such as ``[not null]`` or ``a,b``.
-
-    SQLite's catalog tells it without the quotes it may have had. Bare where SQLite reads it as just that, otherwise in
-    quotes, which say the same.
-    """
-    with closing(sqlite3.connect(":memory:")) as scratch:
-        try:
-            scratch.execute(f"CREATE TABLE t (c {type_})")
-            if [tuple(row[1:]) for row in scratch.execute("PRAGMA table_xinfo(t)")] == [("c", type_, 0, None, 0, 0)]:
-                return type_
-        except sqlite3.Error:
-            pass
-    return quote(type_)
-
-
-def affinity(type_: str) -> str:
-    """What SQLite makes of a declared type (https://www.sqlite.org/datatype3.html#determination_of_column_affinity)."""
-    for words, found in (
-        (("INT",), "INTEGER"),
-        (("CHAR", "CLOB", "TEXT"), "TEXT"),
-        (("BLOB",), "BLOB"),
-        (("REAL", "FLOA", "DOUB"), "REAL"),
-    ):
-        if any(word in type_.translate(UPPER) for word in words):
-            return found
-    return "NUMERIC" if type_.strip() else "BLOB"
-
-
-def _same(old: str, new: str) -> bool:
-    return affinity(old) == affinity(new)
-
-
-def _never(old: str, new: str) -> bool:
-    """A declared length or precision means nothing to SQLite, so there is nothing to widen."""
-    return False
-
-
-def columns_of(session: SqlSession, table: str) -> list[Row]:
-    """The columns of a table that was named by :func:`in_main`, as SQLite tells them; none if it is not there."""
-    return list(session.query(f"PRAGMA main.table_xinfo({table.removeprefix('main.')})"))
-
-
-def _rows_if_there(session: SqlSession, table: str, sql: str, params: Sequence[Any]) -> Iterator[Row]:
-    if columns_of(session, table):
-        yield from session.query(sql, params)
-
-
-DIALECT = Dialect(
-    quote=quote,
-    kinds=SQLITE_TYPES,
-    slot=lambda _: "?",
-    newest_first=lambda limit: ("", f"LIMIT {int(limit)}"),
-    rows_if_there=_rows_if_there,
-    types=Types(same=_same, widens=_never),
-)
-
-
-class SqliteCatalog(SqlStore):
-    """Everything but the reading and writing of rows; the store provides the connection."""
-
-    session: SqliteSession
-    name: str
-    _identity: dict[str, str | None] | None
     dialect = DIALECT
+    session: SqliteSession
 
-    def catalog(self) -> TableShape | None:
-        rows = columns_of(self.session, self.name)
+    def __init__(self, session: SqliteSession, table: Table, journal: SqlJournal, *, copy: bool) -> None:
+        super().__init__(session, table, copy=copy)
+        self.journal = journal
+        self._identity: dict[str, str | None] | None = None
+
+    # what it is
+
+    def identity(self) -> dict[str, str | None]:
+        if self._identity is None:
+            self._identity = {"file": os.path.realpath(self.session.path)} if self.session.exists() else {}
+        return self._identity
+
+    @staticmethod
+    def same(one: Identity, other: Identity) -> bool:
+        return one.get("file") == other.get("file")
+
+    def is_at(self, other: SqliteCatalog) -> bool:
+        """By the file itself: links of both kinds lead to one."""
+        return (
+            self.session.exists() and other.session.exists() and os.path.samefile(self.session.path, other.session.path)
+        )
+
+    def exists(self) -> bool:
+        return self.session.exists() and super().exists()
+
+    def empty(self) -> bool:
+        return self.session.scalar(f"SELECT 1 FROM {self.table.name} LIMIT 1") is None
+
+    def read_shape(self) -> TableShape | None:
+        rows = columns_of(self.session, self.table.name)
         if not rows:
             return None
         key = [row[1] for row in sorted((row for row in rows if row[5]), key=lambda row: row[5])]
@@ -122,16 +76,16 @@ class SqliteCatalog(SqlStore):
     def describe(self) -> TableShape:
         shape = super().describe()
         for name in shape.key:  # looked for by its own collation, which may be unknown here
-            next(self.session.query(f"SELECT 1 FROM {self.name} WHERE {quote(name)} = 'x' LIMIT 0"), None)
+            next(self.session.query(f"SELECT 1 FROM {self.table.name} WHERE {quote(name)} = 'x' LIMIT 0"), None)
         return shape
 
     def _kind(self) -> tuple[bool, bool]:
         """Whether it is a table, and not a view or a virtual one; and whether it is STRICT."""
         # An older SQLite knows neither this nor STRICT tables.
-        for row in self.session.query(f"PRAGMA main.table_list({quote(self.table)})"):
+        for row in self.session.query(f"PRAGMA main.table_list({quote(self.table.table)})"):
             return row[2] in ("table", "shadow"), bool(row[5])
         sql = "SELECT type FROM main.sqlite_master WHERE name = ? COLLATE NOCASE AND type IN ('table', 'view')"
-        return next(self.session.query(sql, [self.table]))[0] == "table", False
+        return next(self.session.query(sql, [self.table.table]))[0] == "table", False
 
     def _type_in_view(self, name: str, type_: str) -> str:
         """A view's columns hold what its expressions make, whatever type SQLite tells of them: none is kept, so that the
@@ -139,20 +93,20 @@ class SqliteCatalog(SqlStore):
         compared = {without_case(field) for field in (*(self.service.key or ()), *self.service.fields)}
         if affinity(type_) != "INTEGER" or without_case(name) not in compared:
             return ""
-        sql = f"SELECT 1 FROM {self.name} WHERE typeof({quote(name)}) NOT IN ('integer', 'null') LIMIT 1"
+        sql = f"SELECT 1 FROM {self.table.name} WHERE typeof({quote(name)}) NOT IN ('integer', 'null') LIMIT 1"
         return type_ if next(self.session.query(sql), None) is None else ""
 
     def _indexed_by_key(self) -> bool:
         """Whether the primary key has an index of its own: an alias of the rowid needs none."""
-        return any(row[3] == "pk" for row in self.session.query(f"PRAGMA main.index_list({quote(self.table)})"))
+        return any(row[3] == "pk" for row in self.session.query(f"PRAGMA main.index_list({quote(self.table.table)})"))
 
     def _has_null(self, column: str) -> bool:
-        sql = f"SELECT 1 FROM {self.name} WHERE {quote(column)} IS NULL LIMIT 1"
+        sql = f"SELECT 1 FROM {self.table.name} WHERE {quote(column)} IS NULL LIMIT 1"
         return next(self.session.query(sql), None) is not None
 
     def unique(self, key: tuple[str, ...]) -> bool:
         columns = ", ".join(quote(name) for name in key)
-        sql = f"SELECT 1 FROM {self.name} GROUP BY {columns} HAVING COUNT(*) > 1 LIMIT 1"
+        sql = f"SELECT 1 FROM {self.table.name} GROUP BY {columns} HAVING COUNT(*) > 1 LIMIT 1"
         return next(self.session.query(sql), None) is None
 
     def create(self, shape: TableShape, *, dry_run: bool = False) -> list[str]:
@@ -160,11 +114,11 @@ class SqliteCatalog(SqlStore):
             self.session.open("create")
             self._identity = None
         elif not self.session.exists():
-            return [f"table {name}" for name in (self.table, self.history_table, STATE)]
+            return [f"table {name}" for name in (self.table.table, self.table.history_table, STATE)]
         made, evolved = [], list[str]()
         own = self.own_shape()
         if own is None:
-            made.append((f"table {self.table}", self.create_table_sql(self.name, shape)))
+            made.append((f"table {self.table.table}", create_table_sql(self.table.name, shape)))
         else:
             evolved = self.evolve(shape, own, dry_run=dry_run)
         if dry_run:
@@ -184,13 +138,13 @@ class SqliteCatalog(SqlStore):
         made = []
         there = [row[1] for row in columns_of(self.session, self.journal.history_name)]
         if not there:
-            made.append((f"table {self.history_table}", self.journal.create_history_sql()))
+            made.append((f"table {self.table.history_table}", self.journal.create_history_sql()))
         else:
             for name, kind in self.journal.missing_history_columns(there):
                 column = f"{quote(name)} {SQLITE_TYPES[kind]}"
                 made.append(
                     (
-                        f"column {name} of {self.history_table}",
+                        f"column {name} of {self.table.history_table}",
                         f"ALTER TABLE {self.journal.history_name} ADD COLUMN {column}",
                     )
                 )
@@ -198,35 +152,25 @@ class SqliteCatalog(SqlStore):
             made.append((f"table {STATE}", self.journal.create_state_sql("TEXT COLLATE NOCASE", "TEXT", "TEXT")))
         return made
 
-    def create_table_sql(self, name: str, shape: TableShape) -> str:
-        columns = [
-            f"{quote(column.name)} {written(column.type)}{'' if column.nullable else ' NOT NULL'}"
-            for column in shape.columns
-        ]
-        if not shape.has(SYNCED_AT):
-            columns.append(f"{quote(SYNCED_AT)} TEXT NOT NULL")
-        columns.append(f"PRIMARY KEY ({', '.join(quote(name) for name in shape.key)})")
-        return f"CREATE TABLE {name} ({', '.join(columns)})"
-
     # following the source's columns
 
     def obstacles(self) -> list[str]:
         sql = "SELECT name FROM main.sqlite_master WHERE type = 'trigger' AND lower(tbl_name) = lower(?) ORDER BY name"
-        triggers = [row[0] for row in self.session.query(sql, [self.table])]
+        triggers = [row[0] for row in self.session.query(sql, [self.table.table])]
         found = [f"triggers {', '.join(triggers)}"] if triggers else []
-        if list(self.session.query(f"PRAGMA main.foreign_key_list({quote(self.table)})")):
+        if list(self.session.query(f"PRAGMA main.foreign_key_list({quote(self.table.table)})")):
             found.append("foreign keys")
         sql = (
             "SELECT DISTINCT m.name FROM main.sqlite_master m, pragma_foreign_key_list(m.name) f "
             """WHERE m.type = 'table' AND lower(f."table") = lower(?) AND lower(m.name) <> lower(?) ORDER BY m.name"""
         )
-        if others := [row[0] for row in self.session.query(sql, [self.table, self.table])]:
+        if others := [row[0] for row in self.session.query(sql, [self.table.table] * 2)]:
             found.append(f"foreign keys to it from {', '.join(others)}")
         return found
 
-    def alter(self, shape: TableShape, own: TableShape, found: Difference) -> None:
+    def alter(self, own: TableShape, found: Difference) -> None:
         for column in found.added:
-            self.session.run(f"ALTER TABLE {self.name} ADD COLUMN {quote(column.name)} {written(column.type)}")
+            self.session.run(f"ALTER TABLE {self.table.name} ADD COLUMN {quote(column.name)} {written(column.type)}")
         if found.loosened:
             self._loosen(own, found)
 
@@ -235,29 +179,31 @@ class SqliteCatalog(SqlStore):
         nullable = {column.name for column in found.loosened}
         columns = [Column(c.name, c.type, c.nullable or c.name in nullable) for c in own.columns] + list(found.added)
         names = ", ".join(quote(column.name) for column in columns)
-        new = in_main(f"{self.table}_New")
+        new = in_main(f"{self.table.table}_New")
         sql = (
             "SELECT sql FROM main.sqlite_master WHERE type = 'index' AND lower(tbl_name) = lower(?) AND sql IS NOT NULL"
         )
-        indexes = [row[0] for row in self.session.query(sql, [self.table])]
-        self.session.run(self.create_table_sql(new, TableShape(tuple(columns), own.key)))
-        self.session.run(f"INSERT INTO {new} ({names}) SELECT {names} FROM {self.name}")
-        self.session.run(f"DROP TABLE {self.name}")
+        indexes = [row[0] for row in self.session.query(sql, [self.table.table])]
+        self.session.run(create_table_sql(new, TableShape(tuple(columns), own.key)))
+        self.session.run(f"INSERT INTO {new} ({names}) SELECT {names} FROM {self.table.name}")
+        self.session.run(f"DROP TABLE {self.table.name}")
         # Otherwise a view that somebody made on the copy would keep the new table from taking its name.
         legacy = next(self.session.query("PRAGMA legacy_alter_table"))[0]
         self.session.run("PRAGMA legacy_alter_table = ON")
         try:
-            self.session.run(f"ALTER TABLE {new} RENAME TO {quote(self.table)}")
+            self.session.run(f"ALTER TABLE {new} RENAME TO {quote(self.table.table)}")
         finally:
             self.session.run(f"PRAGMA legacy_alter_table = {legacy}")
         for index in indexes:
             self.session.run(index)
 
-    def has_unfilled(self) -> bool:
-        return bool(columns_of(self.session, self.unfilled_name))
 
-    def read_unfilled(self) -> list[str]:
-        if not self.has_unfilled():
-            return []
-        sql = f"SELECT ColumnName FROM {self.unfilled_name} WHERE TableName = ?"
-        return [row[0] for row in self.session.query(sql, [self.full_name])]
+def create_table_sql(name: str, shape: TableShape) -> str:
+    columns = [
+        f"{quote(column.name)} {written(column.type)}{'' if column.nullable else ' NOT NULL'}"
+        for column in shape.columns
+    ]
+    if not shape.has(SYNCED_AT):
+        columns.append(f"{quote(SYNCED_AT)} TEXT NOT NULL")
+    columns.append(f"PRIMARY KEY ({', '.join(quote(name) for name in shape.key)})")
+    return f"CREATE TABLE {name} ({', '.join(columns)})"

@@ -4,12 +4,34 @@ from __future__ import annotations
 
 import fcntl
 import time
+import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 
 from backup_sync.model.errors import ConfigurationError, LockHeld
+from backup_sync.model.names import without_case
+from backup_sync.model.result import SyncResult, iso, utc_now
+from backup_sync.stores.sql.table import Table
+from backup_sync.stores.sqlite.session import SqliteSession
+
+
+class SqliteLock:
+    """See :class:`backup_sync.stores.base.Lock`."""
+
+    def __init__(self, session: SqliteSession, table: Table) -> None:
+        self._session, self._table = session, table
+
+    @contextmanager
+    def hold(self, run: SyncResult, wait_seconds: float) -> Iterator[None]:
+        # Named after the table, since that is what two writers must not share, whatever their services are called.
+        path = self._session.path
+        name = f"{path.name}.{urllib.parse.quote(without_case(self._table.table), safe='')}.lock"
+        what = f"{self._table.label}: the backup of {self._table.service.name}"
+        holder = f"run {run.run_id} since {iso(utc_now())}"
+        with file_lock(path.with_name(name), what, holder, wait_seconds):
+            yield
 
 
 @contextmanager

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from backup_sync.model.errors import ConfigurationError
-from backup_sync.stores import weight as heavy_rows
+from backup_sync.model.limits import Limits
+from backup_sync.stores import weight
 from backup_sync.stores.sql.session import FETCH_ROWS, Row
 from backup_sync.stores.sqlite.errors import translate
 from backup_sync.stores.sqlite.values import mark, text
@@ -27,8 +28,8 @@ class SqliteSession:
     :param connect: opens the file; told ``"create"`` if it may be made. Raises ConfigurationError if it is not there.
     """
 
-    def __init__(self, label: str, connect: Callable[[str | None], sqlite3.Connection]) -> None:
-        self.label = label
+    def __init__(self, label: str, connect: Callable[[str | None], sqlite3.Connection], limits: Limits) -> None:
+        self.label, self.limits = label, limits
         self._connect = connect
         self._connection: sqlite3.Connection | None = None
 
@@ -71,7 +72,7 @@ class SqliteSession:
     ) -> Iterator[list[Row]]:
         with self._translated():
             fetch = self.open().execute(sql, params).fetchmany
-            yield from heavy_rows.pages(fetch, size) if heavy else iter(partial(fetch, size), [])
+            yield from weight.pages(fetch, size, self.limits) if heavy else iter(partial(fetch, size), [])
 
     def query(self, sql: str, params: Sequence[Any] = ()) -> Iterator[Row]:
         return chain.from_iterable(self.pages(sql, params))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 from backup_sync.model.diff import Key
 from backup_sync.model.errors import FatalError
-from backup_sync.stores.base import Record
+from backup_sync.model.limits import Limits
+from backup_sync.stores.base import Applied, Record
 from backup_sync.stores.cosmos.account import Connection, CosmosError, all_of
-from backup_sync.stores.cosmos.documents import Names, held_by_document, key_text, key_value, shown, value_at
+from backup_sync.stores.cosmos.catalog import ContainerShape
+from backup_sync.stores.cosmos.documents import Names, key_text, key_value, shown, value_at, weight_of_document
 
 log = logging.getLogger(__name__)
 
@@ -19,16 +21,47 @@ BATCH_OPERATIONS = 100
 BATCH_WEIGHT = 1_500_000
 """Bytes of the documents of a batch: the service takes 2 MB, and one by one what is too much for a batch
 (https://learn.microsoft.com/azure/cosmos-db/nosql/transactional-batch#limitations)."""
-BATCH_FROM = 2
-"""A batch of two takes less than two documents one by one; a batch of one takes more than one."""
 ABOUT_ONE = {400, 413}
 """What the service answers of a single document: one that breaks a rule, or that is too large."""
 
 
-async def upsert_all(connection: Connection, documents: Sequence[Record], paths: Sequence[Names]) -> int:
+class CosmosWriter:
+    """See :class:`backup_sync.stores.base.Writer`. ``count``: adds what was written to the counts of the run; None: the
+    container is no copy of ours."""
+
+    written_since = None  # a copy is the source's document and nothing else
+    pull = None
+
+    def __init__(
+        self, connection: Connection, shape: ContainerShape, limits: Limits, count: Callable[[Applied], None] | None
+    ) -> None:
+        self.connection, self.shape, self.limits, self._count = connection, shape, limits, count
+
+    def apply(self, inserts: Sequence[Record], updates: Sequence[Record]) -> Applied:
+        """Upserts, then the counts. A run that is killed in between has written more than it counted, never less."""
+        new, old = self.connection.run(self._upsert(inserts, updates))
+        return self._counted(Applied(new, old, rejected=len(inserts) + len(updates) - new - old))
+
+    async def _upsert(self, *groups: Sequence[Record]) -> list[int]:
+        names, batch_from = self.shape.names, self.limits.batch_from
+        return await all_of(upsert_all(self.connection, group, names, batch_from=batch_from) for group in groups)
+
+    def delete(self, keys: Sequence[Key]) -> Applied:
+        return self._counted(Applied(deleted=self.connection.run(delete_all(self.connection, keys))))
+
+    def _counted(self, applied: Applied) -> Applied:
+        if self._count is not None:
+            self._count(applied)
+        return applied
+
+
+async def upsert_all(
+    connection: Connection, documents: Sequence[Record], paths: Sequence[Names], *, batch_from: int = Limits.batch_from
+) -> int:
     """How many were accepted. Documents that share a partition key value go by transactional batches.
 
-    ``paths``: the container's partition key. What is refused is logged by its id and not counted. Raises FatalError for
+    ``paths``: the container's partition key. ``batch_from``: documents that are a batch: one of two takes less than two
+    documents one by one, and one of one takes more than one. What is refused is logged by its id and not counted. Raises FatalError for
     an answer that is not about a document.
     """
     by_value: dict[str, list[dict[str, Any]]] = {}
@@ -36,23 +69,23 @@ async def upsert_all(connection: Connection, documents: Sequence[Record], paths:
         by_value.setdefault(key_text([value_at(document, names) for names in paths]), []).append(document)
     work: list[Awaitable[int]] = []
     for value, group in by_value.items():
-        for chunk in _batches(group):
-            if len(chunk) >= BATCH_FROM:
+        for chunk in _batches(group, batch_from):
+            if len(chunk) >= batch_from:
                 work.append(_upsert_batch(connection, value, chunk, paths))
             else:
                 work.extend(_upsert(connection, value, document, paths) for document in chunk)
     return sum(await all_of(work))
 
 
-def _batches(group: Sequence[Record]) -> Iterator[list[Record]]:
+def _batches(group: Sequence[Record], batch_from: int) -> Iterator[list[Record]]:
     """Documents of one partition key value, so many at a time as one transactional batch takes."""
-    if len(group) < BATCH_FROM:  # it goes by itself whatever it holds; weighing would encode it once more
+    if len(group) < batch_from:  # it goes by itself whatever it holds; weighing would encode it once more
         yield list(group)
         return
     batch: list[Record] = []
     heavy = 0
     for document in group:
-        held = held_by_document(document)
+        held = weight_of_document(document)
         if batch and (len(batch) == BATCH_OPERATIONS or heavy + held > BATCH_WEIGHT):
             yield batch
             batch, heavy = [], 0

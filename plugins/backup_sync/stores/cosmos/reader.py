@@ -1,0 +1,174 @@
+"""Reading a container: slices of its hash space, keys and stamps, and whole documents.
+
+A record is a document as the SDK parsed it, less the system properties; its key is (id, partition key value as
+JSON). Cosmos assigns ``_ts`` and ``_etag`` to each copy, so neither is ever compared.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Coroutine, Generator, Iterator, Sequence
+from contextlib import closing
+from functools import partial
+from typing import Any
+
+from backup_sync.model.diff import MISSING, Key
+from backup_sync.model.limits import Limits
+from backup_sync.model.service import Service
+from backup_sync.stores import weight
+from backup_sync.stores.base import Record
+from backup_sync.stores.cosmos.account import Connection
+from backup_sync.stores.cosmos.catalog import ContainerShape, any_document
+from backup_sync.stores.cosmos.documents import (
+    bundled,
+    key_text,
+    names_of_field,
+    problem_of,
+    property_of,
+    shown,
+    value_at,
+    weight_of_document,
+    without_system,
+)
+from backup_sync.stores.cosmos.pairs import DocumentPairs
+from backup_sync.stores.cosmos.queries import pages, question
+from backup_sync.stores.cosmos.ranges import EpkRange, FeedCut
+from backup_sync.stores.cosmos.reads import ByKey
+
+log = logging.getLogger(__name__)
+
+
+class CosmosReader:
+    """See :class:`backup_sync.stores.base.Reader`. ``documents``: about how many the container holds, of all kinds."""
+
+    reread_share = 1.0  # a document that did not change is never read
+    digests = None
+
+    def __init__(
+        self, connection: Connection, service: Service, shape: ContainerShape, limits: Limits, documents: int | None
+    ) -> None:
+        self.connection, self.service, self.limits = connection, service, limits
+        self.shape, self.label = shape, connection.label
+        self.rejected = 0
+        self.codec = DocumentPairs(shape.paths, self._reject)
+        self._documents = documents
+        self._names = shape.names
+        self._key_names = [f"k{number}" for number in range(len(shape.names))]
+        parts = zip(shape.names, self._key_names, strict=True)
+        self._key_columns = ", ".join(['c["id"] AS i', *(f"{property_of(names)} AS {name}" for names, name in parts)])
+        self._question = partial(question, service.where)
+        self._by_key = ByKey(connection, shape.names, self._question, self._feed_ranges, limits.page)
+
+    # cutting
+
+    def cut(self, within: EpkRange | None, records: int) -> FeedCut:
+        pieces = -(-self._documents // records) if self._documents else 0
+        if not pieces or (pieces > self.limits.few_slices and self.service.where):
+            pieces = max(1, -(-self.count() // records))
+        return self.readable(FeedCut(tuple(self._run(self._feed_ranges())), pieces, self.shape.version))
+
+    def readable(self, cut: FeedCut) -> FeedCut:
+        slivers = cut.slivers()
+        if not slivers:
+            return cut
+        with closing(pages(self.connection, "SELECT VALUE 1 FROM c", [], slivers, 1, eager=False)) as found:
+            if not any(found):
+                return cut
+        log.warning(
+            "%s: the server answers from the whole container when it is asked about a part of it, as the vNext emulator "
+            "does; going on with one piece, which takes longer and more memory",
+            self.label,
+        )
+        return FeedCut(cut.feed_ranges, 1, cut.version)
+
+    async def _feed_ranges(self) -> list[tuple[str, str]]:
+        container = self.connection.container()
+
+        async def read() -> list[tuple[str, str]]:
+            found = []
+            async for item in container.read_feed_ranges():
+                found.append((item["Range"]["min"].upper(), item["Range"]["max"].upper()))
+            return sorted(found)
+
+        found: list[tuple[str, str]] = await self.connection.answer(read)
+        return found
+
+    # pairs
+
+    def pairs(self, within: EpkRange | None) -> Iterator[list[tuple[Any, ...]]]:
+        stamps = [f"s{number}" for number in range(len(self.service.fields))]
+        fields = map(names_of_field, self.service.fields)
+        also = "".join(f", {property_of(names)} AS {stamp}" for names, stamp in zip(fields, stamps, strict=True))
+        select = f"SELECT {self._key_columns}{also} FROM c"
+        for page in self._pages(select, within, size=self.limits.stamps_page, eager=True):
+            yield bundled(page, self._key_names, stamps)
+
+    # documents
+
+    def records(self, within: EpkRange | None, *, compared: bool = False) -> Iterator[list[Record]]:
+        pages_ = self._pages("SELECT * FROM c", within, size=self.limits.page)
+        found = (self._copyable(page, count=not compared) for page in pages_)
+        return weight.batches(found, self.limits.batch, weight_of_document, self.limits)
+
+    def records_of(self, keys: Sequence[Key]) -> Iterator[list[Record]]:
+        return weight.batches(self._pages_of(keys), self.limits.batch, weight_of_document, self.limits)
+
+    def _pages_of(self, keys: Sequence[Key]) -> Iterator[list[dict[str, Any]]]:
+        """Documents by their keys, so many at a time as weigh little, judged by those of the time before."""
+        most = self.limits.batch
+        start, size = 0, min(self.limits.first_page, most)
+        while start < len(keys):
+            documents = self._run(self._read_keys(keys[start : start + size]))
+            yield documents
+            start += size
+            size = weight.next_size(size, documents, most, weight_of_document, self.limits)
+
+    async def _read_keys(self, keys: Sequence[Key]) -> list[dict[str, Any]]:
+        found = await self._by_key.rows("SELECT * FROM c", keys, self.key_of)
+        return [without_system(document) for document in found.values()]
+
+    def _copyable(self, documents: list[dict[str, Any]], *, count: bool) -> list[dict[str, Any]]:
+        copyable = []
+        for document in documents:
+            values = [value_at(document, names) for names in self._names]
+            problem = problem_of(document.get("id"), values, self.shape.paths)
+            if not problem:
+                copyable.append(without_system(document))
+            elif count:
+                self._reject(document.get("id"), problem)
+        return copyable
+
+    def _reject(self, id_: Any, problem: str) -> None:
+        self.rejected += 1
+        log.warning("%s: document %s %s; it is counted as rejected and not copied", self.label, shown(id_), problem)
+
+    def key_of(self, record: Record) -> Key:
+        return (record.get("id"), key_text([value_at(record, names) for names in self._names]))
+
+    def present(self, keys: Sequence[Key]) -> set[Key]:
+        def key_of(row: dict[str, Any]) -> Key:
+            return (row.get("i"), key_text([row.get(name, MISSING) for name in self._key_names]))
+
+        # Asked everywhere: what is believed to be absent will be deleted.
+        return set(self._run(self._by_key.rows_anywhere(f"SELECT {self._key_columns} FROM c", keys, key_of)))
+
+    def count(self) -> int:
+        found = self._pages("SELECT VALUE COUNT(1) FROM c", None, size=self.limits.page)
+        return sum(itertools.chain.from_iterable(found))
+
+    def empty(self) -> bool:
+        return not any_document(self.connection, self.service.where)
+
+    def _pages(
+        self, select: str, within: EpkRange | None, *, size: int, eager: bool = False
+    ) -> Generator[list[Any], None, None]:
+        """Stream what a query finds among the service's documents in a range (None: everywhere), in pages."""
+        text, parameters = self._question(select)
+        spans = within.spans if within else None
+        if within is not None and spans is None:
+            spans = self._run(self._feed_ranges())
+        return pages(self.connection, text, parameters, spans, size, eager=eager)
+
+    def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return self.connection.run(work)

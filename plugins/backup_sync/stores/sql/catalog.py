@@ -1,0 +1,217 @@
+"""What a SQL database says of a table, whether it can be backed up, and a copy that follows its source's columns."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from dataclasses import replace
+
+from backup_sync.model.errors import BackupSyncError, ConfigurationError, FatalError, PairingRefused
+from backup_sync.stores.sql.dialect import Dialect
+from backup_sync.stores.sql.session import SqlSession
+from backup_sync.stores.sql.shape import SYNCED_AT, Column, Difference, TableShape, difference
+from backup_sync.stores.sql.table import Table
+from backup_sync.stores.sql.unfilled import SqlUnfilled
+
+log = logging.getLogger(__name__)
+
+
+class SqlCatalog(ABC):
+    """See :class:`backup_sync.stores.base.Catalog`. A dialect reads its product's catalog, and writes the statements.
+
+    ``copy``: this end holds the copy, whose table has a column of ours.
+    """
+
+    dialect: Dialect
+
+    def __init__(self, session: SqlSession, table: Table, *, copy: bool) -> None:
+        self.session, self.table, self.copy = session, table, copy
+        self.service, self.label = table.service, table.label
+        self.unfilled = SqlUnfilled(session, self.dialect, table, self.own_shape)
+        self._own: TableShape | None = None
+
+    # what a dialect provides
+
+    @abstractmethod
+    def read_shape(self) -> TableShape | None:
+        """The table's columns and primary key as the database has them, or None if there is no such table."""
+
+    @abstractmethod
+    def unique(self, key: tuple[str, ...]) -> bool:
+        """Whether these columns are unique: by an index of the catalog, or else by looking."""
+
+    @abstractmethod
+    def empty(self) -> bool: ...
+
+    @abstractmethod
+    def obstacles(self) -> list[str]:
+        """Triggers and foreign keys on the table, in words: they would change or refuse what is written."""
+
+    @abstractmethod
+    def alter(self, own: TableShape, found: Difference) -> None:
+        """Bring about what ``found`` says, within the transaction that is open."""
+
+    # what is there
+
+    def own_shape(self) -> TableShape | None:
+        """The catalog's answer, asked for once: it costs more than reading a small table."""
+        if self._own is None:
+            self._own = self.read_shape()
+        return self._own
+
+    def exists(self) -> bool:
+        return self.own_shape() is not None
+
+    def vacant(self) -> bool:
+        own = self.own_shape()
+        if own is None:
+            return True
+        self._check_is_copy(own)
+        return self.empty()
+
+    def describe(self) -> TableShape:
+        shape = self.own_shape()
+        if shape is None:
+            raise ConfigurationError(
+                f"{self.label}: table {self.service.table} does not exist or may not be read; correct 'table' of service "
+                f"{self.service.name} or grant SELECT on it"
+            )
+        if self.copy:
+            columns = tuple(column for column in shape.columns if shape.fold(column.name) != shape.fold(SYNCED_AT))
+            shape = replace(shape, columns=columns)
+        if self.service.key:
+            shape = replace(shape, key=tuple(self.service.key))
+        if not shape.key:
+            raise ConfigurationError(
+                f"{self.label}: table {self.service.table} has no primary key; name its key columns in 'key' of service "
+                f"{self.service.name}"
+            )
+        for name in (*shape.key, *self.service.fields):
+            self._must_have(shape, name)
+        nullable = [name for name in shape.key if shape.column(name).nullable]
+        if nullable:
+            raise ConfigurationError(
+                f"{self.label}: key column {', '.join(nullable)} of {self.service.table} is nullable; a key has to be NOT NULL"
+            )
+        if self.service.key and not self.unique(shape.key):
+            raise ConfigurationError(
+                f"{self.label}: key {', '.join(shape.key)} of {self.service.table} is not unique; name columns that are"
+            )
+        if shape.has(SYNCED_AT):
+            raise ConfigurationError(
+                f"{self.label}: {self.service.table} has a column {SYNCED_AT}, which the backup's copy needs for itself"
+            )
+        return replace(shape, key=tuple(shape.column(name).name for name in shape.key))
+
+    def _must_have(self, shape: TableShape, name: str) -> None:
+        try:
+            shape.index(name)
+        except KeyError:
+            raise ConfigurationError(
+                f"{self.label}: {self.service.table} has no column {name}, which service {self.service.name} names; "
+                f"it has {', '.join(column.name for column in shape.columns)}"
+            ) from None
+
+    def _check_is_copy(self, own: TableShape) -> None:
+        """Raise PairingRefused for a table that is no copy of ours: the operational one itself, most likely."""
+        if not own.has(SYNCED_AT):
+            raise PairingRefused(
+                f"{self.label}: the table {self.service.table} there is not a copy made by backup_sync (it has no column "
+                f"{SYNCED_AT}); does the connection point at an operational database? If not, rename that table away"
+            )
+
+    # whether it fits
+
+    def check_fit(self, shape: TableShape, *, planned: bool = False) -> list[str]:
+        own = self.own_shape()
+        if own is None:
+            raise ConfigurationError(
+                f"{self.label}: {self.service.table} does not exist yet; run the DAG backup_initialize first"
+            )
+        found = self.difference(shape, own)
+        self._refuse(found)
+        if found.alters and not (planned and self.service.on_schema_change == "evolve"):
+            raise FatalError(
+                f"{self.label}: the table {self.service.table} does not fit the source yet: it "
+                f"{'; it '.join(found.words())}. Run the DAG backup_initialize, or clear the run from initialize on"
+            )
+        return [column.name for column in found.added]
+
+    def difference(self, shape: TableShape, own: TableShape) -> Difference:
+        if self.service.key and (
+            not own.has(SYNCED_AT) or set(map(own.fold, own.key)) == set(map(own.fold, shape.key))
+        ):
+            # A configured key replaces the source's own one, and names columns in any order.
+            own = replace(own, key=shape.key)
+        return difference(shape, own, self.dialect.types)
+
+    def _refuse(self, found: Difference) -> None:
+        if found.problems:
+            raise FatalError(
+                f"{self.label}: the table {self.service.table} does not fit the source: it "
+                f"{'; it '.join(found.problems)}. Change the backup's table to match, or rename it away and run "
+                "backup_initialize"
+            )
+
+    # following the source's columns
+
+    def evolve(self, shape: TableShape, own: TableShape, *, dry_run: bool) -> list[str]:
+        """Make the table that is there fit the source; returns what was done and what is odd, in words.
+
+        Raises FatalError, and has altered nothing, where that is not safe or not wanted.
+        """
+        self._check_is_copy(own)
+        if obstacles := self.obstacles():
+            raise FatalError(
+                f"{self.label}: the backup's table {self.service.table} has {' and '.join(obstacles)}: remove them, they "
+                "would change or refuse what is copied"
+            )
+        found = self.difference(shape, own)
+        self._refuse(found)
+        if self.service.on_schema_change == "fail" and (found.alters or found.kept):
+            raise FatalError(
+                f"{self.label}: the table {self.service.table} differs from the source: it {'; it '.join(found.words())}. "
+                f"Nothing was altered, since on_schema_change of service {self.service.name} is fail; change the backup's "
+                "table to match, or set it to evolve"
+            )
+        if not dry_run and (found.alters or found.kept):
+            self._alter(shape, own, found)
+        for column in found.kept:
+            log.warning(
+                "%s: %s keeps column %s, which the source no longer has", self.label, self.service.table, column.name
+            )
+        table = self.service.table
+        return [
+            *(f"column {column.name} of {table}" for column in found.added),
+            *(f"column {column.name} of {table} as {column.type}" for column in found.widened),
+            *(f"column {column.name} of {table} as nullable" for column in found.loosened),
+            *(f"kept column {column.name} of {table}, which the source no longer has" for column in found.kept),
+        ]
+
+    def _alter(self, shape: TableShape, own: TableShape, found: Difference) -> None:
+        known = {own.fold(name) for name in self.unfilled.names()}
+        changed: list[Column] = [*found.added, *found.kept]
+        names = [column.name for column in changed if own.fold(column.name) not in known]
+        if not found.alters and not names:
+            return
+        try:
+            with self.session.transaction():
+                if names:
+                    self.unfilled.mark(names)
+                if found.alters:
+                    self.alter(own, found)
+        except BackupSyncError:
+            # Chains run side by side, so another one may have done the same first: then all is well.
+            if self._remains(shape).alters:
+                raise
+        remains = self._remains(shape)
+        if remains.alters:
+            raise FatalError(
+                f"{self.label}: the server altered {self.service.table}, and still it {'; it '.join(remains.words())}. "
+                "Change it by hand, or rename it away and run backup_initialize"
+            )
+
+    def _remains(self, shape: TableShape) -> Difference:
+        self._own = None
+        own = self.own_shape()
+        return self.difference(shape, own) if own else Difference()

@@ -1,0 +1,61 @@
+"""Columns that a copy was given after its rows, and that still lack the source's values.
+
+A column that was just added holds NULL in every row, and the rows' stamps did not move. So its name is written down in
+the backup, in the transaction that adds it, and as long as it stands there a sync compares that column as if it were part
+of the stamp: it finds the rows that lack the source's value, those only, and also after a crash. The name is struck out
+once all of them are written. A column that the source dropped is written down as well, since the source may get one of
+that name again, with other values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from backup_sync.stores.sql.dialect import Dialect
+from backup_sync.stores.sql.session import SqlSession
+from backup_sync.stores.sql.shape import TableShape
+from backup_sync.stores.sql.table import Table
+
+
+class SqlUnfilled:
+    """See :class:`backup_sync.stores.base.Unfilled`. ``own``: the shape of the copy as it is now."""
+
+    def __init__(
+        self, session: SqlSession, dialect: Dialect, table: Table, own: Callable[[], TableShape | None]
+    ) -> None:
+        self.session, self.dialect, self.table, self._own = session, dialect, table, own
+
+    def pending(self, shape: TableShape, lacking: Sequence[str] = ()) -> list[str]:
+        own = self._own()
+        assert own is not None
+        pending = {own.fold(name) for name in (*self.names(), *lacking)}
+        return [column.name for column in shape.columns if own.fold(column.name) in pending]
+
+    def names(self) -> list[str]:
+        """The columns that are written down; none if nothing ever was. One round trip."""
+        slot = self.dialect.slot("text")
+        sql = f"SELECT ColumnName FROM {self.table.unfilled} WHERE TableName = {slot}"
+        found = self.dialect.rows_if_there(self.session, self.table.unfilled, sql, [self.table.full_name])
+        return [row[0] for row in found]
+
+    def mark(self, names: Iterable[str]) -> None:
+        """Write columns down, within the transaction that is open."""
+        if not self.dialect.exists(self.session, self.table.unfilled):
+            self.session.run(self.create_sql())
+        for name in names:
+            self.session.run(self.mark_sql(), [self.table.full_name, name])
+
+    def mark_filled(self, fields: Sequence[str]) -> None:
+        slot = self.dialect.slot("text")
+        sql = f"DELETE FROM {self.table.unfilled} WHERE TableName = {slot} AND ColumnName = {slot}"
+        with self.session.transaction():
+            for name in fields:
+                self.session.run(sql, [self.table.full_name, name])
+
+    def create_sql(self) -> str:
+        text = self.dialect.kinds["text"]
+        return f"CREATE TABLE {self.table.unfilled} (TableName {text} NOT NULL, ColumnName {text} NOT NULL)"
+
+    def mark_sql(self) -> str:
+        slot = self.dialect.slot("text")
+        return f"INSERT INTO {self.table.unfilled} (TableName, ColumnName) VALUES ({slot}, {slot})"

@@ -1,0 +1,138 @@
+"""Writing to a table of SQLite: row by row, or taken over from another file."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from datetime import datetime
+from typing import Any
+
+from backup_sync.model.diff import Key
+from backup_sync.model.limits import Limits
+from backup_sync.model.result import iso, utc_now
+from backup_sync.stores.base import Applied, Cut, Record
+from backup_sync.stores.sql.ranges import EvenCut, KeyRange
+from backup_sync.stores.sql.shape import SYNCED_AT, TableShape
+from backup_sync.stores.sql.table import Table
+from backup_sync.stores.sql.writer import Count, SqlWriter
+from backup_sync.stores.sqlite.dialect import quote
+from backup_sync.stores.sqlite.errors import Conflict
+from backup_sync.stores.sqlite.ranges import SqliteRanges
+from backup_sync.stores.sqlite.reader import SqliteReader
+from backup_sync.stores.sqlite.session import SqliteSession
+from backup_sync.stores.sqlite.values import is_broken
+
+
+class SqliteWriter(SqlWriter):
+    """See :class:`backup_sync.stores.base.Writer`."""
+
+    session: SqliteSession
+
+    def __init__(
+        self, session: SqliteSession, table: Table, shape: TableShape, limits: Limits, count: Count | None
+    ) -> None:
+        super().__init__(session, count)
+        self.table, self.limits = table, limits
+        self._key = tuple(shape.column(name) for name in shape.key)
+        self._columns = [quote(column.name) for column in shape.columns]
+        self._written = [*self._columns, *([quote(SYNCED_AT)] * self.copy)]
+        """The columns that are written."""
+        self._ranges = SqliteRanges(self._key)
+
+    def _now(self) -> list[str]:
+        """What is written besides a row's own values."""
+        return [f"'{iso(utc_now())}'"] * self.copy
+
+    def keys_since(self, within: KeyRange, moment: datetime) -> set[Key]:
+        names = ", ".join(quote(column.name) for column in self._key)
+        where, params = self._ranges.where(within)
+        # Without the Z: a moment with fraction digits comes before one without them, as text.
+        since = str(iso(moment)).rstrip("Z")
+        sql = f"SELECT {names} FROM {self.table.name} WHERE {where} AND {quote(SYNCED_AT)} >= ?"
+        return set(self.session.query(sql, [*params, since]))
+
+    # taking over
+
+    def pull(self, source: SqliteReader, within: KeyRange | None) -> Generator[Applied, None, None] | None:
+        """Both files are on this machine: SQLite reads the source itself, attached to the backup's connection."""
+        if source.session.encoding != self.session.encoding:
+            return None  # one is UTF-8 and the other UTF-16, and such files cannot be attached to each other
+        return self._pull(source, source.cut(within, self.limits.pull_rows))
+
+    def _pull(self, source: SqliteReader, cut: Cut) -> Generator[Applied, None, None]:
+        self.session.run("ATTACH ? AS source", [str(source.session.path)])
+        try:
+            step = max(1, self.limits.pull_rows // cut.width) if isinstance(cut, EvenCut) else 1
+            for start in range(0, len(cut), step):
+                yield self._pull_range(cut.select(range(start, min(start + step, len(cut)))))
+        finally:
+            self.session.run("DETACH source")
+
+    def _pull_range(self, within: KeyRange) -> Applied:
+        where, params = self._ranges.where(within)
+        values = ", ".join([*self._columns, *self._now()])
+        rows = f"SELECT {values} FROM source.{quote(self.table.table)} WHERE {where}"
+        into = f"INTO {self.table.name} AS t ({', '.join(self._written)}) {rows}"
+        with self.session.transaction():
+            try:
+                applied = Applied(inserted=self.session.run(f"INSERT {into}", params))
+            except Conflict:  # keys that are equal under the engine's collation, as in write_inserts
+                inserted = self.session.run(f"INSERT OR IGNORE {into}", params)
+                found = self.session.run(f"INSERT {into} {self._on_conflict()}", params)
+                applied = Applied(inserted=inserted, updated=found - inserted)
+            return self.counted(applied)
+
+    # row by row
+
+    def write_inserts(self, rows: Sequence[Record]) -> Applied:
+        """Insert; a row whose key the engine finds there already (equal under its collation) is updated instead."""
+        inserted = self._many("INSERT OR IGNORE", "", rows)
+        if inserted == len(rows):
+            return Applied(inserted=inserted)
+        updated = self._upsert(rows) - inserted
+        return Applied(inserted=inserted, updated=updated)
+
+    def write_updates(self, rows: Sequence[Record]) -> Applied:
+        return Applied(updated=self._upsert(rows))
+
+    def write_deletes(self, keys: Sequence[Key]) -> int:
+        # Twice: by the column's own index, and so that 'a' is not 'A' even where somebody gave the copy such a collation.
+        where = " AND ".join(
+            f"{quote(column.name)} = ?{n} AND {quote(column.name)} = ?{n} COLLATE BINARY"
+            for n, column in enumerate(self._key, start=1)
+        )
+        return self.session.run_many(f"DELETE FROM {self.table.name} WHERE {where}", keys)
+
+    def _upsert(self, rows: Sequence[Record]) -> int:
+        return self._many("INSERT", self._on_conflict(), rows)
+
+    def _on_conflict(self) -> str:
+        key = ", ".join(quote(column.name) for column in self._key)
+        settings = ", ".join(f"{name} = excluded.{name}" for name in self._written)
+        return f"ON CONFLICT ({key}) DO UPDATE SET {settings}"
+
+    def _many(self, verb: str, suffix: str, rows: Sequence[Record]) -> int:
+        """How many rows were changed by writing these. Within the transaction that the caller has opened."""
+        self.session.run("SAVEPOINT many")
+        try:
+            changed = self.session.run_many(self._one_sql(verb, suffix, ()), rows)
+        except UnicodeEncodeError:
+            # Rare, so it is found out by trying: some text is not valid UTF-8, which only its bytes can tell.
+            self.session.run("ROLLBACK TO many")
+            changed = sum(self._one_by_bytes(verb, suffix, row) for row in rows)
+        self.session.run("RELEASE many")
+        return changed
+
+    def _one_by_bytes(self, verb: str, suffix: str, row: Record) -> int:
+        broken = [index for index, value in enumerate(row) if is_broken(value)]
+        values: list[Any] = list(row)
+        for index in broken:
+            values[index] = row[index].encode("utf-8", "surrogateescape")
+        return self.session.run_many(self._one_sql(verb, suffix, broken), [values])
+
+    def _one_sql(self, verb: str, suffix: str, as_bytes: Sequence[int]) -> str:
+        """Writes one row; the text of the columns ``as_bytes`` is bound as bytes."""
+        marks = ["CAST(? AS TEXT)" if index in as_bytes else "?" for index in range(len(self._columns))]
+        return (
+            f"{verb} INTO {self.table.name} AS t ({', '.join(self._written)}) "
+            f"VALUES ({', '.join([*marks, *self._now()])}) {suffix}"
+        )
