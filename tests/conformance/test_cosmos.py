@@ -6,13 +6,14 @@ import json
 import logging
 import time
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from azure.cosmos import PartitionKey
 
 from backup_sync.model.errors import ConfigurationError, FatalError, RetriableError
-from backup_sync.stores.cosmos.ranges import FeedCut
+from backup_sync.stores.cosmos.reader import CosmosReader
 from local.cosmos import EmbeddedCosmos
 from tests.conformance.backends import CosmosBackend, Row
 
@@ -172,14 +173,16 @@ def test_a_server_that_keeps_to_slices_is_not_taken_for_another(
     assert "the server answers" not in caplog.text
 
 
-def test_cuts_made_for_another_hash_find_every_document_once(
+def test_a_container_of_the_first_hash_version_is_read_in_one_piece(
     own: CosmosBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The server at hand has hash version 2 only; where the cuts lie decides how even the pieces are, and nothing else.
-    own.small(range_records=20)
-    monkeypatch.setattr(
-        "backup_sync.stores.cosmos.reader.FeedCut", lambda ranges, pieces, _: FeedCut(ranges, pieces, 1)
-    )
+    # The server at hand makes containers of version 2 only, so the reader is given another shape.
+    class First(CosmosReader):
+        def __init__(self, connection: Any, service: Any, shape: Any, *rest: Any) -> None:
+            super().__init__(connection, service, replace(shape, version=1), *rest)
+
+    own.small(range_records=20, held_pairs=40)
+    monkeypatch.setattr("backup_sync.stores.cosmos.store.CosmosReader", First)
     put(own, *(document(id=str(n), group=f"g{n}") for n in range(200)))
     own.initialize()
     own.sync()

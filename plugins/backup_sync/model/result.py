@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, field, fields
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any
+
+from backup_sync.model.moments import iso, parse, utc_now
 
 PENDING, IN_PROGRESS, COMPLETED, FAILED, HELD = "Pending", "InProgress", "Completed", "Failed", "Held"
 
@@ -13,18 +15,6 @@ PAIRING_CHECKED, PAIRING_REFUSED = "checked", "refused"
 
 # Fixed once and for all: SyncIds made from it must stay the same across releases.
 _NAMESPACE = uuid.UUID("6f0f5b52-2c2c-5d5b-9b7e-5a3c1d0c7e11")
-
-
-def utc_now() -> datetime:
-    """The present moment, timezone-aware, in UTC."""
-    return datetime.now(timezone.utc)
-
-
-def iso(moment: datetime | None) -> str | None:
-    """``2024-12-07T00:00:00Z``: UTC, with microseconds only when there are any."""
-    if moment is None:
-        return None
-    return moment.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
 
 
 def sync_id(dag_id: str, run_id: str, service: str) -> uuid.UUID:
@@ -114,7 +104,7 @@ class SyncResult:
         values["sync_id"] = uuid.UUID(values["sync_id"])
         for name in ("started_at", "completed_at"):
             if values.get(name):
-                values[name] = datetime.fromisoformat(values[name].replace("Z", "+00:00"))
+                values[name] = parse(values[name])
         return cls(**values)
 
 

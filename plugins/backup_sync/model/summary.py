@@ -8,7 +8,8 @@ from datetime import datetime
 from logging import ERROR, INFO
 from typing import Any
 
-from backup_sync.model.result import COMPLETED, FAILED, HELD, iso, utc_now
+from backup_sync.model.moments import iso, utc_now
+from backup_sync.model.result import COMPLETED, FAILED, HELD
 
 RULE = "=" * 40
 WRITTEN = ("Inserted", "Updated", "Deleted")

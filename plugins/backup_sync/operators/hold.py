@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from backup_sync.model.errors import ConfigurationError
+from backup_sync.model.moments import parse
 from backup_sync.operators.base import ServiceOperator, flag, started_by
 
 if TYPE_CHECKING:
@@ -64,9 +65,8 @@ def moment(text: Any) -> datetime | None:
     if text is None or str(text).strip() in ("", "None"):
         return None
     try:
-        found = datetime.fromisoformat(str(text).strip().replace("Z", "+00:00"))
+        return parse(str(text))
     except ValueError:
         raise ConfigurationError(
             "the parameter 'until' has to be a moment such as 2026-12-01T06:00:00Z, or null"
         ) from None
-    return found if found.tzinfo else found.replace(tzinfo=timezone.utc)

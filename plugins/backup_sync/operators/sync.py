@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from backup_sync.model.moments import parse
 from backup_sync.model.result import HELD, PAIRING_REFUSED, SyncResult
 from backup_sync.model.summary import good_lines
 from backup_sync.operators.base import FAILURE, ServiceOperator, flag, number, pull_result, task_states
@@ -114,7 +115,7 @@ class SyncOperator(ServiceOperator):
         runs = backup.journal.newest(1) if backup.catalog.exists() else []
         if not runs or not self.schedule:
             return
-        last = datetime.fromisoformat(runs[0]["StartedAt"].replace("Z", "+00:00"))
+        last = parse(runs[0]["StartedAt"])
         missed = moments_between(self.schedule, last, now)
         if missed and now - last > timedelta(days=1):
             log.warning(

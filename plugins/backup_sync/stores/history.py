@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from typing import Any
 
-from backup_sync.model.result import SyncResult
+from backup_sync.model.moments import iso, parse
+from backup_sync.model.result import SyncResult, status_of
 
 
 def resume(run: SyncResult, earlier: dict[str, Any] | None) -> bool:
@@ -18,17 +18,15 @@ def resume(run: SyncResult, earlier: dict[str, Any] | None) -> bool:
     run.inserted = earlier["InsertedCount"]
     run.updated = earlier["UpdatedCount"]
     run.deleted = earlier["DeletedCount"]
-    started = parse_moment(earlier["StartedAt"])
-    assert started is not None
-    run.started_at = started
+    run.started_at = parse(earlier["StartedAt"])
     run.attempt = max(run.attempt, earlier["Attempt"] + 1)
     return not earlier["Success"]
 
 
-def parse_moment(value: Any) -> datetime | None:
-    """A moment as any store gives it back (ISO text or datetime, UTC unless it says otherwise), timezone-aware."""
-    if value is None:
-        return None
-    if isinstance(value, str):
-        value = datetime.fromisoformat(value.replace("Z", "+00:00")[:32])
-    return value.replace(tzinfo=timezone.utc) if value.tzinfo is None else value.astimezone(timezone.utc)
+def told(found: dict[str, Any]) -> dict[str, Any]:
+    """A history record in the names and forms of :meth:`SyncResult.to_dict`, whatever form its store gave it back in."""
+    found["Success"] = bool(found["Success"])
+    for name in ("SyncedAt", "StartedAt", "CompletedAt"):
+        found[name] = iso(parse(found[name])) if found[name] is not None else None
+    found["Status"] = status_of(found["Success"], found["CompletedAt"], found["ErrorMessage"])
+    return found

@@ -6,22 +6,20 @@ work on that piece ends: nothing of it is read over the wire. Where they do not,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from backup_sync.model.diff import Changes, Key, diff
 from backup_sync.model.faults import point
 from backup_sync.model.limits import Limits
 from backup_sync.stores.base import Cut, Reader
-from backup_sync.walk.groups import count, groups
+from backup_sync.walk.groups import Digests, count, groups
 from backup_sync.walk.join import Joined, join
 from backup_sync.walk.pipeline import both
 from backup_sync.walk.progress import Progress
-
-MOST_CUTS = 16
-"""How many times over a range is cut. What is too large even then will not become smaller: its ends may be keys that the
-store gives out in a way in which it does not find them. It is compared as it is."""
 
 
 @dataclass(frozen=True)
@@ -63,27 +61,27 @@ class Finder:
         self.force, self.written, self.progress, self.check = force, written, progress, check
         self.limits = limits
 
-    def find(self, cut: Cut, depth: int = 1) -> Iterator[Found]:
-        """Compare a range of any size. ``depth``: how many times over it has been cut."""
-        for part in cut.parts():
-            yield from self._part(part, len(cut) / len(part), depth)
-
-    def _part(self, cut: Cut, parts: float, depth: int) -> Iterator[Found]:
-        """``parts``: how many like this one there are, about; ``depth``: as above."""
-        self.check()
+    def find(self, cut: Cut, held: float = math.inf) -> Iterator[Found]:
+        """Compare a range of any size. ``held``: records that the range was seen to hold, if it is a piece of another."""
         ours, theirs = self.source.digests, self.target.digests
         if ours is None or theirs is None:
             for piece in range(len(cut)):
                 yield from self.compare(cut.select([piece]))
             return
-        source, target = both(lambda: ours(cut), lambda: theirs(cut))
-        point("after digest")
-        if self.progress.total is None:
-            self.progress.total = round(parts * sum(digest[0] for digest in source.values()))
-        yield from self._drill(cut, source, target, depth)
+        for part in cut.parts():
+            self.check()
+            source, target = both(partial(ours, part), partial(theirs, part))
+            point("after digest")
+            if self.progress.total is None:  # of the parts that are alike in size this is the first
+                self.progress.total = sum(digest[0] for digest in source.values()) * len(cut) // len(part)
+            yield from self._drill(part, source, target, held)
 
-    def _drill(self, cut: Cut, source: Any, target: Any, depth: int) -> Iterator[Found]:
-        """Sort the pieces of a cut by their digests: the same, missing, gone, to be compared, or to be cut again."""
+    def _drill(self, cut: Cut, source: Digests, target: Digests, held: float) -> Iterator[Found]:
+        """Sort the pieces of a cut by their digests: the same, missing, gone, to be compared, or to be cut again.
+
+        A piece that holds as much as the range did before it was cut does not become smaller: its ends may be keys that
+        the store gives out in a way in which it does not find them. It is compared as it is.
+        """
         pieces = sorted(source.keys() | target.keys())
         differing = pieces if self.force else [n for n in pieces if source.get(n) != target.get(n)]
         if 2 * len(differing) > len(pieces):
@@ -97,11 +95,11 @@ class Finder:
             elif kind == "delete":
                 for keys in self._keys_of(self.target, within):
                     yield Found(0, len(keys), Changes(deletes=keys))
-            elif kind == "compare" or depth >= MOST_CUTS:
+            elif kind == "compare" or (most := max(count(source, group[0]), count(target, group[0]))) >= held:
                 yield from self.compare(within)
             else:
-                larger = self.source if count(source, group[0]) >= count(target, group[0]) else self.target
-                yield from self.find(larger.cut(within, self.limits.range_records), depth + 1)
+                larger = self.source if count(source, group[0]) == most else self.target
+                yield from self.find(larger.cut(within, self.limits.range_records), most)
 
     @staticmethod
     def _keys_of(reader: Reader, within: Any) -> Iterator[list[Key]]:

@@ -11,7 +11,8 @@ from datetime import datetime
 from typing import Any
 
 from backup_sync.model.errors import ConfigurationError, Held, LockHeld, PairingRefused
-from backup_sync.model.result import SyncResult, iso, utc_now
+from backup_sync.model.moments import iso, parse, utc_now
+from backup_sync.model.result import SyncResult
 from backup_sync.model.service import Service
 from backup_sync.stores.base import Store
 from backup_sync.walk import pairing
@@ -40,7 +41,7 @@ def of(states: Mapping[str, Any]) -> Hold | None:
     if value is None:
         return None
     found = Hold(**value)
-    over = found.until is not None and datetime.fromisoformat(found.until.replace("Z", "+00:00")) <= utc_now()
+    over = found.until is not None and parse(found.until) <= utc_now()
     return None if over else found
 
 

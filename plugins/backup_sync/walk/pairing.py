@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from backup_sync.model.errors import PairingRefused
-from backup_sync.model.result import iso, utc_now
+from backup_sync.model.moments import iso, utc_now
 from backup_sync.model.service import Service
 from backup_sync.stores.base import Identity, Store
 

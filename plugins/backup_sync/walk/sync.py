@@ -16,7 +16,8 @@ from typing import Any
 from backup_sync.model.diff import UNFILLED, Key
 from backup_sync.model.errors import UpdatesWithheld
 from backup_sync.model.faults import point
-from backup_sync.model.result import IN_PROGRESS, SyncResult, iso, utc_now
+from backup_sync.model.moments import iso, utc_now
+from backup_sync.model.result import IN_PROGRESS, SyncResult
 from backup_sync.model.service import Service
 from backup_sync.stores.base import Cut, Reader, Store
 from backup_sync.walk import guard, hold, pairing, withheld

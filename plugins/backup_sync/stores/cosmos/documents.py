@@ -17,6 +17,7 @@ from typing import Any
 
 from backup_sync.model.diff import MISSING, Key
 from backup_sync.model.errors import ConfigurationError
+from backup_sync.model.text import encodable
 
 Names = tuple[str, ...]
 """A path as the names of its properties, outermost first."""
@@ -133,18 +134,11 @@ def problem_of(id_: Any, values: Sequence[Any], paths: Sequence[str]) -> str | N
             "has an id with one of / \\ ? #, a tab, a line break, half a surrogate pair or a blank at its end, or the id . "
             "or .., by which Cosmos DB cannot address it"
         )
-    if not _encodable(key_text(values)):
+    if not encodable(key_text(values)):
         return (
             f"has half a surrogate pair in the partition key {', '.join(paths)}, by which Cosmos DB cannot address it"
         )
     return None
-
-
-def _encodable(text: str) -> bool:
-    try:
-        return text.isascii() or bool(text.encode())
-    except UnicodeEncodeError:
-        return False
 
 
 def shown(id_: Any) -> str:

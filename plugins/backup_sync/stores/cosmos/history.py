@@ -12,9 +12,10 @@ from typing import Any
 from azure.core import MatchConditions
 
 from backup_sync.model.errors import BackupSyncError, FatalError, RetriableError
-from backup_sync.model.result import SyncResult, iso, status_of, utc_now
+from backup_sync.model.moments import iso, utc_now
+from backup_sync.model.result import SyncResult
 from backup_sync.stores.cosmos.account import Connection, CosmosError
-from backup_sync.stores.history import resume
+from backup_sync.stores.history import resume, told
 
 BEGIN_TRIES = 3
 """How often a run looks for its record and takes it over before it says that somebody else keeps writing it."""
@@ -206,6 +207,4 @@ def _document(run: SyncResult) -> dict[str, Any]:
 
 
 def _from_document(document: dict[str, Any]) -> dict[str, Any]:
-    found = {field: document.get(name) for field, name in PROPERTIES.items()}
-    found["Status"] = status_of(bool(found["Success"]), found["CompletedAt"], found["ErrorMessage"])
-    return found
+    return told({field: document.get(name) for field, name in PROPERTIES.items()})

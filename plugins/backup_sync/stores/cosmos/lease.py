@@ -32,7 +32,8 @@ from typing import Any
 from azure.core import MatchConditions
 
 from backup_sync.model.errors import BackupSyncError, LockHeld, RetriableError
-from backup_sync.model.result import SyncResult, iso, utc_now
+from backup_sync.model.moments import iso, utc_now
+from backup_sync.model.result import SyncResult
 from backup_sync.stores.cosmos.account import Connection, CosmosError
 from backup_sync.stores.cosmos.history import found_in, missing, replace_if
 

@@ -6,13 +6,12 @@ space means the same documents in both accounts, wherever each of them has its p
 A container takes any slice of its own feed ranges
 (https://learn.microsoft.com/azure/cosmos-db/nosql/query-feed-range), so that where the cuts lie decides only how even the pieces are.
 With hash version 2 the space runs from ``""`` to 3FFF… and is even. A hierarchical key has 32 digits for each level that
-tells its values apart, so the bounds of its ranges may be up to three times as long. Version 1 hashes to 32 bits, written as
-a number in the binary form of an index: 05, then the bits of the double, eight of them and from there on seven in each byte.
+tells its values apart, so the bounds of its ranges may be up to three times as long. A container of version 1 is not cut: its
+bounds are numbers of 32 bits in another form, and one piece is right, if slow.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -23,7 +22,6 @@ _DIGITS = 32
 _TOP = 1 << 126  # the first value beyond the hash space of version 2, in that many digits
 _LAST = "FF"
 _ASKED = 16  # feed ranges that are tried: servers that do not keep to slices are small
-_64_BITS = (1 << 64) - 1
 
 
 @dataclass(frozen=True)
@@ -35,15 +33,10 @@ class EpkRange:
 
 @dataclass(frozen=True)
 class FeedCut:
-    """Piece n is the n-th slice of every feed range, so that each piece keeps all physical partitions busy.
-
-    ``version``: that of the hash. With version 1 the whole space is cut into ``pieces`` slices for each feed range,
-    and piece n gets each ``pieces``-th of them, which comes to the same where feed ranges are alike in size.
-    """
+    """Piece n is the n-th slice of every feed range, so that each piece keeps all physical partitions busy."""
 
     feed_ranges: tuple[Span, ...]
     pieces: int
-    version: int = 2
     gaps: ClassVar[bool] = True
 
     def __len__(self) -> int:
@@ -52,8 +45,7 @@ class FeedCut:
     def select(self, pieces: Sequence[int]) -> EpkRange:
         if self.pieces == 1:
             return EpkRange()
-        spans = self._spans_of_32_bits if self.version == 1 else self._spans
-        return EpkRange(tuple((low, high) for piece in pieces for low, high in spans(piece) if low < high))
+        return EpkRange(tuple((low, high) for piece in pieces for low, high in self._spans(piece) if low < high))
 
     def parts(self) -> Iterable[FeedCut]:
         return (self,)
@@ -61,46 +53,17 @@ class FeedCut:
     def slivers(self) -> tuple[Span, ...]:
         """Slices so thin that no document lies in them, one to a feed range; none where the cut asks for no slice at all.
 
-        A server that finds documents there does not keep to slices. (With version 1 a document may be there by chance, one
-        in four thousand million.)
+        A server that finds documents there does not keep to slices.
         """
         if self.pieces == 1:
             return ()
         ranges = self.feed_ranges[:_ASKED]
-        count = (1 << 32) // len(ranges) if self.version == 1 else 1 << 64
-        return FeedCut(ranges, count, self.version).select([count // 3]).spans or ()
+        count = 1 << 64
+        return FeedCut(ranges, count).select([count // 3]).spans or ()
 
     def _spans(self, piece: int) -> Iterator[Span]:
         for low, high in self.feed_ranges:
             yield _bound(low, high, piece, self.pieces), _bound(low, high, piece + 1, self.pieces)
-
-    def _spans_of_32_bits(self, piece: int) -> Iterator[Span]:
-        count = self.pieces * len(self.feed_ranges)
-        for number in range(piece, count, self.pieces):
-            start, end = _edge(number, count), _edge(number + 1, count)
-            for low, high in self.feed_ranges:
-                yield max(low, start), min(high, end)
-
-
-def _edge(number: int, count: int) -> str:
-    """Where slice ``number`` of ``count`` begins in the space of version 1."""
-    if number == 0:
-        return ""
-    return _LAST if number == count else of_32_bits((number << 32) // count)
-
-
-def of_32_bits(value: int) -> str:
-    """The effective partition key at which those begin whose hash (version 1) is this number."""
-    bits = struct.unpack(">Q", struct.pack(">d", float(value)))[0] ^ 1 << 63
-    found = bytearray([0x05, bits >> 56])
-    rest = bits << 8 & _64_BITS
-    while True:
-        byte, rest = rest >> 56 | 1, rest << 7 & _64_BITS
-        if not rest:
-            break
-        found.append(byte)
-    found.append(byte & 0xFE)  # the last byte says that it is the last
-    return found.hex().upper()
 
 
 def _bound(low: str, high: str, number: int, count: int) -> str:

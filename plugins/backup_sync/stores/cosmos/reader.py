@@ -63,10 +63,12 @@ class CosmosReader:
     # cutting
 
     def cut(self, within: EpkRange | None, records: int) -> FeedCut:
+        if self.shape.version == 1:
+            return FeedCut(tuple(self._run(self._feed_ranges())), 1)
         pieces = -(-self._documents // records) if self._documents else 0
         if not pieces or (pieces > self.limits.few_slices and self.service.where):
             pieces = max(1, -(-self.count() // records))
-        return self.readable(FeedCut(tuple(self._run(self._feed_ranges())), pieces, self.shape.version))
+        return self.readable(FeedCut(tuple(self._run(self._feed_ranges())), pieces))
 
     def readable(self, cut: FeedCut) -> FeedCut:
         slivers = cut.slivers()
@@ -80,7 +82,7 @@ class CosmosReader:
             "does; going on with one piece, which takes longer and more memory",
             self.label,
         )
-        return FeedCut(cut.feed_ranges, 1, cut.version)
+        return FeedCut(cut.feed_ranges, 1)
 
     async def _feed_ranges(self) -> list[tuple[str, str]]:
         container = self.connection.container()

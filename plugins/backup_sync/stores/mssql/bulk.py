@@ -10,8 +10,8 @@ between its elements. Rows with such values go through OPENJSON, where the serve
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
+from backup_sync.model.text import encodable
 from backup_sync.stores.base import Record, batches
 from backup_sync.stores.mssql import types
 from backup_sync.stores.mssql.rows import ROWS_AT_ONCE
@@ -38,39 +38,29 @@ class BulkRows:
         fit: list[Record] = []
         rest: list[Record] = []
         for some in batches(rows, ROWS_AT_ONCE):
-            if self._all_fit(some):
-                fit += some
-            else:
-                for row in some:
-                    (fit if self._fits(row) else rest).append(row)
+            self._sort(some, fit, rest)
         return fit, rest
 
+    def _sort(self, rows: list[Record], fit: list[Record], rest: list[Record]) -> None:
+        # Whole columns are asked, which is several times cheaper than row by row and nearly always answers yes.
+        if self._all_fit(rows):
+            fit += rows
+        elif len(rows) == 1:
+            rest += rows
+        else:
+            middle = len(rows) // 2
+            self._sort(rows[:middle], fit, rest)
+            self._sort(rows[middle:], fit, rest)
+
     def _all_fit(self, rows: Sequence[Record]) -> bool:
-        """The same question asked of whole columns, which is several times cheaper and nearly always answers yes."""
         columns = list(zip(*rows, strict=True))
         for index in (*self._wide, *self._narrow):
             values = [value for value in columns[index] if value is not None]
             joined = "\0".join(values)
             if "" in values or joined.count("\0") >= len(values) > 0 or joined[-1:] == " " or " \0" in joined:
                 return False
-            if not (joined.isascii() if index in self._narrow else types.encodable(joined)):
+            if not (joined.isascii() if index in self._narrow else encodable(joined)):
                 return False
         if any(value is not None and value < FIRST_MOMENT for index in self._moments for value in columns[index]):
             return False
         return all(b"" not in columns[index] for index in self._binaries)
-
-    def _fits(self, row: Record) -> bool:
-        for index in self._wide:
-            if row[index] is not None and not _plain(row[index]):
-                return False
-        for index in self._narrow:
-            if row[index] is not None and not (_plain(row[index]) and row[index].isascii()):
-                return False
-        for index in self._moments:
-            if row[index] is not None and row[index] < FIRST_MOMENT:
-                return False
-        return all(row[index] != b"" for index in self._binaries)
-
-
-def _plain(text: Any) -> bool:
-    return text != "" and text[-1] != " " and "\0" not in text and types.encodable(text)

@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from backup_sync.model.text import encodable
+
 INTEGERS = {"tinyint", "smallint", "int", "bigint"}
 TEXTS = {"char", "varchar", "nchar", "nvarchar", "text", "ntext"}
 NARROW = {"char", "varchar"}
@@ -143,13 +145,6 @@ def posted(rows: Any) -> str:
     """JSON for OPENJSON, in plain characters where they can be sent; half a surrogate pair is sent as an escape."""
     text = json.dumps(rows, ensure_ascii=False)
     return text if encodable(text) else json.dumps(rows)
-
-
-def encodable(text: str) -> bool:
-    try:
-        return text.isascii() or bool(text.encode())
-    except UnicodeEncodeError:
-        return False
 
 
 def to_json(value: Any) -> Any:

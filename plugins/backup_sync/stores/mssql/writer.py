@@ -10,7 +10,7 @@ from datetime import datetime
 
 from backup_sync.model.diff import Key
 from backup_sync.model.limits import Limits
-from backup_sync.model.result import utc_now
+from backup_sync.model.moments import utc_now
 from backup_sync.stores.base import Applied, Record, batches
 from backup_sync.stores.mssql import types
 from backup_sync.stores.mssql.bulk import BulkRows

@@ -13,10 +13,11 @@ from typing import Any
 from uuid import UUID
 
 from backup_sync.model.errors import BackupSyncError, RetriableError
+from backup_sync.model.moments import utc_now
 from backup_sync.model.names import without_case
-from backup_sync.model.result import SyncResult, iso, status_of, utc_now
+from backup_sync.model.result import SyncResult
 from backup_sync.stores.base import Applied
-from backup_sync.stores.history import parse_moment, resume
+from backup_sync.stores.history import resume, told
 from backup_sync.stores.sql.dialect import Dialect
 from backup_sync.stores.sql.session import SqlSession
 from backup_sync.stores.sql.table import Table
@@ -74,11 +75,7 @@ def from_row(row: tuple[Any, ...]) -> dict[str, Any]:
     """A row of HISTORY_COLUMNS in the names of :meth:`SyncResult.to_dict`."""
     found = dict(zip((name for name, _, _ in HISTORY_COLUMNS), row, strict=True))
     found["SyncId"] = str(UUID(str(found["SyncId"])))
-    found["Success"] = bool(found["Success"])
-    for name in ("SyncedAt", "StartedAt", "CompletedAt"):
-        found[name] = iso(parse_moment(found[name]))
-    found["Status"] = status_of(found["Success"], found["CompletedAt"], found["ErrorMessage"])
-    return found
+    return told(found)
 
 
 def _moment(value: datetime | None) -> str | None:

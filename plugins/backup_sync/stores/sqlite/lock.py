@@ -11,8 +11,9 @@ from io import FileIO
 from pathlib import Path
 
 from backup_sync.model.errors import ConfigurationError, LockHeld
+from backup_sync.model.moments import iso, utc_now
 from backup_sync.model.names import without_case
-from backup_sync.model.result import SyncResult, iso, utc_now
+from backup_sync.model.result import SyncResult
 from backup_sync.stores.sql.table import Table
 from backup_sync.stores.sqlite.session import SqliteSession
 

@@ -8,6 +8,7 @@ from typing import Any
 from backup_sync.model.diff import Key
 from backup_sync.model.errors import FatalError
 from backup_sync.model.limits import Limits, Pieces
+from backup_sync.model.text import encodable
 from backup_sync.stores import weight
 from backup_sync.stores.base import Record
 from backup_sync.stores.sql.digest import DIGEST_P, DIGEST_Q, MIX, summed
@@ -141,13 +142,11 @@ class SqliteReader(SqlReader):
     def _check_keys(self, rows: Sequence[tuple[Any, ...]]) -> None:
         """Keys are bound as values later on, and what is not valid UTF-8 cannot be. Asked of a whole column at once."""
         for number, column in enumerate(self.key_columns):
-            try:
-                "".join(row[number] for row in rows if type(row[number]) is str).encode("utf-8")
-            except UnicodeEncodeError:
+            if not encodable("".join(row[number] for row in rows if type(row[number]) is str)):
                 raise FatalError(
                     f"{self.label}: key column {column.name} of {self.table.service.table} holds text that is not valid "
                     "UTF-8; store such keys as BLOB"
-                ) from None
+                )
 
     # records
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+from backup_sync.model.text import encodable
+
 
 def mark(value: Any, kind: str) -> int | None:
     """A number that stands for a value and its storage class: SQLite has no hash of its own. NULL stays NULL."""
@@ -20,10 +22,4 @@ def text(data: bytes) -> str:
 
 
 def is_broken(value: Any) -> bool:
-    if not isinstance(value, str) or value.isascii():
-        return False
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        return True
-    return False
+    return isinstance(value, str) and not encodable(value)

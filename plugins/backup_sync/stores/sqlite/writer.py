@@ -8,7 +8,7 @@ from typing import Any
 
 from backup_sync.model.diff import Key
 from backup_sync.model.limits import Limits
-from backup_sync.model.result import iso, utc_now
+from backup_sync.model.moments import iso, utc_now
 from backup_sync.stores.base import Applied, Cut, Record
 from backup_sync.stores.sql.ranges import EvenCut, KeyRange
 from backup_sync.stores.sql.shape import SYNCED_AT, TableShape
