@@ -241,7 +241,11 @@ def test_every_extra_of_a_sql_server_connection_is_one_that_the_driver_takes() -
 
     import pymssql
 
-    taken = set(inspect.signature(pymssql.connect).parameters)
+    from backup_sync.hooks import MSSQL_EXTRA
+
+    ours = {"joined_rows"}  # which the driver never sees
+    taken = set(inspect.signature(pymssql.connect).parameters) | ours
+    assert ours <= set(MSSQL_EXTRA)
     assert set(listed("docs/connections.md", "SQL Server: `mssql`", "extra")) <= taken
 
 
@@ -439,6 +443,17 @@ def test_the_architecture_names_every_module_and_no_other() -> None:
     modules = {path.relative_to(package).as_posix() for path in package.rglob("*.py") if path.name != "__init__.py"}
     dags = {path.relative_to(ROOT).as_posix() for path in (ROOT / "dags").glob("*.py")}
     assert sorted(listed("docs/architecture.md", "Floors", "modules")) == sorted(modules | dags)
+
+
+def test_the_public_api_is_the_documented_one_and_each_name_of_it_is_there() -> None:
+    import backup_sync
+
+    assert sorted(listed("docs/architecture.md", "The public API", "name")) == sorted(backup_sync.__all__)
+    for name in backup_sync.__all__:
+        assert getattr(backup_sync, name).__doc__, f"{name} says nothing of itself"
+    assert set(backup_sync.__all__) <= set(dir(backup_sync))
+    with pytest.raises(AttributeError, match="no attribute 'stores_of'"):
+        backup_sync.stores_of  # noqa: B018
 
 
 def test_numbers_that_the_architecture_states_are_those_of_the_code() -> None:

@@ -19,6 +19,7 @@ from backup_sync.model.service import Service, parse_service
 from backup_sync.stores.base import Store
 from backup_sync.stores.cosmos.account import Account
 from backup_sync.stores.cosmos.catalog import CosmosCatalog
+from backup_sync.stores.sql.shape import Column, TableShape
 from tests.reliability.proxy import Fault, Proxy
 
 TABLE = {"source": "src", "backup": "bak", "table": "app.Things", "changed": {"Version": "higher"}}
@@ -341,6 +342,16 @@ def test_a_connection_written_as_a_uri_means_what_it_says(monkeypatch):
     expected = {"encryption": "require", "timeout": 30, "login_timeout": 5, "read_only": False, "appname": "we"}
     assert (expected | {"tds_version": "7.3"}).items() <= given[0].items()
 
+
+def test_a_connection_can_switch_off_that_rows_are_read_with_their_columns_joined(monkeypatch):
+    shape = TableShape((Column("Id", "int", False), Column("Version", "int"), Column("Name", "nvarchar(20)")), ("Id",))
+    for query, joined in (("", True), ("?joined_rows=true", True), ("?joined_rows=false", False)):
+        monkeypatch.setenv("AIRFLOW_CONN_SRC", f"mssql://u:p@127.0.0.1:1433/Db{query}")
+        reader = open_store(service(), "src").reader(shape)
+        assert ("+ N'" in reader.rows._wire.selected()) == joined
+
+
+def test_a_cosmos_connection_as_a_uri_has_its_settings(monkeypatch):
     query = (
         "database_name=db&connection_verify=false&enable_endpoint_discovery=False&read_timeout=2.5&connection_timeout=7"
         "&preferred_locations=North%20Europe,West%20Europe&retry_throttle_backoff_max=3"

@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from backup_sync.model.errors import PairingRefused
@@ -28,6 +28,15 @@ from backup_sync.walk.sync import Options, sync
 Row = dict[str, Any]
 _numbers = itertools.count(1)
 _runs = itertools.count(1)
+
+
+class Counts(NamedTuple):
+    """What a run did, in records."""
+
+    inserted: int
+    updated: int
+    deleted: int
+    skipped: int
 
 
 class Backend(ABC):
@@ -99,9 +108,9 @@ class Backend(ABC):
                 record_history(backup, run)
         return run
 
-    def counts(self, **options: Any) -> tuple[int, int, int, int]:
+    def counts(self, **options: Any) -> Counts:
         run = self.sync(**options)
-        return run.inserted, run.updated, run.deleted, run.skipped
+        return Counts(run.inserted, run.updated, run.deleted, run.skipped)
 
 
 class SqliteBackend(Backend):

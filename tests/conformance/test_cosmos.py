@@ -6,14 +6,12 @@ import json
 import logging
 import time
 from contextlib import closing
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from azure.cosmos import PartitionKey
 
 from backup_sync.model.errors import ConfigurationError, FatalError, RetriableError
-from backup_sync.stores.cosmos.reader import CosmosReader
 from local.cosmos import EmbeddedCosmos
 from tests.conformance.backends import CosmosBackend, Row
 
@@ -173,16 +171,10 @@ def test_a_server_that_keeps_to_slices_is_not_taken_for_another(
     assert "the server answers" not in caplog.text
 
 
-def test_a_container_of_the_first_hash_version_is_read_in_one_piece(
-    own: CosmosBackend, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # The server at hand makes containers of version 2 only, so the reader is given another shape.
-    class First(CosmosReader):
-        def __init__(self, connection: Any, service: Any, shape: Any, *rest: Any) -> None:
-            super().__init__(connection, service, replace(shape, version=1), *rest)
-
+def test_a_container_of_the_first_hash_version_is_read_in_one_piece(own: CosmosBackend) -> None:
+    own.database.delete_container(own.container)
+    own.source = own.database.create_container(own.container, PartitionKey("/group", version=1))
     own.small(range_records=20, held_pairs=40)
-    monkeypatch.setattr("backup_sync.stores.cosmos.store.CosmosReader", First)
     put(own, *(document(id=str(n), group=f"g{n}") for n in range(200)))
     own.initialize()
     own.sync()
@@ -296,7 +288,9 @@ def test_a_backup_with_another_partition_key_is_refused(own: CosmosBackend) -> N
 
 def test_the_copy_does_not_expire_even_if_the_source_does(own: CosmosBackend) -> None:
     own.database.replace_container(own.container, PartitionKey("/group"), default_ttl=60)
+    put(own, document(id="1", group="a"))
     own.initialize()
+    assert own.counts() == (1, 0, 0, 0)
     made = own.clients[1].get_database_client(own.backup_database).get_container_client(own.container).read()
     assert "defaultTtl" not in made
 

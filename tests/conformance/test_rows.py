@@ -9,6 +9,7 @@ import pytest
 
 from backup_sync.stores.mssql import types
 from backup_sync.stores.mssql.dialect import quote
+from backup_sync.stores.mssql.reader import MssqlReader
 from backup_sync.stores.mssql.rows import SEPARATOR
 from tests.conformance.backends import MssqlBackend
 from tests.conformance.test_packing import ODD
@@ -82,12 +83,16 @@ def test_rows_in_one_text_are_those_that_come_column_by_column(mssql: MssqlBacke
     store, _ = mssql.open(mssql.service())
     with closing(store):
         reader = store.reader(store.catalog.describe())
+        assert isinstance(reader, MssqlReader)
         plain = ", ".join(types.outgoing(quote(column.name), column.type) for column in reader.shape.columns)
         expected = sorted(map(repr, reader.session.query(f"SELECT {plain} FROM {reader.table.name}")))
         assert len(expected) == len(VALUES)
         assert sorted(map(repr, chain.from_iterable(reader.records(None)))) == expected
         keys = [(number,) for number in range(len(VALUES))]
         assert sorted(map(repr, chain.from_iterable(reader.records_of(keys)))) == expected
+        unjoined = MssqlReader(reader.session, reader.table, reader.shape, reader.limits, joined=False)
+        assert sorted(map(repr, chain.from_iterable(unjoined.records(None)))) == expected
+        assert sorted(map(repr, chain.from_iterable(unjoined.records_of(keys)))) == expected
 
 
 def _zero(type_: str) -> str:
