@@ -21,6 +21,11 @@ from backup_sync.walk.join import Joined, join
 from backup_sync.walk.pipeline import both
 from backup_sync.walk.progress import Progress
 
+DENSE = 0.9
+"""Share of the pieces of a cut's first part: where so many differ, the others are compared without asking for digests."""
+FEWEST_DENSE = 16
+"""Pieces that say something of the others, at least."""
+
 
 @dataclass(frozen=True)
 class Found:
@@ -68,13 +73,24 @@ class Finder:
             for piece in range(len(cut)):
                 yield from self.compare(cut.select([piece]))
             return
+        dense = 0.0
         for part in cut.parts():
             self.check()
+            if dense:
+                yield from self._compare_all(part, dense)
+                continue
             source, target = both(partial(ours, part), partial(theirs, part))
             point("after digest")
-            if self.progress.total is None:  # of the parts that are alike in size this is the first
+            if self.progress.total is None:  # a guess from the first part
                 self.progress.total = sum(digest[0] for digest in source.values()) * len(cut) // len(part)
             yield from self._drill(part, source, target, held)
+            dense = 0.0 if self.force else _dense(source, target)
+
+    def _compare_all(self, cut: Cut, records: float) -> Iterator[Found]:
+        """Compare all pieces of a cut, of some ``records`` each, without their digests."""
+        step = max(1, int(self.limits.range_records / records))
+        for start in range(0, len(cut), step):
+            yield from self.compare(cut.select(range(start, min(start + step, len(cut)))))
 
     def _drill(self, cut: Cut, source: Digests, target: Digests, held: float) -> Iterator[Found]:
         """Sort the pieces of a cut by their digests: the same, missing, gone, to be compared, or to be cut again.
@@ -131,3 +147,14 @@ class Finder:
         )
         changes.skipped += len(done)
         return changes
+
+
+def _dense(source: Digests, target: Digests) -> float:
+    """Records of a piece, on average, where nearly every piece differs; otherwise 0.
+
+    Only of pieces that both ends hold: what one of them lacks is found by its digests alone.
+    """
+    if len(source) < FEWEST_DENSE or source.keys() != target.keys():
+        return 0.0
+    differing = sum(source[piece] != target[piece] for piece in source)
+    return sum(digest[0] for digest in source.values()) / len(source) if differing >= DENSE * len(source) else 0.0

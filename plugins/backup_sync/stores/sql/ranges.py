@@ -25,6 +25,12 @@ class KeyRange:
 
 EVERYTHING = KeyRange()
 
+SAMPLED_KEYS = 2**18
+"""A cut of so many keys begins with a small part: where nearly all of its pieces differ, the digests of the others would
+earn nothing."""
+FEWEST_SAMPLED = 16
+"""Pieces of such a part, at least."""
+
 
 @dataclass(frozen=True)
 class EvenCut:
@@ -56,9 +62,13 @@ class EvenCut:
         return KeyRange(after, upto, (*self.within.only, *([(self, tuple(pieces))] if gaps else [])))
 
     def parts(self) -> Iterator[EvenCut]:
-        for low in range(0, self.count, self.most):
-            pieces = range(low, min(low + self.most, self.count))
-            yield EvenCut(self.select(pieces), self.first + low * self.width, self.width, len(pieces), self.most)
+        low, size = 0, self.most
+        if self.count * self.width >= SAMPLED_KEYS:
+            size = min(size, max(FEWEST_SAMPLED, self.count // 16))
+        while low < self.count:
+            pieces = range(low, min(low + size, self.count))
+            low, size = low + size, self.most
+            yield EvenCut(self.select(pieces), self.first + pieces[0] * self.width, self.width, len(pieces), self.most)
 
 
 @dataclass(frozen=True)
