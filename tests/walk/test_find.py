@@ -10,9 +10,13 @@ from typing import Any
 
 import pytest
 
+from backup_sync.model.errors import DeletesWithheld, FatalError
 from backup_sync.model.limits import Limits, Pieces
+from backup_sync.model.result import SyncResult, sync_id
 from backup_sync.stores.sql.ranges import EvenCut, KeyRange
 from backup_sync.stores.sqlite.reader import SqliteReader
+from backup_sync.walk.find import Finder, Found
+from backup_sync.walk.progress import Progress
 from tests.conformance.backends import SqliteBackend
 
 SMALL = {"pieces": Pieces(few=64, keys=4, parts=8), "digests": 16}
@@ -78,3 +82,82 @@ def test_a_large_cut_begins_with_a_small_part_and_covers_every_piece_once() -> N
     assert (parts[0].within, parts[1].within) == (KeyRange(None, (64_000,)), KeyRange((64_000,), None))
     small = EvenCut(KeyRange(), 1, 128, 512, Limits.digests)
     assert list(map(len, small.parts())) == [512]
+
+
+def compared(backend: SqliteBackend, *, force: bool = False) -> list[Found]:
+    """All that a comparison finds."""
+    source, backup = backend.open(backend.service())
+    run = SyncResult(sync_id("dag", "look", "thing"), "thing", run_id="look")
+    with closing(source), closing(backup):
+        shape = source.catalog.describe()
+        reader = source.reader(shape)
+        finder = Finder(
+            reader,
+            backup.reader(shape),
+            ("higher",),
+            force=force,
+            written=lambda _: frozenset(),
+            progress=Progress(run),
+            check=lambda: None,
+            limits=backend.limits,
+        )
+        return list(finder.find(reader.cut(None, backend.limits.range_records)))
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_each_record_of_each_side_is_seen_once_whatever_becomes_of_its_piece(
+    thousand: SqliteBackend, force: bool
+) -> None:
+    """The guard rests on these totals."""
+    thousand.remove(*range(101, 301))  # whole pieces that the source no longer has
+    thousand.put(*((number, 1, "new") for number in range(2_001, 2_201)))  # and that the backup does not have yet
+    thousand.put((500, 2, "changed"), (501, 2, "changed"))
+    found = compared(thousand, force=force)
+    assert sum(one.source for one in found) == 1_000
+    assert sum(one.target for one in found) == 1_000
+    changes = [one.changes for one in found if one.changes is not None]
+    assert {key for one in changes for (key,) in one.deletes} == set(range(101, 301))
+    missing = sum(one.source for one in found if one.changes is None)
+    assert missing + sum(len(one.inserts) for one in changes) == 200
+    assert missing >= 180, "a piece of which the backup holds nothing is told as a range"
+    assert all(one.target == 0 and one.within is not None for one in found if one.changes is None)
+    updates = {key for one in changes for (key,) in one.updates}
+    assert updates == ({*range(1, 101), *range(301, 1_001)} if force else {500, 501})
+
+
+def test_a_piece_that_only_the_backup_has_is_read_from_the_backup_alone(
+    thousand: SqliteBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thousand.remove(*range(101, 301))
+    read: list[str] = []
+    pairs = SqliteReader.pairs
+
+    def noted(self: SqliteReader, within: Any) -> Any:
+        read.append(self.label)
+        return pairs(self, within)
+
+    monkeypatch.setattr(SqliteReader, "pairs", noted)
+    found = compared(thousand)
+    assert sum(len(one.changes.deletes) for one in found if one.changes) == 200
+    assert read.count("backup") > read.count("source"), "what is gone needs no look at the source"
+
+
+def test_the_guard_counts_what_lies_in_pieces_that_are_gone(thousand: SqliteBackend) -> None:
+    thousand.remove(*range(101, 401))
+    with pytest.raises(DeletesWithheld, match="withheld 300 deletes from a backup of 1000 records"):
+        thousand.sync()
+
+
+def test_a_key_that_is_not_valid_text_is_refused_where_it_is_first_met(tmp_path: Path) -> None:
+    found = SqliteBackend(tmp_path)
+    found.run_source("DROP TABLE Things")
+    found.run_source("CREATE TABLE Things (Id TEXT PRIMARY KEY NOT NULL, Version INTEGER NOT NULL)")
+    found.run_source("INSERT INTO Things VALUES ('good', 1), (CAST(X'FF' AS TEXT), 1)")
+    found.initialize()
+    found.small(range_records=1)
+    for _ in range(2):  # as a boundary of a cut, and among the pairs of a range
+        with pytest.raises(
+            FatalError, match=r"source: key column Id of app\.Things holds text that is not valid UTF-8"
+        ):
+            compared(found)
+        found.small(range_records=100)

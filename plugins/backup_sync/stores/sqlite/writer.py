@@ -119,7 +119,6 @@ class SqliteWriter(SqlWriter):
             # Rare, so it is found out by trying: some text is not valid UTF-8, which only its bytes can tell.
             self.session.run("ROLLBACK TO many")
             changed = sum(self._one_by_bytes(verb, suffix, row) for row in rows)
-        self.session.run("RELEASE many")
         return changed
 
     def _one_by_bytes(self, verb: str, suffix: str, row: Record) -> int:
