@@ -19,7 +19,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bench import cosmos, mssql, parse, sqlite
+from bench import cosmos, mssql, parse
+from bench import targets as judges
 from bench.runner import Bench
 
 
@@ -49,12 +50,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         if "sqlite" in stores:
             kind: dict[str, Any] = {"kind": "sqlite", "folder": folder}
-            measure([kind | {"n": n} for n in sizes("BENCH_N", "100000")], sqlite.measure, 11)
+            measure([kind | {"n": n} for n in sizes("BENCH_N", "100000")], judges.of_sqlite, 11)
         if "mssql" in stores:
             uris = mssql.uris()
             if uris:
                 kind = {"kind": "mssql", "source": uris[0], "backup": uris[1]}
-                measure([kind | {"n": n} for n in sizes("BENCH_N", "100000")], mssql.measure, 11)
+                measure([kind | {"n": n} for n in sizes("BENCH_N", "100000")], judges.of_mssql, 11)
             else:
                 print("\nmssql: skipped; name two servers in BACKUP_SYNC_TEST_MSSQL_SOURCE and _BACKUP")
         if "cosmos" in stores:
@@ -65,7 +66,7 @@ def main() -> None:
                     kind = {"kind": "cosmos", "per_customer": per_customer, **ends}
                     measure(
                         [kind | {"n": n} for n in sizes("BENCH_COSMOS_N", "20000")],
-                        lambda bench, servers=servers: cosmos.measure(bench, servers, delay),  # type: ignore[misc]
+                        lambda bench, servers=servers: judges.of_cosmos(bench, servers, delay),  # type: ignore[misc]
                         5.5,
                     )
     print("\n### Targets\n\n| store | what | ratio | target | |\n|---|---|---|---|---|")

@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 from backup_sync.stores.base import Store, batches
 from bench import baseline
 from bench.rig import Rig, in_threads
-from bench.runner import Bench
 from local.cosmos import EmbeddedCosmos
 from local.sample_data import order
 
@@ -144,32 +143,3 @@ class CosmosRig(Rig):
 def pair(folder: Path) -> Iterator[tuple[EmbeddedCosmos, EmbeddedCosmos]]:
     with EmbeddedCosmos(folder / "s.sqlite") as source, EmbeddedCosmos(folder / "b.sqlite") as backup:
         yield source, backup
-
-
-def measure(bench: Bench, servers: tuple[EmbeddedCosmos, EmbeddedCosmos], delay: float) -> None:
-    """``delay``: milliseconds added to each request in the delayed part; 0 leaves that part out."""
-    load, unchanged = bench.rig.floors()
-    dense = bench.description["per_customer"] >= 100
-    bench.first_load(load, unchanged)
-    for name, prepare in (("W2", "same"), ("W3", "uniform")):
-        runs = bench.engine(name, prepare)
-        wasted = max(run["bodies"] - sum(run["counts"][:2]) for run in runs)
-        bench.judge(f"{name}: bodies read of documents not written", wasted, "= 0", wasted == 0)
-    bench.baseline("W2", "same")
-    bench.baseline("W3", "uniform")
-    bench.at_least("W1: floor ÷ engine", load, "W1 engine", 5 if dense else 1)
-    bench.at_most("W2 ÷ floor", "W2 engine", unchanged, 1.2)
-    bench.at_least("W3: baseline ÷ engine", "W3 baseline", "W3 engine", 2)
-    bench.memory(100)
-    if delay and not dense:
-        slow = f", {delay:.0f} ms a request"
-        for server in servers:
-            server.delay(delay)
-        bench.floor(load, runs=1, suffix=slow)
-        bench.engine("W1" + slow, "empty", runs=1)
-        bench.engine("W3" + slow, "uniform", runs=1)
-        bench.baseline("W3" + slow, "uniform")
-        bench.at_least(f"W1{slow}: floor ÷ engine", load + slow, f"W1{slow} engine", 8)
-        bench.at_least(f"W3{slow}: baseline ÷ engine", f"W3{slow} baseline", f"W3{slow} engine", 5)
-        for server in servers:
-            server.reset_faults()

@@ -13,7 +13,6 @@ from urllib.parse import unquote, urlsplit
 from backup_sync.stores.base import Store
 from bench import baseline
 from bench.rig import Rig, in_threads
-from bench.runner import Bench
 from local.sample_data import CUSTOMER_COLUMNS, customer
 from local.seed import TSQL_TABLE
 
@@ -139,20 +138,3 @@ def uris() -> tuple[str, str] | None:
     """The two servers named in the environment, as in the conformance suite."""
     found = [os.environ.get(f"BACKUP_SYNC_TEST_MSSQL_{end}", "") for end in ("SOURCE", "BACKUP")]
     return (found[0], found[1]) if all(found) else None
-
-
-def measure(bench: Bench) -> None:
-    load, unchanged = bench.rig.floors()
-    large = bench.rig.n >= 1_000_000
-    bench.workloads(load, unchanged)
-    if not large:
-        bench.baseline("W1", "empty")
-        bench.at_least("W1: baseline ÷ engine", "W1 baseline", "W1 engine", 10)
-    bench.at_most("W1 ÷ floor", "W1 engine", load, 1.7)
-    if large:  # below that it is the opening of a session that is measured
-        bench.at_most("W2 ÷ floor", "W2 engine", unchanged, 1.5)
-    bench.at_least("W2: baseline ÷ engine", "W2 baseline", "W2 engine", 25 if large else 8)
-    bench.at_least("W3: baseline ÷ engine", "W3 baseline", "W3 engine", 15 if large else 4)
-    if large:
-        bench.at_most("W4 ÷ W3", "W4 engine", "W3 engine", 0.9)
-    bench.memory(64)

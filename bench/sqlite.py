@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 from backup_sync.stores.base import Store
 from bench import baseline
 from bench.rig import Rig
-from bench.runner import Bench
 from local.sample_data import CUSTOMER_COLUMNS, customer
 from local.seed import TSQL_TABLE
 
@@ -87,12 +86,3 @@ class SqliteRig(Rig):
             return lambda: [db.execute("SELECT Id, Version FROM Customers").fetchall() for db in dbs]
 
         return {"ATTACH + INSERT … SELECT": attach, "two SELECT key, stamp scans": scans}
-
-
-def measure(bench: Bench) -> None:
-    load, unchanged = bench.rig.floors()
-    bench.workloads(load, unchanged)
-    bench.at_most("W1 ÷ floor", "W1 engine", load, 1.5)
-    bench.at_most("W2 ÷ floor", "W2 engine", unchanged, 2)
-    bench.at_most("W3 ÷ W2", "W3 engine", "W2 engine", 2.5)
-    bench.memory(64)
