@@ -1,7 +1,7 @@
 """``make bench``: the workloads on every store at hand, as ratios against floors of the same run.
 
 W1 first load · W2 nothing changed · W3 1 % updated, ½ % inserted, ½ % deleted, spread uniformly · W4 the same changes
-among the newest keys. Each figure is the median of BENCH_RUNS runs (3), each in a process of its own; after each
+among the newest keys. Each figure is the median of BENCH_RUNS runs (3), each in its own process; after each
 engine run both sides are compared in full content by the bare driver.
 
 Environment: BENCH_N (100000; several sizes, as in 100000,1000000, are compared with each other as well),

@@ -1,4 +1,4 @@
-"""One measured action in a process of its own: ``python -m bench.child '<description>' '<action>'``.
+"""One measured action in its own process: ``python -m bench.child '<description>' '<action>'``.
 
 Prints one line of JSON: wall and CPU seconds, peak memory above what the interpreter needs with the same imports (MB),
 how many whole records the source gave out, and what the action counted.
@@ -39,7 +39,7 @@ def build(description: dict[str, Any]) -> Rig:
 
 
 def engine(rig: Rig, **options: bool) -> tuple[int, int, int]:
-    """A whole run of the engine as the two tasks do it: initialize, then sync, connections opened anew."""
+    """A whole run of the engine as the two tasks do it: initialize, then sync, with new connections."""
     source, backup = rig.stores()
     run = SyncResult(uuid.uuid4(), "bench", run_id="bench")
     try:

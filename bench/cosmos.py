@@ -1,4 +1,4 @@
-"""Cosmos DB: two embedded servers, each a process of its own."""
+"""Cosmos DB: two embedded servers, each in its own process."""
 
 from __future__ import annotations
 

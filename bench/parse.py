@@ -1,4 +1,4 @@
-"""What the DAG file costs whoever parses it (Airflow does, every few seconds), beyond importing airflow.sdk itself."""
+"""What parsing the DAG file costs (Airflow does it every few seconds), beyond importing airflow.sdk itself."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ SETTINGS = read_settings()
 DOC = """
 ### backup_sync
 Keeps the live backup of each declared service in step with its source: new records are inserted, changed ones
-updated, and those gone from the source deleted. Each service is a chain of its own (`initialize → sync →
+updated, and those gone from the source deleted. Each service has its own chain (`initialize → sync →
 record_history`), so one that fails does not hold up the others; `summary` then fails the run.
 
 A run mirrors the source **as it is now**. A backfill runs once for each date and each of these runs copies the
@@ -108,7 +108,7 @@ with DAG(
                 dry_run="{{ params.dry_run }}",
                 allow_deletes="{{ params.allow_deletes }}",
                 schedule=SETTINGS.cron,
-                # Also behind a task that was skipped: whoever looks at a sync that was skipped reads there why.
+                # Also behind a skipped task: the log of a skipped sync says why.
                 trigger_rule=TriggerRule.NONE_FAILED,
                 # Backfill and manual runs are different runs of this DAG; this keeps their syncs apart.
                 max_active_tis_per_dag=1,

@@ -1,6 +1,6 @@
 """Airflow's processes on this machine: starting and ending them, waiting until they are up, and talking to them.
 
-Each process leads a session of its own. Tasks lead process *groups* of their own, so a signal to a group does not
+Each process leads its own session. Tasks lead their own process *groups*, so a signal to a group does not
 reach everything, but nothing of Airflow leaves its session: that is how the last process is found when all have to
 end. A guard does the same if whoever started them dies without a chance to clean up.
 """

@@ -64,7 +64,7 @@ def seed_what_is_empty() -> None:
 
 
 def serve(places: Places, servers: tuple[EmbeddedCosmos, EmbeddedCosmos]) -> None:
-    """Run Airflow until a signal comes or one of the processes ends by itself."""
+    """Run Airflow until a signal comes or one of the processes ends."""
     port = free_port(FIRST_PORT)
     apply(server_environment(places, port, USERS))
     say("Starting Airflow (half a minute)")

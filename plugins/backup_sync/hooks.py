@@ -98,8 +98,8 @@ def open_store(service: Service, conn_id: str, *, copy: bool = False) -> Store:
 def _connection(service: Service, conn_id: str) -> Connection:
     """The connection as Airflow has it.
 
-    Raises ConnectionMistake where it is not defined, cannot be read or may not be used, and RetriableError where it
-    may be that whoever keeps it is away. No exception's text is passed on: it may quote the connection, and with it the
+    Raises ConnectionMistake where it is not defined, cannot be read or may not be used, and RetriableError where
+    its secrets backend may be away. No exception's text is passed on: it may quote the connection, and with it the
     password.
     """
     try:

@@ -15,7 +15,7 @@ RULE = "=" * 40
 WRITTEN = ("Inserted", "Updated", "Deleted")
 ODD = ("Withheld", "Rejected", "Ahead")
 WIDTH = 110
-"""Characters of a line. Airflow's page of a log does not break lines by itself."""
+"""Characters of a line. Airflow's page of a log does not wrap lines."""
 
 
 def build_summary(results: list[dict[str, Any]]) -> dict[str, Any]:

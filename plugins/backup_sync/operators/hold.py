@@ -20,7 +20,7 @@ class HoldOperator(ServiceOperator):
     """Hold the backup of a service, or release it. Once this has succeeded, no run writes to it.
 
     :param reason: why; those whose run is skipped read it.
-    :param until: when the hold ends by itself, as ISO text (UTC unless it says otherwise), or None.
+    :param until: when the hold ends unreleased, as ISO text (UTC unless it says otherwise), or None.
     :param release: end the hold instead.
     :return: ``{"ServiceName": …, "Hold": the hold in words, or None}``
     """

@@ -32,7 +32,7 @@ class InitializeBackupOperator(ServiceOperator):
     in the list as well.
 
     :param dry_run: say what would be created or altered.
-    :param accept_source: pair the backup anew with what is behind the connections now.
+    :param accept_source: pair the backup with what is behind the connections now.
     :return: ``{"ServiceName": …, "Created": ["table customer.Customers", …]}``
     """
 
@@ -111,7 +111,7 @@ class SyncOperator(ServiceOperator):
         return result.to_dict()
 
     def _tell_of_pause(self, backup: Store, now: datetime) -> None:
-        """Whoever unpauses a DAG may not expect that this starts a run, nor all that has changed meanwhile."""
+        """Unpausing a DAG starts a run at once, and much may have changed meanwhile."""
         runs = backup.journal.newest(1) if backup.catalog.exists() else []
         if not runs or not self.schedule:
             return

@@ -1,4 +1,4 @@
-"""A hold keeps every run of a service from writing to its backup, whoever starts it, until it is released.
+"""A hold keeps every run of a service from writing to its backup, whatever starts it, until it is released.
 
 It stands in the backup itself: another Airflow, a schedule that was forgotten and a person in a hurry find it as well.
 """

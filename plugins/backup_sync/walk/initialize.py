@@ -22,7 +22,7 @@ def initialize(
     """Make the backup ready for the source: database, schema, table or container, history, pairing.
 
     Returns what was created (with ``dry_run``: what would be), in words; an empty list when all was there.
-    ``accept_source``: the run called ``run_id`` may pair the backup anew with this source.
+    ``accept_source``: the run called ``run_id`` may pair the backup with this source in place of another.
     Raises, before anything is created, ConfigurationError when the source cannot be backed up or the two ends do not fit,
     PairingRefused when the backup is the copy of something else, and Held. For ``stop`` see :func:`backup_sync.walk.sync.sync`.
     """

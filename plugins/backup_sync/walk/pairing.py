@@ -1,7 +1,7 @@
 """What a backup knows of what it is a backup of.
 
 The first ``initialize`` writes the *pairing* beside the history: the service, what identifies source and backup by their
-servers' own words, and the service's definition. Whoever wants to write later has to be the same. Connections are
+servers' own words, and the service's definition. Every later writer has to match it. Connections are
 settings that people mistype, swap and copy between environments, and a mirror follows them blindly.
 """
 
@@ -28,8 +28,8 @@ REMEMBERED_RUNS = 100
 def check(source: Store, backup: Store, states: Mapping[str, Any], *, accept: bool = False, run_id: str = "") -> bool:
     """Whether the pairing has to be written, because there is none yet or it changed; False: it stands as it is.
 
-    Writes nothing. ``states``: those of the backup (:func:`states_of`). ``accept``: the run called ``run_id`` may pair anew
-    where something differs; once, so that neither its retry nor clearing it later accepts what is behind the connections
+    Writes nothing. ``states``: those of the backup (:func:`states_of`). ``accept``: the run called ``run_id`` may accept what
+    differs; once, so that neither its retry nor clearing it later accepts what is behind the connections
     *then*.
 
     Raises PairingRefused, in one sentence that says what differs, unless the backup is this service's copy of this source,

@@ -3,7 +3,7 @@
 What a caller may rely on:
 
 * As long as nothing is raised, whatever was begun in another thread has ended when the call returns.
-* Whoever raises or closes waits a few seconds for the other thread, and no longer. A store may hang in a driver, and an
+* After an error or an early close the other thread gets a few seconds to end, and no longer. A store may hang in a driver, and an
   error or a time-out is to end the run all the same. What is left behind is a daemon, for which not even the end of the
   process waits. Whatever it uses is to be closed by the caller and has to bear that: a store that is closed refuses to go
   on, so the thread ends when the call that it hangs in returns.
@@ -25,7 +25,7 @@ GRACE_SECONDS = 2.0
 
 
 def both(first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
-    """Run ``second`` in a thread of its own beside ``first``; return both results, or raise what either raised.
+    """Run ``second`` in another thread beside ``first``; return both results, or raise what either raised.
 
     If both raise, it is what ``first`` did.
     """

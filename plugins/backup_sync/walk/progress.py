@@ -1,4 +1,4 @@
-"""A line in the log every few seconds, so that whoever watches a long run sees that it lives."""
+"""A line in the log every few seconds, so that a long run shows that it is alive."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from backup_sync.model.errors import RetriableError
 def private_file(*, across_threads: bool = False) -> sqlite3.Connection:
     """A private, nameless SQLite database, gone when it is closed or the process ends.
 
-    SQLite holds it in its page cache while it is small, and moves it to a temporary file of its own when it is not
+    SQLite holds it in its page cache while it is small, and moves it to a temporary file when it is not
     (https://www.sqlite.org/inmemorydb.html#temp_db).
     """
     db = sqlite3.connect("", isolation_level=None, check_same_thread=not across_threads)
@@ -37,8 +37,8 @@ def on_disk() -> Iterator[None]:
 class KeySpool:
     """A list of keys of one width that costs a bounded amount of memory.
 
-    Parts of a key may be int, float, str or bytes. ``file``: a :func:`private_file` that several lists share, each by a
-    ``name`` of its own, and that its owner closes. Raises RetriableError where the temporary file fails.
+    Parts of a key may be int, float, str or bytes. ``file``: a :func:`private_file` that several lists share, each under its
+    ``name``, and that its owner closes. Raises RetriableError where the temporary file fails.
     """
 
     def __init__(self, file: sqlite3.Connection, name: str) -> None:

@@ -5,7 +5,7 @@ deletes are a smaller share of it.
 
 What is kept is a *bottom-k sketch* of the keys: of all their hashes the ``MOST`` lowest (A. Broder, "On the resemblance
 and containment of documents", 1997). Up to that many keys it is exact; beyond, it is a sample that any part of the keys
-has its share in. The hashes stand in the backup, beside the keys themselves, and are told to nobody.
+has its share in. The hashes stand in the backup, beside the keys themselves and leave it nowhere.
 """
 
 from __future__ import annotations

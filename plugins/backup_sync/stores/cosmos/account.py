@@ -254,7 +254,7 @@ class Connection:
             self.guard()
 
     def _meter(self, response: Any) -> None:
-        """Sees every answer, also those 429s that the SDK waits out by itself: charge, throttling, pace, clock."""
+        """Sees every answer, also those 429s that the SDK waits out: charge, throttling, pace, clock."""
         answer = response.http_response
         self.answered = answer.headers.get("Date")
         if not self._account_id and answer.status_code == 200:

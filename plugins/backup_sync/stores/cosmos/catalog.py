@@ -37,12 +37,12 @@ HISTORY_SHAPE = ContainerShape(("/serviceName",), "Hash", 2)
 
 @dataclass(frozen=True)
 class Found:
-    """A container that is there. ``documents``: about how many it holds, of all kinds; None: it does not tell.
+    """A container that is there. ``documents``: about how many it holds, of all kinds; None: it does not say.
     ``ttl``: its default time to live in seconds, -1 where only documents have one, None where nothing expires;
     ``unique_keys``: the paths that are to be unique in a partition.
 
-    ``rid`` and ``database_rid``: what the service itself calls it and its database. Either is made anew with what it
-    names, so one that was dropped and made again has another.
+    ``rid`` and ``database_rid``: the service's own ids of it and of its database; one that was dropped and made again has
+    another.
     """
 
     shape: ContainerShape
@@ -242,7 +242,7 @@ def make(connection: Connection, containers: Mapping[str, ContainerShape], *, da
     if database:
         _make(connection, lambda: client.create_database(connection.account.database))
     for name, shape in containers.items():
-        # No default TTL: a copy's clock would start anew, and a backup that expires is none.
+        # No default TTL: a copy's clock would restart, and a backup that expires is none.
         paths: Any = list(shape.paths) if shape.kind == "MultiHash" else shape.paths[0]
         kind: Any = shape.kind
         key = PartitionKey(path=paths, kind=kind, version=shape.version)

@@ -1,7 +1,7 @@
 """The lease that keeps runs apart: a document beside the history that says who writes a copy, and until when.
 
 It belongs to the *container* of the copy, as SQL's lock belongs to the table: its partition is ``lease:<container>``,
-whatever the services are called that write there. It expires by itself, so a killed run holds up the next one for no
+whatever the services are called that write there. It expires, so a killed run holds up the next one for no
 longer than ``Limits.lease_seconds``; a thread renews it while the run lives.
 
 Two rules keep it honest, and neither compares the clocks of two workers:
@@ -150,7 +150,7 @@ class Lease:
         )
 
     def _release(self, etag: str) -> None:
-        """Give the lease back, if it is still ours; it expires by itself where that cannot be done."""
+        """Give the lease back, if it is still ours; where that fails it expires."""
         try:
             self._connection.run(asyncio.wait_for(self._document.delete(self._connection, etag), RELEASE_SECONDS))
         except (CosmosError, BackupSyncError, asyncio.TimeoutError):
@@ -248,7 +248,7 @@ class _LeaseDocument:
 
 
 class _Keeper(threading.Thread):
-    """Renews the lease on a connection of its own, since the run's own loop is busy with the run."""
+    """Renews the lease on a second connection, since the loop of the first is busy with the run."""
 
     def __init__(self, connection: Connection, document: _LeaseDocument, etag: str, sent: Instant) -> None:
         super().__init__(name="backup_sync-lease", daemon=True)

@@ -72,7 +72,7 @@ async def all_rows(
 def _feed(connection: Connection, text: str, parameters: Sequence[dict[str, Any]], span: Span, size: int) -> Any:
     options: dict[str, Any] = {"max_item_count": size}
     if span != FULL:
-        # Without a range the asynchronous client crosses all partitions by itself.
+        # Without a range the asynchronous client crosses all partitions.
         low, high = span
         options["feed_range"] = {"Range": {"min": low, "max": high, "isMinInclusive": True, "isMaxInclusive": False}}
     return connection.container().query_items(text, parameters=list(parameters), **options).by_page()

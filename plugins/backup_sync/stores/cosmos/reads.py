@@ -35,7 +35,7 @@ KeyOf = Callable[[dict[str, Any]], Key]
 @dataclass(frozen=True)
 class Asked:
     """A condition for some keys. It is exact but for documents whose key the service does not tell apart from an asked
-    one and this package does (0 and -0), so whoever reads the answer looks at the keys once more."""
+    one and this package does (0 and -0), so the reader of the answer checks the keys once more."""
 
     keys: list[Key]
     condition: str
@@ -180,7 +180,7 @@ class Places:
     """Where the documents of a container lie: which of its feed ranges holds a partition key value.
 
     Only a hint that saves asking all partitions. A partition may have split meanwhile, and a container that was migrated
-    from one without partition key places documents by rules of its own: what is not found there is asked for everywhere.
+    from one without partition key places documents by other rules: what is not found there is asked for everywhere.
     """
 
     def __init__(self, connection: Connection, feed_ranges: Callable[[], Awaitable[Sequence[Span]]]) -> None:

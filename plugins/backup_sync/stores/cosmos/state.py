@@ -1,4 +1,4 @@
-"""What a copy keeps beside its history: a few small values by name, in a partition of their own.
+"""What a copy keeps beside its history: a few small values by name, in a separate partition.
 
 They lie in the history container under the partition key ``state:<container of the copy>``, so that queries by service
 see runs only, and two services that write one container share them.
@@ -47,7 +47,7 @@ class CosmosState:
             return True
         # The token tells our own document from an equal one of somebody else when the answer to its making was lost.
         token = uuid.uuid4().hex
-        # Whoever lets the history expire does not mean this.
+        # A TTL on the history is not meant for this.
         document = {"id": name, "serviceName": self._partition, "value": dict(value), "token": token, "ttl": -1}
         if not new:
             self._do(partial(container.upsert_item, document, no_response=True))

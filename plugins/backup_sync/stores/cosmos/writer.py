@@ -79,7 +79,7 @@ async def upsert_all(
 
 def _batches(group: Sequence[Record], batch_from: int) -> Iterator[list[Record]]:
     """Documents of one partition key value, so many at a time as one transactional batch takes."""
-    if len(group) < batch_from:  # it goes by itself whatever it holds; weighing would encode it once more
+    if len(group) < batch_from:  # it goes alone whatever it holds; weighing would encode it once more
         yield list(group)
         return
     batch: list[Record] = []
@@ -133,10 +133,10 @@ async def _upsert(connection: Connection, value: str, document: dict[str, Any], 
 
 
 def _found_by_sdk(value: str, document: dict[str, Any], paths: Sequence[Names]) -> bool:
-    """Whether the SDK takes this partition key value out of the document when it is told none, as for an upsert it cannot.
+    """Whether the SDK takes this partition key value out of the document when none is given, as it must for an upsert.
 
     It does not where a part of a hierarchical key is undefined, for which it says null, or where an array stands
-    (``_ExtractPartitionKey`` of azure-cosmos 4.17.1). A batch is told the value.
+    (``_ExtractPartitionKey`` of azure-cosmos 4.17.1). A batch is given the value.
     """
     if "{}" not in value:
         return True

@@ -159,7 +159,7 @@ class MssqlCatalog(SqlCatalog):
 
     @staticmethod
     def same(one: Mapping[str, str | None], other: Mapping[str, str | None]) -> bool:
-        """Whether two identities are of one database, however its server is addressed and whoever serves it just now.
+        """Whether two identities are of one database, however its server is addressed and whichever replica serves it.
 
         The broker id travels with a database: a restored copy has it, and so has each replica of an availability
         group. The moment of creation belongs to the instance that holds it. So a failover within a group leads to the

@@ -2,7 +2,7 @@
 
 The driver waits in C, where no signal's handler runs: a task that Airflow wants to end (``execution_timeout`` is an alarm
 whose handler raises), or that somebody wants to stop with Ctrl-C, hung for as long as its statement did. So each call
-into the driver is made by a thread that belongs to the connection, and whoever asked for it waits in Python. That wait
+into the driver is made by a thread that belongs to the connection, and the caller waits in Python. That wait
 ends at once; the call does not, and so the connection is given up with it: nothing is sent on it any more, and it is
 closed by its own thread once the call returns (closing it from another one while it is in use may end the process).
 The thread is a daemon, so that not even the end of the process waits for it.
@@ -29,7 +29,7 @@ T = TypeVar("T")
 Row = tuple[Any, ...]
 
 OPENING = "SET NOCOUNT OFF; SET LOCK_TIMEOUT {}; SET DEADLOCK_PRIORITY LOW"
-"""With how many milliseconds a statement waits for a lock (sp_getapplock has a time-out of its own). Counts are what the driver is asked for, whatever the server's default is. A lock is not waited for for ever: behind
+"""With how many milliseconds a statement waits for a lock (sp_getapplock has its own time-out). Counts are what the driver is asked for, whatever the server's default is. A lock is not waited for for ever: behind
 a statement that waits for one, everybody else's queue as well. And in a deadlock we are the ones who can wait.
 https://learn.microsoft.com/sql/t-sql/statements/set-lock-timeout-transact-sql"""
 
@@ -92,8 +92,8 @@ class MssqlConnection:
     def close(self) -> None:
         """Close the connection: now, or when the call that is still running on it has returned.
 
-        Whoever waits for that call is told at once that the connection was closed. So this may be called by any thread,
-        and by a signal's handler.
+        A thread that waits for that call gets RetriableError at once. So this may be called by any thread, and by a
+        signal's handler.
         """
         if self._over:
             return
@@ -113,7 +113,7 @@ class MssqlConnection:
         What it raises is raised here: an error of the driver as one of our own, anything else as it is.
         """
         if self._waiting is not None:
-            # A thread that was left behind. Whoever cleans up behind it is not to hang in the same call.
+            # A thread was left behind in it. The cleanup must not hang in the same call.
             self.interrupted = True
             self._end()
         if self._over:

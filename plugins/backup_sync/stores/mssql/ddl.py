@@ -20,8 +20,8 @@ def create_table_sql(name: str, shape: TableShape) -> str:
 def alter_sql(name: str, found: Difference, default_collation: str | None) -> list[str]:
     """One column a statement; all of them are sent within one transaction.
 
-    ALTER COLUMN takes the database's own collation and NULL where it is not told otherwise, so what is told is
-    the collation where it is another one, and NOT NULL where it stays.
+    ALTER COLUMN falls back to the database's collation and to NULL, so a statement says the collation where it is
+    another one, and NOT NULL where it stays.
     """
     statements = []
     for column in found.added:

@@ -3,7 +3,7 @@
 The texts of SQL Server's messages are passed on only where they name objects; many others quote a row's values
 (``The duplicate key value is (…)``), so for those there is a sentence of our own.
 
-What passes by itself is taken from the lists that Microsoft keeps for its own clients, and from the numbers' own texts:
+What is transient is taken from the lists that Microsoft keeps for its own clients, and from the numbers' own texts:
 
 * Microsoft.Data.SqlClient, ``SqlConfigurableRetryFactory.BaselineTransientErrors``
   (https://learn.microsoft.com/dotnet/api/microsoft.data.sqlclient.sqlconfigurableretryfactory.baselinetransienterrors)
@@ -14,7 +14,7 @@ What passes by itself is taken from the lists that Microsoft keeps for its own c
 * https://learn.microsoft.com/sql/relational-databases/errors-events/database-engine-events-and-errors
 
 Not taken from those lists: 4060 (no such database, or not for this login: far more often a mistake in the connection
-than a failover, and a failover has numbers of its own) and 20 (no encryption, which the server does not learn overnight).
+than a failover, and a failover has other numbers) and 20 (no encryption, which the server does not learn overnight).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any
 from backup_sync.model.errors import BackupSyncError, ConfigurationError, ConnectionMistake, FatalError, RetriableError
 
 PASSING: dict[str, tuple[int, ...]] = {
-    # No errors by themselves (a login sets database and language): the last that was heard of a connection cut there.
+    # Not errors as such (a login sets database and language): the last that was heard of a connection cut there.
     "cut the connection off during the login": (5701, 5703),
     "was chosen as deadlock victim": (1205,),
     "waited too long for a lock: another session holds one on the table, or on what belongs to it": (1222,),
@@ -70,7 +70,7 @@ PASSING: dict[str, tuple[int, ...]] = {
     "is paused": (17142,),
     "is being upgraded": (18401,),
     "lost the connection": (64, 121, 203, 233, 997, 10053, 10054, 10060, 11001),
-    # Published as passing as well, from parts of the server that a backup does not call by itself; a trigger may.
+    # Published as passing as well, from parts of the server that a backup does not call; a trigger may.
     "asks for the same again later": (
         *(1404, 1413, 1421, 1438, 1532, 1533, 1534, 1535, 3429, 3935, 5280, 5529, 6292, 7951, 9985, 14355, 14817),
         *(14868, 14906, 18858, 19413, 19416, 19494, 20041, 21503, 22754, 22758, 22759, 22760, 22984, 25003, 25738),
@@ -152,7 +152,7 @@ def number_of(error: BaseException) -> int | None:
 
 
 def severity_of(error: BaseException, number: int) -> int:
-    """The severity of this error: what the server gave it (0..25), or else the client library; 0 where none is told.
+    """The severity of this error: what the server gave it (0..25), or else the client library; 0 where there is none.
 
     The driver's DB-API exceptions are raised from one that knows it. It stands in the text as well: the client library
     reports "the server said something" with the severity of what was said.

@@ -1,8 +1,8 @@
 """Many (key, stamp) pairs in one row, for keys and stamps of nearly any type.
 
 The driver's cost is by the row, and it holds Python's lock meanwhile. So the server joins each column's values over
-some dozens of rows, and here they are paired again: a pair is the tuple that a row of its own would have been. All
-columns are joined in the order of one row number, which keeps them in step (a number of its own, since a server that
+some dozens of rows, and here they are paired again: a pair is the tuple that a separate row would have been. All
+columns are joined in the order of one row number, which keeps them in step (a separate number, since a server that
 is not Microsoft's ordered a column that is joined as a number by its text). No joined value is longer than VARCHAR(8000) or
 NVARCHAR(4000) can be: with the MAX types the server lost more time than the rows had cost.
 """
@@ -26,7 +26,7 @@ from backup_sync.stores.sql.pairs import RowPairs
 from backup_sync.stores.sql.session import FETCH_ROWS
 from backup_sync.stores.sql.shape import Column
 
-# Drawn anew by each process, since any fixed text may be part of a value. The bar stands only at the beginning, so
+# Drawn by each process, since any fixed text may be part of a value. The bar stands only at the beginning, so
 # that the end of a value and the beginning of a separator never look like one.
 SEPARATOR = "|" + secrets.token_hex(6)
 NULL = "~" + secrets.token_hex(6)
@@ -77,7 +77,7 @@ def _form(column: Column, is_key: bool) -> _Form | None:
     if name in {"date", "datetime2", "datetimeoffset"}:
         return _Form(str(types.text(name)), 8000 // 35)
     if name in {"decimal", "numeric"}:
-        # A row of its own has decimals as text in the key, and as numbers in the stamp.
+        # A separate row has decimals as text in the key, and as numbers in the stamp.
         return _Form(str(types.text(name)), 8000 // 46, read=str if is_key else Decimal)
     if name in {"char", "varchar", "nchar", "nvarchar"} and "max" not in column.type:
         n, length = "N" if name[0] == "n" else "", int(column.type.partition("(")[2].rstrip(")"))
@@ -182,7 +182,7 @@ class JoinedPairs(Pairs):
         return set(chain.from_iterable(map(self.unpack, bundles)))
 
     def unpack(self, row: Sequence[Any]) -> list[tuple[Any, ...]]:
-        """The pairs of one row, as rows of their own would have been."""
+        """The pairs of one row, as separate rows would have been."""
         count, *texts = row
         columns = [
             form.values(text, column.nullable)

@@ -1,11 +1,11 @@
 """Reading whole rows: many columns of a row in one value.
 
-The driver's cost is by the column, and at each it hands Python's lock over to whoever waits for it, so that reading
+The driver's cost is by the column, and at each it hands over Python's lock, so that reading
 beside a bulk copy slows both. So the server joins a row's columns to a few texts, and here they are taken apart again: a row is
-the tuple that its columns' wire expressions would have been. Key columns stay by themselves: by them a row can be
+the tuple that its columns' wire expressions would have been. Key columns stay separate: by them a row can be
 asked for once more. So do values whose text is long or not exact.
 
-A row of its own, with no aggregate: rows stream as the table is read, and nothing is sorted or held by the server.
+There is no aggregate: rows stream as the table is read, and nothing is sorted or held by the server.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ROWS_AT_ONCE = 1_000
 much as the work."""
 
 LONGEST = 4000
-"""What + of NVARCHARs keeps. A MAX type among them would lift that, at a cost of its own."""
+"""What + of NVARCHARs keeps. A MAX type among them would lift that, at a cost."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ class MssqlRows:
         sql = f"SELECT {names} FROM {posted_keys(self._key)} p JOIN {self._table.name} t ON {found_by(self._key)}"
         keys = [self._key_of(found[n]) for n in doubtful]
         exact = {}
-        # On a connection of its own: the other one may be in the middle of its rows.
+        # On another connection: the first one may be in the middle of its rows.
         for chunk in batches(keys, self._limits.json_rows):
             for row in self._session.second.results(sql, (keys_json(chunk),))[0]:
                 record = tuple(map(types.from_exact, row, (column.type for column in columns)))

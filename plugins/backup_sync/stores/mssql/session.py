@@ -98,7 +98,7 @@ class MssqlSession:
             try:
                 self.run("IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION")
             except BackupSyncError:
-                self.drop()  # the connection is gone, and the server rolls back by itself
+                self.drop()  # the connection is gone, and the server rolls back
             raise
         self.run("COMMIT TRANSACTION")
 
@@ -111,7 +111,7 @@ class MssqlSession:
             self._first = self._second = None
 
     def close(self) -> None:
-        """For good: whoever still wants to use the session is told that the run has ended."""
+        """For good: later use of the session raises RetriableError."""
         self._closed = True
         self.drop()
         for connection in (self._first, self._second):

@@ -28,7 +28,7 @@ FLOATS = {"float", "real"}
 OTHERS = {"bit", "uniqueidentifier", "xml"}
 LOOSE = TEXTS | {"varbinary", "datetimeoffset"}
 """Types of which two values may differ and be one key: by case, accents or trailing blanks, by trailing zero bytes, and
-by the offset in which one instant is told."""
+by the offset in which one instant is written."""
 KNOWN = INTEGERS | TEXTS | BINARIES | MOMENTS | EXACT | FLOATS | OTHERS
 
 REFUSED = {
@@ -48,7 +48,7 @@ def declared(row: Mapping[str, Any]) -> str:
     """The type as a CREATE TABLE would write it, from a row of INFORMATION_SCHEMA.COLUMNS (upper-case names)."""
     name = str(row["DATA_TYPE"]).lower()
     if name in {"timestamp", "rowversion"}:
-        return "binary(8)"  # a copy must hold the source's value, not count versions of its own
+        return "binary(8)"  # a copy must hold the source's value, and not count versions itself
     if name in {"text", "ntext", "image"}:
         # Deprecated types that cannot be compared or bulk-copied well; their successors hold the same values.
         return {"text": "varchar(max)", "ntext": "nvarchar(max)", "image": "varbinary(max)"}[name]
@@ -70,7 +70,7 @@ def outgoing(quoted: str, type_: str) -> str:
     if name in MOMENTS:
         return f"CONVERT(VARCHAR(34), {quoted}, 121)"
     if name in {"money", "smallmoney"}:
-        return f"CONVERT(VARCHAR(30), CONVERT(DECIMAL(19, 4), {quoted}))"  # by itself it might show two decimals
+        return f"CONVERT(VARCHAR(30), CONVERT(DECIMAL(19, 4), {quoted}))"  # MONEY alone would show two decimals
     if name in {"decimal", "numeric"}:
         return f"CONVERT(VARCHAR(45), {quoted})"
     if name == "uniqueidentifier":

@@ -15,7 +15,7 @@ DIGEST_Q = 2**31 - 19
 MIX = tuple(random.SystemRandom().randrange(2**20, 2**29) for _ in range(4_100))
 """Drawn by each process: two rows that happen to cancel out tonight will not do so tomorrow. Two for each of the 2,000
 columns that a table may have; below 2^29, so that the products of three 32-bit columns and their sum stay within 64 bits
-and need no modulo of their own."""
+and need no further modulo."""
 
 SMALL_COLUMNS = 3
 

@@ -137,7 +137,7 @@ class SqlJournal:
             self._save(run)
 
     def _save(self, run: SyncResult, *, new: bool = False) -> None:
-        """``new``: there is no record of this run yet, which whoever holds the lock on the backup can know."""
+        """``new``: there is no record of this run yet, as the holder of the lock knows."""
         row = to_row(run)
         names = [self.dialect.quote(name) for name, _, _ in HISTORY_COLUMNS]
         slots = [self.dialect.slot(kind) for _, kind, _ in HISTORY_COLUMNS]
@@ -149,7 +149,7 @@ class SqlJournal:
     def count(self, applied: Applied) -> None:
         """Add what was just written to the run's counts; belongs into the transaction that wrote it.
 
-        Raises RetriableError, so that the transaction is taken back, where the record says that this attempt is over: an
+        Raises RetriableError, so that the transaction is rolled back, where the record says that this attempt is over: an
         old attempt that is still alive while its retry goes on, or after its end was recorded, writes nothing.
         """
         assert self.run is not None

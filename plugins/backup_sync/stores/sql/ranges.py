@@ -83,7 +83,7 @@ class ListCut:
         return len(self.bounds) + 1
 
     def select(self, pieces: Sequence[int]) -> KeyRange:
-        """Only pieces that lie side by side (``gaps`` says so): a range is told by its two ends."""
+        """Only pieces that lie side by side (``gaps`` says so): a range is given by its two ends."""
         low, high = pieces[0], pieces[-1]
         after = self.bounds[low - 1] if low else self.within.after
         upto = self.bounds[high] if high < len(self.bounds) else self.within.upto

@@ -1,4 +1,4 @@
-"""Two tables compared: what the backup has to change to fit its source, and what nobody should change by themselves.
+"""Two tables compared: what the backup has to change to fit its source, and what is left to a person.
 
 Pure: no connection and no SQL. A dialect says which types hold which (``Types``), and writes the statements.
 """

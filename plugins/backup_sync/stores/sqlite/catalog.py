@@ -97,7 +97,7 @@ class SqliteCatalog(SqlCatalog):
         return type_ if next(self.session.query(sql), None) is None else ""
 
     def _indexed_by_key(self) -> bool:
-        """Whether the primary key has an index of its own: an alias of the rowid needs none."""
+        """Whether the primary key has a separate index: an alias of the rowid needs none."""
         return any(row[3] == "pk" for row in self.session.query(f"PRAGMA main.index_list({quote(self.table.table)})"))
 
     def _has_null(self, column: str) -> bool:

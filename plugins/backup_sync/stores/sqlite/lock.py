@@ -57,7 +57,7 @@ def file_lock(path: Path, what: str, holder: str, wait_seconds: float) -> Iterat
                     ) from None
                 time.sleep(0.2)
         handle.truncate(0)
-        with suppress(OSError):  # who holds it is told for the message only; a full disk is met soon enough
+        with suppress(OSError):  # the holder is written for the message only; a full disk shows soon enough
             handle.write(holder.encode())
         try:
             yield

@@ -34,7 +34,7 @@ class SqliteSession:
         self._connection: sqlite3.Connection | None = None
 
     def open(self, purpose: str | None = None) -> sqlite3.Connection:
-        """The connection, opened if it is not. ``purpose``: what ``connect`` is told."""
+        """The connection, opened if it is not. ``purpose``: passed to ``connect``."""
         if self._connection is None:
             with self._translated():
                 connection = self._connect(purpose)

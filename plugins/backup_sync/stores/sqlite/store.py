@@ -1,4 +1,4 @@
-"""SQLite: the store of the embedded default, and a real one for whoever keeps data in it.
+"""SQLite: the store of the embedded default, and a real one for data that is kept in it.
 
 SQLite has no schemas: of ``customer.Customers`` it knows ``Customers``. Values are copied in their own storage
 class, so nothing is ever converted.

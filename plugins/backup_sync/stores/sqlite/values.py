@@ -9,7 +9,7 @@ from backup_sync.model.text import encodable
 
 
 def mark(value: Any, kind: str) -> int | None:
-    """A number that stands for a value and its storage class: SQLite has no hash of its own. NULL stays NULL."""
+    """A number that stands for a value and its storage class: SQLite has no hash function. NULL stays NULL."""
     if value is None:
         return None
     data = value if isinstance(value, bytes) else repr(value).encode()
