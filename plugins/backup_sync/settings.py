@@ -45,7 +45,7 @@ class Settings:
 
 
 def read_settings() -> Settings:
-    """Raises nothing: with a DAG that cannot be read no run would fail, and nobody be told."""
+    """Raises nothing: with a DAG that cannot be read no run would fail, and nobody would notice."""
     problems: dict[str, str] = {}
 
     def read(option: str, default: T, get: Callable[..., Any], needs: str, good: Callable[[Any], bool]) -> T:

@@ -2,7 +2,7 @@
 
 Reading the *names* is cheap (the DAG file needs no more and is parsed every few seconds); validating a whole entry
 happens in the tasks. A mistake in one service is that service's and not the others': it never takes a DAG out of the UI,
-where no run would fail and nobody be told.
+where no run would fail and nobody would notice.
 """
 
 from __future__ import annotations
@@ -212,7 +212,7 @@ def _what(error: Exception) -> str:
 
 
 def _copy(entry: dict[str, Any]) -> tuple[str, str, str]:
-    """Where a service's copy is, as far as the file tells; the backup's pairing knows it for certain."""
+    """Where a service's copy is, as far as the file says; the backup's pairing knows it for certain."""
     kind = "table" if "table" in entry else "container"
     name = str(entry.get(kind))
     with suppress(ValueError):

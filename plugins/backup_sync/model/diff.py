@@ -105,7 +105,7 @@ def _order(new: Any, old: Any, *, moments: bool) -> int:
     if moments:
         new, old = moment(new), moment(old)
     if new is None or old is None:
-        return 1  # no moment of a known form, so which of them is the newer nobody can tell
+        return 1  # no moment of a known form, so neither is known to be the newer
     try:
         return (new > old) - (new < old)
     except TypeError:

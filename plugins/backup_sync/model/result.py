@@ -109,7 +109,7 @@ class SyncResult:
 
 
 def status_of(success: bool, completed_at: Any, error_message: str | None) -> str:
-    """The status of a run as its history record tells it."""
+    """The status of a run according to its history record."""
     if success:
         return COMPLETED
     if completed_at is None:

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 class RefuseOperator(BaseOperator):
     """Fail with the sentence that says what is wrong with a service's declaration, or with the settings.
 
-    Its DAG is there all the same: a DAG that is missing runs nothing, so nobody would be told.
+    Its DAG is there all the same: a DAG that is missing runs nothing, so nobody would notice.
 
     :param service: what is wrong is called so in the summary.
     :param reason: the sentence.

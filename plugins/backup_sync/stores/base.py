@@ -177,7 +177,7 @@ class Writer(Protocol):
 
     @property
     def written_since(self) -> Callable[[Any, datetime], Set[Key]] | None:
-        """Keys of a range whose records were last written at or after a moment. None: the store cannot tell."""
+        """Keys of a range whose records were last written at or after a moment. None: the store does not know."""
 
     @property
     def pull(self) -> Callable[[Any, Any], Generator[Applied, None, None] | None] | None:

@@ -23,7 +23,7 @@ def resume(run: SyncResult, earlier: dict[str, Any] | None) -> bool:
     return not earlier["Success"]
 
 
-def told(found: dict[str, Any]) -> dict[str, Any]:
+def as_result(found: dict[str, Any]) -> dict[str, Any]:
     """A history record in the names and forms of :meth:`SyncResult.to_dict`, whatever form its store gave it back in."""
     found["Success"] = bool(found["Success"])
     for name in ("SyncedAt", "StartedAt", "CompletedAt"):

@@ -88,7 +88,7 @@ class Buckets:
         return self._db is not None
 
     def add(self, keyed: Iterable[tuple[Key, Hashable]]) -> None:
-        """Set aside pairs, each told with its key."""
+        """Set aside pairs, each with its key."""
         buckets: dict[int, list[Hashable]] = {}
         for key, pair in keyed:
             buckets.setdefault(hash(key) % BUCKETS, []).append(pair)

@@ -108,8 +108,8 @@ def write(source: Store, backup: Store, seen: Mapping[str, Any], *, accepted_by:
         check(source, backup, backup.journal.states())
         return
     value["acceptedBy"] = [*before["acceptedBy"], *value["acceptedBy"]][-REMEMBERED_RUNS:]
-    for end in ("source", "backup"):  # what is not told tonight is not forgotten
-        value[end] = {**before[end], **{name: told for name, told in value[end].items() if told is not None}}
+    for end in ("source", "backup"):  # what a server does not say tonight is kept
+        value[end] = {**before[end], **{name: said for name, said in value[end].items() if said is not None}}
     backup.journal.keep_state(STATE, value)
 
 
@@ -124,11 +124,11 @@ def _value(source: Store, backup: Store) -> dict[str, Any]:
 
 
 def _tells_more(now: Mapping[str, Any], recorded: Mapping[str, Any]) -> bool:
-    """Whether the ends tell something of themselves that was not written down."""
+    """Whether the ends say something about themselves that was not written down."""
     return any(
-        told is not None and recorded[end].get(name) != told
+        said is not None and recorded[end].get(name) != said
         for end in ("source", "backup")
-        for name, told in now[end].items()
+        for name, said in now[end].items()
     )
 
 

@@ -1,4 +1,4 @@
-"""Whether the task that does all this was told to end."""
+"""Whether the task was asked to end."""
 
 from __future__ import annotations
 

@@ -214,7 +214,7 @@ class _Sync:
         self.plan.source_records = read - self.reader.rejected
         self._check_rejected()
         if read < total:
-            # Deleted meanwhile, or left out: a comparison tells, and finds what is missing.
+            # Deleted meanwhile, or left out: a comparison finds what is missing.
             log.info("%s: read %d of %d records that there were; comparing", self.service.name, read, total)
             self.plan.source_records = 0
             self.applier.rejected, self.source_rejected_before = 0, self.reader.rejected

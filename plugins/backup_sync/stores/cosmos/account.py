@@ -55,7 +55,7 @@ _writing: ContextVar[bool] = ContextVar("writing", default=False)
 
 @dataclass(frozen=True)
 class Account:
-    """Where a container is, as told by an ``azure_cosmos`` connection."""
+    """Where a container is, from an ``azure_cosmos`` connection."""
 
     endpoint: str
     key: str = field(repr=False)
@@ -242,11 +242,11 @@ class Connection:
     def account_id(self) -> str | None:
         """What the account calls itself: ``id`` of the answer to GET /, which the SDK asks for before all else.
 
-        An endpoint's name is no identity: one server has many. None: it does not tell.
+        An endpoint's name is no identity: one server has many. None: it does not say.
         """
         if self._account_id is None:
             self.run(self.call(self.client()._get_database_account))
-            self._account_id = self._account_id or ""  # asked, and not told
+            self._account_id = self._account_id or ""  # asked, without an answer
         return self._account_id or None
 
     def _check(self) -> None:

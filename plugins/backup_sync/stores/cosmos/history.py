@@ -15,7 +15,7 @@ from backup_sync.model.errors import BackupSyncError, FatalError, RetriableError
 from backup_sync.model.moments import iso, utc_now
 from backup_sync.model.result import SyncResult
 from backup_sync.stores.cosmos.account import Connection, CosmosError
-from backup_sync.stores.history import resume, told
+from backup_sync.stores.history import as_result, resume
 
 BEGIN_TRIES = 3
 """How often a run looks for its record and takes it over before it says that somebody else keeps writing it."""
@@ -207,4 +207,4 @@ def _document(run: SyncResult) -> dict[str, Any]:
 
 
 def _from_document(document: dict[str, Any]) -> dict[str, Any]:
-    return told({field: document.get(name) for field, name in PROPERTIES.items()})
+    return as_result({field: document.get(name) for field, name in PROPERTIES.items()})

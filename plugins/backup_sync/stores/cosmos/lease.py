@@ -289,7 +289,7 @@ class _Keeper(threading.Thread):
             log.error("%s: lost the lease; this run stops before it writes again", self._where)
 
     async def _keep(self, connection: Connection) -> None:
-        """Renew until told to end; returns when the lease is lost."""
+        """Renew until asked to end; returns when the lease is lost."""
         self._loop, self._work = asyncio.get_running_loop(), asyncio.current_task()
         seconds = self._document.seconds
         due = seconds / 3

@@ -12,8 +12,8 @@ from backup_sync.stores.cosmos.documents import key_text, problem_of, unbundled
 class DocumentPairs:
     """See :class:`backup_sync.stores.base.PairCodec`.
 
-    ``paths``: the container's partition key. ``reject``: told the id of a document that cannot be copied, and why; such a
-    document is no pair.
+    ``paths``: the container's partition key. ``reject``: called with the id of a document that cannot be copied,
+    and why; such a document is no pair.
     """
 
     def __init__(self, paths: tuple[str, ...], reject: Callable[[Any, str], None]) -> None:

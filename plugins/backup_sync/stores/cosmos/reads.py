@@ -163,7 +163,7 @@ class ByKey:
     async def _rows(
         self, select: str, by_place: Mapping[Span, Sequence[Key]], key_of: KeyOf
     ) -> dict[Key, dict[str, Any]]:
-        """A partition that splits meanwhile may tell of a document twice."""
+        """A partition that splits meanwhile may return a document twice."""
         parts = [(span, part) for span, keys in by_place.items() for part in asked(keys, self._paths)]
         found: dict[Key, dict[str, Any]] = {}
         for (_, part), rows in zip(parts, await all_of(self._ask(select, *one) for one in parts), strict=True):

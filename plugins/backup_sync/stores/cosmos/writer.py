@@ -101,7 +101,7 @@ async def _upsert_batch(
         await _batch(connection, value, documents)
         return len(documents)
     except CosmosError:
-        # All or nothing was refused: one document of them, or the size of the whole. One by one tells which.
+        # All or nothing was refused: one document of them, or the size of the whole. One by one shows which.
         return sum(await all_of(_upsert(connection, value, document, paths) for document in documents))
 
 

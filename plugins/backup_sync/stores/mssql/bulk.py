@@ -3,7 +3,7 @@
 DB-Library's bulk copy (FreeTDS under pymssql) is by far the fastest way in, and changes some values without a word.
 Seen with pymssql 2.4.6: empty text and empty binaries arrive as NULL; trailing blanks are cut off; text that is not
 ASCII arrives garbled in CHAR, VARCHAR and (emoji) NCHAR columns; the years 1 to 99 become 2001 to 2099, and those up to 1752 become
-1900; a negative SMALLMONEY loses its sign; DATETIMEOFFSET is refused. And XML cannot be told to keep the white space
+1900; a negative SMALLMONEY loses its sign; DATETIMEOFFSET is refused. And XML cannot be made to keep the white space
 between its elements. Rows with such values go through OPENJSON, where the server reads them itself.
 """
 

@@ -149,7 +149,7 @@ class MssqlCatalog(SqlCatalog):
 
         ``server`` (the instance), ``database`` (its name), ``group`` (its id within an availability group), ``broker``
         (its Service Broker id), ``created`` (its creation on this instance, in the instance's own time): each None
-        where the server does not tell. Asked for once; raises what opening the connection and reading raise.
+        where the server does not say. Asked for once; raises what opening the connection and reading raise.
         """
         if self._identity is None:
             if not self._database_exists():

@@ -57,7 +57,7 @@ class MssqlConnection:
         self.address = address
         self.limits = limits or Limits()
         self.interrupted = False
-        """Somebody who waited for a call was told to end. What is left of the run is not to go on with another one."""
+        """A thread that waited for a call was interrupted. The rest of the run must not go on with another connection."""
         self._over = False
         self._waiting: queue.SimpleQueue[_Outcome] | None = None  # where the answer of the running call is expected
         self._connection: Any = None

@@ -134,7 +134,7 @@ SERVER_SAID = 20018
 def number_of(error: BaseException) -> int | None:
     """The error number in a pymssql exception (its first argument, at times nested); None if it is not one.
 
-    Where no connection was made, the driver names the last number that *any* connection of this process was told: a
+    Where no connection was made, the driver names the last number that *any* connection of this process received: a
     server that is away shows as the refused login of an hour ago. What DB-Library itself said stands in the text.
     """
     if not type(error).__module__.startswith("pymssql"):

@@ -1,6 +1,6 @@
 """Keys and rows sent as one JSON parameter, which OPENJSON turns into a set.
 
-Types and collations are said column by column, so that what is posted is compared as the column's own values are.
+Types and collations are given column by column, so that what is posted is compared as the column's own values are.
 """
 
 from __future__ import annotations

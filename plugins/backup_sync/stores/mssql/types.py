@@ -110,7 +110,7 @@ def incoming(type_: str, collation: str | None = None) -> Incoming:
     """Wire form → column, through OPENJSON."""
     name = base(type_)
     if name in NARROW:
-        # Through Unicode, with the column's collation said first: the code page of the database may lack its letters.
+        # Through Unicode, with the column's collation given first: the code page of the database may lack its letters.
         return Incoming("nvarchar(max)", f"CONVERT({type_}, {{}}{_collate(collation)})")
     if name in BINARIES:
         return Incoming("varchar(max)", f"CONVERT({type_}, {{}}, 2)")

@@ -17,7 +17,7 @@ from backup_sync.model.moments import utc_now
 from backup_sync.model.names import without_case
 from backup_sync.model.result import SyncResult
 from backup_sync.stores.base import Applied
-from backup_sync.stores.history import resume, told
+from backup_sync.stores.history import as_result, resume
 from backup_sync.stores.sql.dialect import Dialect
 from backup_sync.stores.sql.session import SqlSession
 from backup_sync.stores.sql.table import Table
@@ -75,7 +75,7 @@ def from_row(row: tuple[Any, ...]) -> dict[str, Any]:
     """A row of HISTORY_COLUMNS in the names of :meth:`SyncResult.to_dict`."""
     found = dict(zip((name for name, _, _ in HISTORY_COLUMNS), row, strict=True))
     found["SyncId"] = str(UUID(str(found["SyncId"])))
-    return told(found)
+    return as_result(found)
 
 
 def _moment(value: datetime | None) -> str | None:

@@ -68,7 +68,7 @@ class SqliteCatalog(SqlCatalog):
             elif key == [name] and type_ == "INTEGER" and self._indexed_by_key():
                 # No alias of the rowid, so that it may hold anything; in the copy INTEGER would be one.
                 type_ = "INT"
-            # SQLite lets a primary key be NULL unless told otherwise; what counts is whether it ever is.
+            # SQLite lets a primary key be NULL unless declared otherwise; what counts is whether it ever is.
             nullable = not not_null and not (without_case(name) in named and not self._has_null(name))
             columns.append(Column(name, type_, nullable))
         return TableShape(tuple(columns), tuple(key))
@@ -88,7 +88,7 @@ class SqliteCatalog(SqlCatalog):
         return next(self.session.query(sql, [self.table.table]))[0] == "table", False
 
     def _type_in_view(self, name: str, type_: str) -> str:
-        """A view's columns hold what its expressions make, whatever type SQLite tells of them: none is kept, so that the
+        """A view's columns hold what its expressions make, whatever type SQLite gives them: none is kept, so that the
         copy changes no value, but for whole numbers by which records are found and compared."""
         compared = {without_case(field) for field in (*(self.service.key or ()), *self.service.fields)}
         if affinity(type_) != "INTEGER" or without_case(name) not in compared:

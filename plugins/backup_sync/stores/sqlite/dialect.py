@@ -29,7 +29,7 @@ def in_main(name: str) -> str:
 def written(type_: str) -> str:
     """A declared type as a CREATE TABLE may say it again: a type may be any text, such as ``[not null]`` or ``a,b``.
 
-    SQLite's catalog tells it without the quotes it may have had. Bare where SQLite reads it as just that, otherwise in
+    SQLite's catalog gives it without the quotes it may have had. Bare where SQLite reads it as just that, otherwise in
     quotes, which say the same.
     """
     with closing(sqlite3.connect(":memory:")) as scratch:
@@ -65,7 +65,7 @@ def _never(old: str, new: str) -> bool:
 
 
 def columns_of(session: SqlSession, table: str) -> list[Row]:
-    """The columns of a table that was named by :func:`in_main`, as SQLite tells them; none if it is not there."""
+    """The columns of a table that was named by :func:`in_main`, as SQLite lists them; none if it is not there."""
     return list(session.query(f"PRAGMA main.table_xinfo({table.removeprefix('main.')})"))
 
 

@@ -16,7 +16,7 @@ class SqliteRanges:
     def __init__(self, key: Sequence[Column]) -> None:
         self._key = key
         # The rowid by another name (which is of this type, and no other column of a key) has no collation. Otherwise
-        # SQLite's catalog does not tell a column's collation, so both ends use none.
+        # SQLite's catalog does not give a column's collation, so both ends use none.
         names = [quote(column.name) for column in key]
         rowid = [column.type for column in key] == ["INTEGER"]
         self.ordered = names if rowid else [f"{name} COLLATE BINARY" for name in names]

@@ -25,7 +25,7 @@ class SqliteSession:
     """See :class:`backup_sync.stores.sql.session.SqlSession`.
 
     :param label: how messages call this end: the connection id.
-    :param connect: opens the file; told ``"create"`` if it may be made. Raises ConfigurationError if it is not there.
+    :param connect: opens the file; called with ``"create"`` if it may be made. Raises ConfigurationError if it is not there.
     """
 
     def __init__(self, label: str, connect: Callable[[str | None], sqlite3.Connection], limits: Limits) -> None:
