@@ -15,7 +15,7 @@ from itertools import chain
 from random import Random
 from typing import Any, ClassVar
 
-from backup_sync.stores.mssql.pairs import JoinedPairs, NumberPairs, Pairs
+from backup_sync.stores.mssql.pairs import JoinedPairs, MssqlPairs, NumberPairs, PlainPairs
 from backup_sync.stores.mssql.reader import MssqlReader
 from backup_sync.walk.pipeline import both
 from bench.mssql import MssqlRig
@@ -63,11 +63,11 @@ def read(reader: Any) -> set[object]:
     return set(reader.codec.open(set(chain.from_iterable(reader.pairs(None)))))
 
 
-def forms(reader: MssqlReader) -> dict[str, Pairs]:
-    key, stamp = reader.key_columns, reader.fields
-    found: dict[str, Pairs] = {"plain": Pairs(key, stamp), "joined": JoinedPairs(key, stamp, "bench")}
-    if NumberPairs.possible(key, stamp):
-        found["numbers"] = NumberPairs(key, stamp, reader.limits.packed_keys)
+def forms(reader: MssqlReader) -> dict[str, MssqlPairs]:
+    view = reader.view
+    found: dict[str, MssqlPairs] = {"plain": PlainPairs(view), "joined": JoinedPairs(view)}
+    if NumberPairs.possible(view):
+        found["numbers"] = NumberPairs(view, reader.limits.packed_keys)
     return found
 
 

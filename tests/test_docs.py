@@ -458,13 +458,13 @@ def test_the_public_api_is_the_documented_one_and_each_name_of_it_is_there() -> 
 
 def test_numbers_that_the_architecture_states_are_those_of_the_code() -> None:
     from backup_sync.model.limits import Limits
-    from backup_sync.stores.mssql.reader import MssqlReader
+    from backup_sync.stores.mssql.cutter import MssqlCutter
     from backup_sync.stores.sql import digest
-    from backup_sync.stores.sql.reader import WIDE_PIECE_KEYS
-    from backup_sync.stores.sqlite.reader import SqliteReader
+    from backup_sync.stores.sql.cutter import WIDE_PIECE_KEYS
+    from backup_sync.stores.sqlite.cutter import SqliteCutter
     from backup_sync.walk import guard
 
-    stated, limits, tsql = text("docs/architecture.md"), Limits(), MssqlReader.pieces
+    stated, limits, tsql = text("docs/architecture.md"), Limits(), MssqlCutter.pieces
     assert (digest.DIGEST_P, digest.DIGEST_Q) == (2**31 - 1, 2**31 - 19)
     assert "P = 2³¹ − 1" in stated
     assert "Q = 2³¹ − 19" in stated
@@ -472,7 +472,7 @@ def test_numbers_that_the_architecture_states_are_those_of_the_code() -> None:
     assert f"more than {limits.held_pairs:,} pairs of a piece" in stated
     assert f"{limits.digests:,} digests" in stated
     assert f"some {tsql.few} pieces of {tsql.keys} to {WIDE_PIECE_KEYS:,} keys" in stated
-    assert f"pieces of {SqliteReader.pieces.keys} keys" in stated
+    assert f"pieces of {SqliteCutter.pieces.keys} keys" in stated
     assert f"packs {limits.packed_keys} neighbours" in stated
     assert f"gathered, up to {limits.pending_keys:,}," in stated
     assert f"({limits.batch:,} documents, {limits.asked_keys:,} deletes)" in stated

@@ -348,7 +348,7 @@ def test_a_connection_can_switch_off_that_rows_are_read_with_their_columns_joine
     for query, joined in (("", True), ("?joined_rows=true", True), ("?joined_rows=false", False)):
         monkeypatch.setenv("AIRFLOW_CONN_SRC", f"mssql://u:p@127.0.0.1:1433/Db{query}")
         reader = open_store(service(), "src").reader(shape)
-        assert ("+ N'" in reader.rows._wire.selected()) == joined
+        assert ("+ N'" in reader._rows._wire.selected()) == joined
 
 
 def test_a_cosmos_connection_as_a_uri_has_its_settings(monkeypatch):

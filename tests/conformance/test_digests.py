@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 
 from backup_sync.stores.sql.ranges import EVERYTHING, EvenCut
-from backup_sync.stores.sqlite import reader as sqlite_reader
+from backup_sync.stores.sqlite import cutter as sqlite_cutter
 from tests.conformance.backends import Backend, SqliteBackend
 
 WIDTH = 128
@@ -105,13 +105,13 @@ def test_the_chance_that_a_change_goes_unseen_is_one_in_the_modulus(tmp_path, mo
     The sums of the stamps are left out of the comparison, and with them the help that they are against some changes.
     """
     small_p, small_q = 1009, 1013
-    monkeypatch.setattr(sqlite_reader, "DIGEST_P", small_p)
-    monkeypatch.setattr(sqlite_reader, "DIGEST_Q", small_q)
+    monkeypatch.setattr(sqlite_cutter, "DIGEST_P", small_p)
+    monkeypatch.setattr(sqlite_cutter, "DIGEST_Q", small_q)
     backend, pieces, rounds = SqliteBackend(tmp_path), 2_000, 15
     cut = fill(backend, pieces, seed=2)
     pick = random.Random(3)
     found = 0
     for _ in range(rounds):
-        monkeypatch.setattr(sqlite_reader, "MIX", tuple(pick.randrange(1, small_p) for _ in range(256)))
+        monkeypatch.setattr(sqlite_cutter, "MIX", tuple(pick.randrange(1, small_p) for _ in range(256)))
         found += len(unseen(backend, cut))
     assert 0 < found < 2 * pieces * rounds / small_q

@@ -11,6 +11,7 @@ import pytest
 
 from backup_sync.model.limits import Limits
 from backup_sync.stores.sql.pairs import RowPairs
+from backup_sync.stores.sqlite.cutter import SqliteCutter
 from backup_sync.stores.sqlite.pairs import GroupedPairs
 from backup_sync.stores.sqlite.reader import SqliteReader
 from tests.conformance.backends import SqliteBackend
@@ -72,7 +73,7 @@ def test_only_the_rows_of_neighbours_that_changed_are_opened(
     monkeypatch.setattr(
         GroupedPairs, "open", lambda self, bundles: (opened_rows.append(len(bundles)), unpacked(self, bundles))[1]
     )
-    monkeypatch.setattr(SqliteReader, "digestible", lambda self: False)
+    monkeypatch.setattr(SqliteCutter, "digestible", lambda self: False)
     sqlite.put(*((n, 1, None) for n in range(100 * Limits.packed_keys)))
     sqlite.initialize()
     sqlite.counts()
@@ -88,8 +89,8 @@ def test_a_key_space_of_many_pieces_is_digested_in_parts_and_nothing_between_the
 ) -> None:
     sqlite.small(digests=3)
     held: list[int] = []
-    digests = SqliteReader._digests
-    monkeypatch.setattr(SqliteReader, "_digests", lambda self, cut: (held.append(len(cut)), digests(self, cut))[1])
+    digests = SqliteCutter._digests
+    monkeypatch.setattr(SqliteCutter, "_digests", lambda self, cut: (held.append(len(cut)), digests(self, cut))[1])
     sqlite.put(*((n, 1, None) for n in range(500)))
     sqlite.initialize()
     assert sqlite.counts() == (500, 0, 0, 0)

@@ -84,13 +84,13 @@ def test_rows_in_one_text_are_those_that_come_column_by_column(mssql: MssqlBacke
     with closing(store):
         reader = store.reader(store.catalog.describe())
         assert isinstance(reader, MssqlReader)
-        plain = ", ".join(types.outgoing(quote(column.name), column.type) for column in reader.shape.columns)
-        expected = sorted(map(repr, reader.session.query(f"SELECT {plain} FROM {reader.table.name}")))
+        plain = ", ".join(types.outgoing(quote(column.name), column.type) for column in reader.view.shape.columns)
+        expected = sorted(map(repr, reader.session.query(f"SELECT {plain} FROM {reader.view.table.name}")))
         assert len(expected) == len(VALUES)
         assert sorted(map(repr, chain.from_iterable(reader.records(None)))) == expected
         keys = [(number,) for number in range(len(VALUES))]
         assert sorted(map(repr, chain.from_iterable(reader.records_of(keys)))) == expected
-        unjoined = MssqlReader(reader.session, reader.table, reader.shape, reader.limits, joined=False)
+        unjoined = MssqlReader(reader.session, reader.view, reader.limits, joined=False)
         assert sorted(map(repr, chain.from_iterable(unjoined.records(None)))) == expected
         assert sorted(map(repr, chain.from_iterable(unjoined.records_of(keys)))) == expected
 

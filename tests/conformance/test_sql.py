@@ -17,8 +17,8 @@ from backup_sync.model import faults
 from backup_sync.model.errors import ConfigurationError, FatalError
 from backup_sync.model.result import SyncResult, sync_id
 from backup_sync.stores.mssql.writer import MssqlWriter
+from backup_sync.stores.sql.cutter import SqlCutter
 from backup_sync.stores.sql.ranges import EVERYTHING, ListCut
-from backup_sync.stores.sql.reader import SqlReader
 from backup_sync.walk.record import record_history
 from tests.conformance.backends import Backend, MssqlBackend, SqliteBackend
 
@@ -140,7 +140,7 @@ def test_a_range_that_does_not_become_smaller_is_compared_as_it_is(
     sql: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sql.small(range_records=5)
-    monkeypatch.setattr(SqlReader, "cut", lambda self, within, records: ListCut(within or EVERYTHING, ()))
+    monkeypatch.setattr(SqlCutter, "cut", lambda self, within, records: ListCut(within or EVERYTHING, ()))
     sql.put(*[(number, 1, f"{number}") for number in range(1, 51)])
     sql.initialize()
     sql.sync()

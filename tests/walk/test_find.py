@@ -14,6 +14,7 @@ from backup_sync.model.errors import DeletesWithheld, FatalError
 from backup_sync.model.limits import Limits, Pieces
 from backup_sync.model.result import SyncResult, sync_id
 from backup_sync.stores.sql.ranges import EvenCut, KeyRange
+from backup_sync.stores.sqlite.cutter import SqliteCutter
 from backup_sync.stores.sqlite.reader import SqliteReader
 from backup_sync.walk.find import Finder, Found
 from backup_sync.walk.progress import Progress
@@ -36,13 +37,13 @@ def thousand(tmp_path: Path) -> SqliteBackend:
 def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """How many pieces each digest was asked for."""
     pieces: list[int] = []
-    digests = SqliteReader._digests
+    digests = SqliteCutter._digests
 
-    def noted(self: SqliteReader, cut: Any) -> Any:
+    def noted(self: SqliteCutter, cut: Any) -> Any:
         pieces.append(len(cut))
         return digests(self, cut)
 
-    monkeypatch.setattr(SqliteReader, "_digests", noted)
+    monkeypatch.setattr(SqliteCutter, "_digests", noted)
     return pieces
 
 
@@ -133,7 +134,7 @@ def test_a_piece_that_only_the_backup_has_is_read_from_the_backup_alone(
     pairs = SqliteReader.pairs
 
     def noted(self: SqliteReader, within: Any) -> Any:
-        read.append(self.label)
+        read.append(self.view.table.label)
         return pairs(self, within)
 
     monkeypatch.setattr(SqliteReader, "pairs", noted)

@@ -36,6 +36,7 @@ from backup_sync.stores.sql.ranges import EvenCut, KeyRange
 from backup_sync.stores.sql.shape import Column, Difference, TableShape
 from backup_sync.stores.sql.table import Table
 from backup_sync.stores.sql.unfilled import SqlUnfilled
+from backup_sync.stores.sql.view import View
 
 EXPECTED = Path(__file__).with_name("expected_tsql.sql")
 
@@ -95,14 +96,14 @@ class Recorder:
         self.journal = SqlJournal(self.session, DIALECT, self.table)
         self.journal.run = SyncResult(sync_id("d", "r", "thing"), "thing", run_id="r")
         self.unfilled = SqlUnfilled(self.session, DIALECT, self.table, lambda: shape)
-        self.reader = MssqlReader(self.session, self.table, shape, limits)
+        self.reader = MssqlReader(self.session, View.of(DIALECT, self.table, shape), limits)
         self.writer, self.plain_writer = (
             MssqlWriter(self.session, self.table, shape, limits, count, shape.fold)
             for count in (self.journal.count, None)
         )
 
     def comparing_also(self, *names: str) -> MssqlReader:
-        return MssqlReader(self.session, self.table, self.shape, Limits(), compare_also=names)
+        return MssqlReader(self.session, View.of(DIALECT, self.table, self.shape, compare_also=names), Limits())
 
 
 def drain(read: Callable[..., Any], *args: Any) -> None:
@@ -134,7 +135,7 @@ def statements() -> dict[str, tuple[str, Any]]:
             "mark unfilled": partial(run, unfilled.mark_sql(), ["app.Things", "Fax"]),
             "find unfilled": unfilled.names,
             "filled": partial(unfilled.mark_filled, ["Fax"]),
-            "digest": partial(drain, reader.digest_rows, within, even),
+            "digest": partial(drain, reader.cutter.digest_rows, within, even),
             "stamps": partial(drain, reader.pairs, within),
             "read": partial(drain, reader.read, within),
             "read keys": partial(drain, reader.read_keys, [key]),
@@ -144,7 +145,7 @@ def statements() -> dict[str, tuple[str, Any]]:
             "insert into another's table": partial(plain.write_inserts, [row]),
             "update another's table": partial(plain.write_updates, [row]),
             "delete": partial(writer.write_deletes, [key]),
-            "boundaries": partial(reader.boundaries, within, 1000),
+            "boundaries": partial(reader.cutter.boundaries, within, 1000),
             "count": partial(journal.count, Applied(1, 2, 3)),
             "save history": partial(journal.save, journal.run),
             "find history": partial(journal.resume, journal.run),
@@ -156,11 +157,11 @@ def statements() -> dict[str, tuple[str, Any]]:
             "forget state": partial(journal.keep_state, "pairing", None),
         }
         if even is not None:
-            calls["bounds"] = partial(reader.bounds, KeyRange())
+            calls["bounds"] = partial(reader.cutter.bounds, KeyRange())
             calls["identity"] = partial(run, IDENTITY)
             calls["identity at least"] = partial(run, IDENTITY_AT_LEAST)
             filling = store.comparing_also("Photo", "Balance")
-            calls["compare unfilled"] = partial(each, partial(drain, filling.digest_rows, within), [even])
+            calls["compare unfilled"] = partial(each, partial(drain, filling.cutter.digest_rows, within), [even])
             calls["pairs to be filled"] = partial(drain, filling.pairs, within)
             calls["stamps of pieces"] = partial(drain, reader.pairs, even.select([0, 2]))
         for what, call in calls.items():
@@ -250,14 +251,19 @@ def test_rows_that_a_bulk_copy_would_change_are_kept_from_it():
     assert not BulkRows(TableShape((Column("a", "datetimeoffset(7)"),), ("a",))).possible
 
 
+def viewed(key: list[Column], stamp: list[Column]) -> View:
+    """A view of these columns, whatever their names."""
+    return View(MagicMock(label="b"), TableShape((), ()), tuple(key), tuple(stamp), (), "[t]")
+
+
 @pytest.mark.parametrize(
     "type_", ["float", "money", "datetime", "time(7)", "binary(16)", "nvarchar(max)", "nvarchar(450)", "xml"]
 )
 def test_pairs_with_values_that_text_may_change_or_that_gain_nothing_go_a_row_each(type_):
     whole, other = Column("Id", "int", False), Column("C", type_, False)
-    assert JoinedPairs([whole], [whole], "b").possible
-    assert not JoinedPairs([whole], [whole, other], "b").possible
-    assert not JoinedPairs([other], [whole], "b").possible
+    assert JoinedPairs(viewed([whole], [whole])).possible
+    assert not JoinedPairs(viewed([whole], [whole, other])).possible
+    assert not JoinedPairs(viewed([other], [whole])).possible
 
 
 @pytest.mark.parametrize(
@@ -266,7 +272,7 @@ def test_pairs_with_values_that_text_may_change_or_that_gain_nothing_go_a_row_ea
 @pytest.mark.parametrize("nullable", [False, True])
 def test_packed_values_never_outgrow_what_the_server_can_join(type_, nullable):
     column = Column("C", type_, nullable)
-    rows = JoinedPairs([Column("Id", "bigint", False)], [column], "b").to_a_row
+    rows = JoinedPairs(viewed([Column("Id", "bigint", False)], [column])).to_a_row
     longest = {
         "int": 11,
         "uniqueidentifier": 36,

@@ -13,10 +13,12 @@ from backup_sync.model.limits import Limits
 from backup_sync.model.service import parse_service
 from backup_sync.stores.mssql import types
 from backup_sync.stores.mssql.bulk import BulkRows
+from backup_sync.stores.mssql.dialect import DIALECT
 from backup_sync.stores.mssql.reader import MssqlReader
 from backup_sync.stores.mssql.rows import SEPARATOR
 from backup_sync.stores.sql.shape import Column, TableShape
 from backup_sync.stores.sql.table import Table
+from backup_sync.stores.sql.view import View
 
 
 def test_nul_and_half_a_surrogate_pair_are_posted_as_escapes_and_all_else_in_plain_characters() -> None:
@@ -72,7 +74,8 @@ class Misread(MssqlReader):
         self.found, self.again = read, again
         second = MagicMock(results=lambda *_: [self.again])
         session = MagicMock(pages=lambda *_, **__: iter([self.found]), second=second)
-        super().__init__(session, table, TableShape((Column("K", key_type, False), *COLUMNS), ("K",)), Limits())
+        shape = TableShape((Column("K", key_type, False), *COLUMNS), ("K",))
+        super().__init__(session, View.of(DIALECT, table, shape), Limits())
 
 
 COLUMNS = (Column("Version", "int"), Column("T", "nvarchar(9)"))

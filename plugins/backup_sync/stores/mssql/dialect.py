@@ -44,5 +44,7 @@ DIALECT = Dialect(
     newest_first=lambda limit: (f"TOP ({int(limit)})", ""),
     exists=lambda session, table: session.scalar("SELECT OBJECT_ID(%s)", (table,)) is not None,
     rows_if_there=_rows_if_there,
+    no_value=lambda column: f"CAST(NULL AS {column.type})",
+    is_integer=lambda column: types.base(column.type) in types.INTEGERS,
     types=Types(same=types.same, widens=types.widens),
 )

@@ -15,16 +15,18 @@ from collections.abc import Callable, Collection, Hashable, Sequence, Set
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import chain
-from typing import Any
+from typing import Any, Protocol
 
 from backup_sync.model.diff import Key, Stamp
 from backup_sync.model.errors import RetriableError
+from backup_sync.stores.base import PairCodec
 from backup_sync.stores.mssql import types
 from backup_sync.stores.mssql.dialect import quote
 from backup_sync.stores.mssql.ranges import big, is_small, whole
 from backup_sync.stores.sql.pairs import RowPairs
 from backup_sync.stores.sql.session import FETCH_ROWS
 from backup_sync.stores.sql.shape import Column
+from backup_sync.stores.sql.view import View
 
 # Drawn by each process, since any fixed text may be part of a value. The bar stands only at the beginning, so
 # that the end of a value and the beginning of a separator never look like one.
@@ -91,27 +93,40 @@ def _eight_bytes(text: str) -> bytes:
     return int(text).to_bytes(8, "big", signed=True)
 
 
-class Pairs(RowPairs):
-    """A row to each pair: what any key and stamp can take. ``hashed``: columns that enter as a hash."""
+PAIRS = 10_000
+"""Pairs of a page, about."""
 
-    rows = 10_000
-    """Rows of a page."""
 
-    def __init__(self, key: Sequence[Column], stamp: Sequence[Column], hashed: Sequence[Column] = ()) -> None:
-        super().__init__(len(key))
-        self._values = [types.outgoing(quote(column.name), column.type) for column in key]
-        for column in stamp:
+class MssqlPairs(PairCodec, Protocol):
+    """A codec that says how its bundles are selected."""
+
+    @property
+    def rows(self) -> int:
+        """Rows of a page."""
+
+    def sql(self, table: str, where: str) -> str: ...
+
+
+class PlainPairs(RowPairs):
+    """A row to each pair: what any key and stamp can take."""
+
+    rows = PAIRS
+
+    def __init__(self, view: View) -> None:
+        super().__init__(len(view.key))
+        self._values = [types.outgoing(quote(column.name), column.type) for column in view.key]
+        for column in view.fields:
             name = quote(column.name)
             # As text, 9.00 would be higher than 10.00.
             exact = types.base(column.type) in types.EXACT
             self._values.append(name if exact else types.outgoing(name, column.type))
-        self._values += map(whole, hashed)
+        self._values += map(whole, view.hashed)
 
     def sql(self, table: str, where: str) -> str:
         return f"SELECT {', '.join(self._values)} FROM {table} WHERE {where}"
 
 
-class NumberPairs(Pairs):
+class NumberPairs:
     """For a key and a stamp that are one 32-bit number each: both fit into one of 64 bits.
 
     ``to_a_row``: neighbouring keys whose pairs come as one text. Fewer, and there is more to fetch; more, and fewer texts
@@ -121,14 +136,13 @@ class NumberPairs(Pairs):
 
     rows = FETCH_ROWS
 
-    def __init__(self, key: Sequence[Column], stamp: Sequence[Column], to_a_row: int) -> None:
-        super().__init__(key, stamp)
-        self._key, self._stamp = (quote(column.name) for column in (*key, *stamp))
+    def __init__(self, view: View, to_a_row: int) -> None:
+        self._key, self._stamp = (quote(column.name) for column in view.columns)
         self._to_a_row = to_a_row
 
     @staticmethod
-    def possible(key: Sequence[Column], stamp: Sequence[Column]) -> bool:
-        return len(key) == len(stamp) == 1 and is_small(key[0]) and is_small(stamp[0])
+    def possible(view: View) -> bool:
+        return len(view.key) == len(view.stamp) == 1 and all(map(is_small, view.columns))
 
     def sql(self, table: str, where: str) -> str:
         pair = f"CONVERT(BIGINT, {self._key}) * {big(2**32)} + {self._stamp}"
@@ -145,23 +159,23 @@ class NumberPairs(Pairs):
         return (key,), (pair - (key << 32),)
 
 
-class JoinedPairs(Pairs):
-    """Each column's values joined over some dozens of rows. ``label``: how messages call this end."""
+class JoinedPairs(RowPairs):
+    """Each column's values joined over some dozens of rows."""
 
-    def __init__(self, key: Sequence[Column], stamp: Sequence[Column], label: str) -> None:
-        super().__init__(key, stamp)
-        self._columns = (*key, *stamp)
-        self._label = label
+    def __init__(self, view: View) -> None:
+        super().__init__(len(view.key))
+        self._columns = view.columns
+        self._label = view.table.label
         self._names = [quote(column.name) for column in self._columns]
-        self._key_width = len(key)
-        forms = [*(_form(column, True) for column in key), *(_form(column, False) for column in stamp)]
+        self._order = ", ".join(self._names[: len(view.key)])
+        forms = [*(_form(column, True) for column in view.key), *(_form(column, False) for column in view.stamp)]
         self._forms = [form for form in forms if form is not None]
         self.to_a_row = min((form.room for form in self._forms), default=0)
-        self.possible = len(self._forms) == len(forms) and self.to_a_row >= FEWEST
+        self.possible = not view.hashed and len(self._forms) == len(forms) and self.to_a_row >= FEWEST
 
     @property
-    def rows(self) -> int:  # type: ignore[override]
-        return Pairs.rows // self.to_a_row
+    def rows(self) -> int:
+        return PAIRS // self.to_a_row
 
     def sql(self, table: str, where: str) -> str:
         joined = [
@@ -169,7 +183,7 @@ class JoinedPairs(Pairs):
             for number, (form, column) in enumerate(zip(self._forms, self._columns, strict=True))
         ]
         taken = ", ".join(f"{name} AS c{number}" for number, name in enumerate(self._names))
-        rank = f"ROW_NUMBER() OVER (ORDER BY {', '.join(self._names[: self._key_width])}) AS n"
+        rank = f"ROW_NUMBER() OVER (ORDER BY {self._order}) AS n"
         return (
             f"SELECT COUNT_BIG(*), {', '.join(joined)} FROM (SELECT {taken}, {rank} FROM {table} WHERE {where}) p "
             f"GROUP BY (n - 1) / {self.to_a_row}"
@@ -196,11 +210,9 @@ class JoinedPairs(Pairs):
         return list(zip(*columns, strict=True))
 
 
-def codec_of(
-    key: Sequence[Column], stamp: Sequence[Column], hashed: Sequence[Column], *, to_a_row: int, label: str
-) -> Pairs:
+def codec_of(view: View, *, to_a_row: int) -> MssqlPairs:
     """The quickest form that these columns can take. ``to_a_row``: see :class:`NumberPairs`."""
-    if not hashed and NumberPairs.possible(key, stamp):
-        return NumberPairs(key, stamp, to_a_row)
-    joined = JoinedPairs(key, stamp, label)
-    return joined if joined.possible and not hashed else Pairs(key, stamp, hashed)
+    if NumberPairs.possible(view):
+        return NumberPairs(view, to_a_row)
+    joined = JoinedPairs(view)
+    return joined if joined.possible else PlainPairs(view)

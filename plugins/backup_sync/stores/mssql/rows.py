@@ -24,7 +24,7 @@ from backup_sync.stores.mssql.pairs import NULL
 from backup_sync.stores.mssql.posted import found_by, keys_json, posted_keys
 from backup_sync.stores.mssql.session import MssqlSession
 from backup_sync.stores.sql.shape import Column, TableShape
-from backup_sync.stores.sql.table import Table
+from backup_sync.stores.sql.view import View
 
 SEPARATOR = "\x1f"
 """A value that holds it is seen by the number of parts."""
@@ -144,11 +144,11 @@ class MssqlRows:
     ``joined``: see :class:`WireRows`; either way the records are the same.
     """
 
-    def __init__(self, session: MssqlSession, table: Table, shape: TableShape, limits: Limits, *, joined: bool) -> None:
-        self._session, self._table, self._shape, self._limits = session, table, shape, limits
-        self._key = tuple(shape.column(name) for name in shape.key)
-        self._key_at = [shape.index(name) for name in shape.key]
-        self._wire = WireRows(shape, joined=joined)
+    def __init__(self, session: MssqlSession, view: View, limits: Limits, *, joined: bool) -> None:
+        self._session, self._table, self._shape, self._limits = session, view.table, view.shape, limits
+        self._key = view.key
+        self._key_at = [view.shape.index(column.name) for column in view.key]
+        self._wire = WireRows(view.shape, joined=joined)
 
     def where(self, condition: str, params: Sequence[Any]) -> Iterator[list[Record]]:
         """The rows that fulfil a condition, in pages."""

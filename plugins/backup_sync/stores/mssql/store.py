@@ -18,6 +18,7 @@ from backup_sync.stores.mssql.writer import MssqlWriter
 from backup_sync.stores.sql.journal import SqlJournal
 from backup_sync.stores.sql.shape import TableShape
 from backup_sync.stores.sql.table import Table
+from backup_sync.stores.sql.view import View
 
 
 def mssql_store(
@@ -44,7 +45,7 @@ def mssql_store(
     catalog = MssqlCatalog(session, table, journal, database, copy=copy)
 
     def reader(shape: TableShape, **options: Sequence[str]) -> MssqlReader:
-        return MssqlReader(session, table, shape, limits, joined=joined, **options)
+        return MssqlReader(session, View.of(DIALECT, table, shape, **options), limits, joined=joined)
 
     def writer(shape: TableShape) -> MssqlWriter:
         own = catalog.own_shape()

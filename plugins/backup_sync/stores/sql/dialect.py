@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from backup_sync.stores.sql.session import Row, SqlSession
-from backup_sync.stores.sql.shape import Types
+from backup_sync.stores.sql.shape import Column, Types
 
 Kind = str
 """Of a value in a table of ours: ``uuid``, ``text``, ``count``, ``flag``, ``moment``."""
@@ -20,7 +20,8 @@ class Dialect:
     ``quote``: a name as it stands in a statement. ``kinds``: the type of a column that holds a kind of value.
     ``slot``: the placeholder of a parameter of a kind. ``newest_first``: what stands behind SELECT, and at the end, of a
     statement that wants so many rows. ``exists``: whether a table (named as in a statement) is there. ``rows_if_there``:
-    the rows of a SELECT from a table, none where it is missing. ``types``: which type of a column holds which.
+    the rows of a SELECT from a table, none where it is missing. ``no_value``: NULL, of a column's type where that matters.
+    ``is_integer``: whether a column's type is that of whole numbers. ``types``: which type of a column holds which.
     """
 
     quote: Callable[[str], str]
@@ -29,4 +30,6 @@ class Dialect:
     newest_first: Callable[[int], tuple[str, str]]
     exists: Callable[[SqlSession, str], bool]
     rows_if_there: Callable[[SqlSession, str, str, Sequence[Any]], Iterator[Row]]
+    no_value: Callable[[Column], str]
+    is_integer: Callable[[Column], bool]
     types: Types

@@ -81,5 +81,9 @@ DIALECT = Dialect(
     newest_first=lambda limit: ("", f"LIMIT {int(limit)}"),
     exists=lambda session, table: bool(columns_of(session, table)),
     rows_if_there=_rows_if_there,
+    no_value=lambda _: "NULL",
+    # Any declared type may hold anything in SQLite, so INTEGER affinity alone does not promise whole numbers; an INTEGER
+    # PRIMARY KEY does, and for other columns the digest checks each value's storage class.
+    is_integer=lambda column: "INT" in column.type,
     types=Types(same=_same, widens=_never),
 )

@@ -7,8 +7,7 @@ class, so nothing is ever converted.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 
 from backup_sync.model.limits import Limits
 from backup_sync.model.service import Service
@@ -16,6 +15,7 @@ from backup_sync.stores.base import Store
 from backup_sync.stores.sql.journal import SqlJournal
 from backup_sync.stores.sql.shape import TableShape
 from backup_sync.stores.sql.table import Table
+from backup_sync.stores.sql.view import View
 from backup_sync.stores.sqlite.catalog import SqliteCatalog
 from backup_sync.stores.sqlite.dialect import DIALECT, in_main
 from backup_sync.stores.sqlite.lock import SqliteLock
@@ -44,8 +44,11 @@ def sqlite_store(
     journal = SqlJournal(session, DIALECT, table, copy=table.table)
     catalog = SqliteCatalog(session, table, journal, copy=copy)
 
+    def reader(shape: TableShape, **options: Sequence[str]) -> SqliteReader:
+        return SqliteReader(session, View.of(DIALECT, table, shape, **options), limits)
+
     def writer(shape: TableShape) -> SqliteWriter:
-        return SqliteWriter(session, table, shape, limits, journal.count if copy else None)
+        return SqliteWriter(session, View.of(DIALECT, table, shape), limits, journal.count if copy else None)
 
     return Store(
         kind="sqlite",
@@ -55,14 +58,8 @@ def sqlite_store(
         catalog=catalog,
         journal=journal,
         lock=SqliteLock(session, table),
-        reader=partial(_reader, session, table, limits),
+        reader=reader,
         writer=writer,
         close=session.close,
         unfilled=catalog.unfilled if copy else None,
     )
-
-
-def _reader(
-    session: SqliteSession, table: Table, limits: Limits, shape: TableShape, **options: list[str]
-) -> SqliteReader:
-    return SqliteReader(session, table, shape, limits, **options)

@@ -11,8 +11,8 @@ from backup_sync.model.limits import Limits
 from backup_sync.model.moments import iso, utc_now
 from backup_sync.stores.base import Applied, Cut, Record
 from backup_sync.stores.sql.ranges import EvenCut, KeyRange
-from backup_sync.stores.sql.shape import SYNCED_AT, TableShape
-from backup_sync.stores.sql.table import Table
+from backup_sync.stores.sql.shape import SYNCED_AT
+from backup_sync.stores.sql.view import View
 from backup_sync.stores.sql.writer import Count, SqlWriter
 from backup_sync.stores.sqlite.dialect import quote
 from backup_sync.stores.sqlite.errors import Conflict
@@ -27,16 +27,14 @@ class SqliteWriter(SqlWriter):
 
     session: SqliteSession
 
-    def __init__(
-        self, session: SqliteSession, table: Table, shape: TableShape, limits: Limits, count: Count | None
-    ) -> None:
+    def __init__(self, session: SqliteSession, view: View, limits: Limits, count: Count | None) -> None:
         super().__init__(session, count)
-        self.table, self.limits = table, limits
-        self._key = tuple(shape.column(name) for name in shape.key)
-        self._columns = [quote(column.name) for column in shape.columns]
+        self.table, self.limits = view.table, limits
+        self._key = view.key
+        self._columns = [quote(column.name) for column in view.shape.columns]
         self._written = [*self._columns, *([quote(SYNCED_AT)] * self.copy)]
         """The columns that are written."""
-        self._ranges = SqliteRanges(self._key)
+        self._ranges = SqliteRanges(view)
 
     def _now(self) -> list[str]:
         """What is written besides a row's own values."""
