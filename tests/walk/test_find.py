@@ -162,3 +162,22 @@ def test_a_key_that_is_not_valid_text_is_refused_where_it_is_first_met(tmp_path:
         ):
             compared(found)
         found.small(range_records=100)
+
+
+@pytest.mark.parametrize("every, gaps", [(40, True), (9, False)])
+def test_few_pieces_are_read_one_by_one_and_many_as_one_long_range(
+    thousand: SqliteBackend, every: int, gaps: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pieces hold 16 keys here."""
+    read: list[KeyRange] = []
+    pairs = SqliteReader.pairs
+
+    def noted(self: SqliteReader, within: Any) -> Any:
+        read.append(within)
+        return pairs(self, within)
+
+    thousand.small(digests=Limits.digests)
+    thousand.put(*((number, 2, "new") for number in range(500, 1_001, every)))
+    monkeypatch.setattr(SqliteReader, "pairs", noted)
+    assert sum(len(one.changes.updates) for one in compared(thousand) if one.changes) == len(range(500, 1_001, every))
+    assert any(within.only for within in read) == gaps

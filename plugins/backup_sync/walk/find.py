@@ -84,7 +84,7 @@ class Finder:
             if self.progress.total is None:  # a guess from the first part
                 self.progress.total = sum(digest[0] for digest in source.values()) * len(cut) // len(part)
             yield from self._drill(part, source, target, held)
-            dense = 0.0 if self.force else _dense(source, target)
+            dense = _dense(source, target)
 
     def _compare_all(self, cut: Cut, records: float) -> Iterator[Found]:
         """Compare all pieces of a cut, of some ``records`` each, without their digests."""
