@@ -445,6 +445,13 @@ def test_the_architecture_names_every_module_and_no_other() -> None:
     assert sorted(listed("docs/architecture.md", "Floors", "modules")) == sorted(modules | dags)
 
 
+def test_the_picture_of_the_floors_is_that_of_the_code() -> None:
+    import runpy
+
+    drawn = runpy.run_path(str(ROOT / "docs" / "floors.py"))["picture"]()
+    assert drawn == text("docs/floors.svg"), "run python docs/floors.py and look at the picture"
+
+
 def test_the_public_api_is_the_documented_one_and_each_name_of_it_is_there() -> None:
     import backup_sync
 
