@@ -47,7 +47,9 @@ def test_the_start_page_works_as_it_is_written(tmp_path: Path) -> None:
         ["bash", "-c", script()], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=SECONDS
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    printed = {int(number): text for number, text in re.findall(r"BLOCK (\d+)\n(.*?)(?=BLOCK |\Z)", ran.stdout, re.DOTALL)}
+    printed = {
+        int(number): text for number, text in re.findall(r"BLOCK (\d+)\n(.*?)(?=BLOCK |\Z)", ran.stdout, re.DOTALL)
+    }
     promised = 0
     for number, (language, text) in enumerate(blocks()):
         for line in text.splitlines() if language == "text" else ():

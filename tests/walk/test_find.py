@@ -181,3 +181,36 @@ def test_few_pieces_are_read_one_by_one_and_many_as_one_long_range(
     monkeypatch.setattr(SqliteReader, "pairs", noted)
     assert sum(len(one.changes.updates) for one in compared(thousand) if one.changes) == len(range(500, 1_001, every))
     assert any(within.only for within in read) == gaps
+
+
+def test_a_piece_that_is_too_large_is_cut_by_the_side_that_holds_more_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = SqliteBackend(tmp_path)
+    found.small(pieces=Pieces(few=1, keys=4, parts=1))
+    found.put(*((number, 1, "old") for number in range(1, 401)))
+    found.initialize()
+    found.sync()
+    found.remove(*range(2, 200))
+    found.small(range_records=50)
+    cutting: list[str] = []
+    cut = SqliteCutter.cut
+
+    def noted(self: SqliteCutter, within: Any, records: int) -> Any:
+        if within is not None:
+            cutting.append(self.view.table.label)
+        return cut(self, within, records)
+
+    monkeypatch.setattr(SqliteCutter, "cut", noted)
+    gone = [key for one in compared(found) if one.changes for (key,) in one.changes.deletes]
+    assert sorted(gone) == list(range(2, 200))
+    assert cutting[0] == "backup"
+
+
+def test_parts_of_a_range_that_memory_cannot_hold_are_not_ranges(thousand: SqliteBackend) -> None:
+    thousand.put(*((number, 2, "new") for number in range(1, 1_001)))
+    assert all(one.within is not None for one in compared(thousand))
+    thousand.small(held_pairs=20)
+    found = compared(thousand)
+    assert sum(len(one.changes.updates) for one in found if one.changes) == 1_000
+    assert all(one.within is None for one in found)
