@@ -229,6 +229,7 @@ def sqlite(scene: Callable[..., Scene], tmp_path: Path) -> tuple[Scene, Path, Pa
         ("source", f"UPDATE Things SET Version = '{ROW}' WHERE Code LIKE '% 1'"),
         ("source", f"ALTER TABLE Things ADD COLUMN Extra TEXT DEFAULT '{ROW}'"),
     ],
+    ids=["index", "trigger", "no text", "no number", "new column"],
 )
 def test_nothing_is_told_when_sqlite_refuses_a_row_or_holds_an_odd_one(
     sqlite: tuple[Scene, Path, Path], end: str, sql: str
