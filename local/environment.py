@@ -12,6 +12,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -100,18 +101,24 @@ def sole_use(places: Places) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def cosmos_servers(places: Places) -> Iterator[tuple[EmbeddedCosmos, EmbeddedCosmos]]:
-    """The two embedded Cosmos servers, on 8081 and 8082 or, where those are taken, on free ports."""
+def cosmos_servers(
+    places: Places, ports: tuple[int, int] = (SOURCE_PORT, BACKUP_PORT)
+) -> Iterator[tuple[EmbeddedCosmos, EmbeddedCosmos]]:
+    """The two embedded Cosmos servers, on these ports or, where those are taken or 0, on free ones."""
     from local.cosmos import EmbeddedCosmos
 
-    with (
-        EmbeddedCosmos(places.order_source, port=_free(SOURCE_PORT)) as source,
-        EmbeddedCosmos(places.order_backup, port=_free(BACKUP_PORT)) as backup,
-    ):
+    source = EmbeddedCosmos(places.order_source, port=_free(ports[0]))
+    backup = EmbeddedCosmos(places.order_backup, port=_free(ports[1]))
+    with contextlib.ExitStack() as stack:
+        for server in (source, backup):
+            stack.callback(server.stop)
+        # Each takes half a second to start, and neither needs the other for it.
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(EmbeddedCosmos.start, (source, backup)))
         yield source, backup
 
 
 def _free(port: int) -> int:
     """The port itself if nobody listens on it, else 0 (any free one)."""
     with socket.socket() as probe:
-        return 0 if probe.connect_ex(("127.0.0.1", port)) == 0 else port
+        return 0 if port and probe.connect_ex(("127.0.0.1", port)) == 0 else port

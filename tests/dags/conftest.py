@@ -136,7 +136,7 @@ class World:
 
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with cosmos_servers(Places(tmp_path_factory.mktemp("servers"))) as pair:
+    with cosmos_servers(Places(tmp_path_factory.mktemp("servers")), ports=(0, 0)) as pair:
         yield pair
 
 

@@ -199,7 +199,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     places = Places(tmp_path_factory.mktemp("local"))
     others = set(psutil.Process().children(recursive=True))
     with ExitStack() as stack:
-        servers = stack.enter_context(cosmos_servers(places))
+        servers = stack.enter_context(cosmos_servers(places, ports=(0, 0)))
         environment = _environment(places, servers)
         _prepare(places, environment)
         airflow = stack.enter_context(AirflowProcesses(environment, places.airflow / "output"))
