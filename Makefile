@@ -32,10 +32,10 @@ cosmos: .venv/.ready  ## The two embedded Cosmos servers alone, on 8081 and 8082
 	@$(BIN)/python -m local.serve
 
 test: .venv/.ready lint  ## All checks and all tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto
 
 quick: .venv/.ready  ## The tests that need no Airflow processes
-	@$(BIN)/python -m pytest -m "not airflow"
+	@$(BIN)/python -m pytest -n auto -m "not airflow"
 
 soak: .venv/.ready  ## Runs, crashes and retries at random against a model (SOAK_SECONDS=600)
 	@$(BIN)/python -m tests.reliability.soak

@@ -1,4 +1,7 @@
-"""Airflow reads its environment on import: point it at a throw-away home before any test imports it."""
+"""A throw-away home for Airflow, who runs which test when there are several processes, and why tests were skipped.
+
+Airflow reads its environment on import: the home has to be there before any test imports it.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,9 @@ import atexit
 import os
 import shutil
 import tempfile
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +25,43 @@ os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
 os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(Path(__file__).resolve().parents[1] / "dags")
 os.environ["AIRFLOW__CORE__PLUGINS_FOLDER"] = str(Path(__file__).resolve().parents[1] / "plugins")
 
+ORDER = ("tests/e2e/", "tests/reliability/", "tests/dags/", "tests/conformance/")
+"""These begin first: what takes longest must not be what everybody waits for in the end."""
+SPREAD = ("tests/reliability/",)
+"""Here each test goes to whoever is free; elsewhere a file goes to one process, and its fixtures are made once."""
+AT_ONCE = 8
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-tsql", action="store_true", help="store the T-SQL as it is rendered now")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: next((at for at, path in enumerate(ORDER) if item.nodeid.startswith(path)), len(ORDER)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Two processes for each core: a third of the time a test waits, for a lease to end or for a retry."""
+    return min(AT_ONCE, 2 * len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return nodeid if nodeid.startswith(SPREAD) else nodeid.partition("::")[0]
+
+    config.option.loadscopereorder = False  # ORDER is the order
+    return Scheduling(config, log)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line for each reason to skip; pytest by itself has one for each place and reason."""
+    skipped = Counter(str(report.longrepr[2]) for report in terminalreporter.getreports("skipped"))
+    if skipped:
+        terminalreporter.section("skipped")
+    for reason, count in skipped.most_common():
+        terminalreporter.line(f"{count:>4} × {reason.removeprefix('Skipped: ')}")
