@@ -10,10 +10,13 @@ import os
 import shutil
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.pairs import Pairs
 
 _HOME = tempfile.mkdtemp(prefix="backup_sync-airflow-")
 atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
@@ -65,3 +68,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("skipped")
     for reason, count in skipped.most_common():
         terminalreporter.line(f"{count:>4} × {reason.removeprefix('Skipped: ')}")
+
+
+@pytest.fixture(scope="session")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pairs]:
+    """Lends pairs of embedded Cosmos servers."""
+    found = Pairs(tmp_path_factory.mktemp("pairs"))
+    yield found
+    found.close()

@@ -12,12 +12,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from local.cosmos import EmbeddedCosmos
 from tests.conformance.backends import Backend, CosmosBackend, MssqlBackend, OddKeyBackend, SqliteBackend
+from tests.pairs import Pairs
 
 MSSQL = ("BACKUP_SYNC_TEST_MSSQL_SOURCE", "BACKUP_SYNC_TEST_MSSQL_BACKUP")
 COSMOS = ("BACKUP_SYNC_TEST_COSMOS_SOURCE", "BACKUP_SYNC_TEST_COSMOS_BACKUP")
@@ -35,13 +37,9 @@ def named(variables: tuple[str, str]) -> list[str]:
 
 @pytest.fixture(scope="session")
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[tuple[str, str]]]:
-    """Two embedded Cosmos servers with different numbers of physical partitions."""
-    folder = tmp_path_factory.mktemp("cosmos")
-    with (
-        EmbeddedCosmos(folder / "source.sqlite", partitions=3) as source,
-        EmbeddedCosmos(folder / "backup.sqlite", partitions=2) as backup,
-    ):
-        yield [(source.endpoint, source.key), (backup.endpoint, backup.key)]
+    """Two embedded Cosmos servers with different numbers of physical partitions, which nobody tells to fail."""
+    with closing(Pairs(tmp_path_factory.mktemp("cosmos"))) as found:
+        yield [(server.endpoint, server.key) for server in found.lend()]
 
 
 @pytest.fixture(scope="session")
@@ -144,14 +142,9 @@ def mssql() -> Iterator[MssqlBackend]:
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[EmbeddedCosmos]]:
+def servers(pairs: Pairs) -> list[EmbeddedCosmos]:
     """Two servers of a module's own. Who tells them to fail resets them."""
-    folder = tmp_path_factory.mktemp("servers")
-    with (
-        EmbeddedCosmos(folder / "source.sqlite", partitions=3) as source,
-        EmbeddedCosmos(folder / "backup.sqlite", partitions=2) as backup,
-    ):
-        yield [source, backup]
+    return pairs.lend()
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pymssql
@@ -17,6 +16,7 @@ from backup_sync.stores.base import Store
 from local.cosmos import EmbeddedCosmos
 from tests.conformance.backends import Backend, CosmosBackend, MssqlBackend
 from tests.conformance.conftest import MSSQL
+from tests.pairs import Pairs
 from tests.reliability.proxy import Proxy
 
 RECORDS = 300
@@ -88,9 +88,8 @@ class Case:
 
 
 @pytest.fixture
-def cosmos_network(tmp_path: Path) -> Iterator[Case]:
+def cosmos_network(servers: list[EmbeddedCosmos]) -> Iterator[Case]:
     with ExitStack() as stack:
-        servers = [stack.enter_context(EmbeddedCosmos(tmp_path / name / "db")) for name in ("source", "backup")]
         proxies = [stack.enter_context(Proxy("127.0.0.1", server.port)) for server in servers]
         # The server names itself by its own address, by which the SDK would go round the proxy.
         straight = CosmosBackend("own", *[(server.endpoint, server.key) for server in servers])
@@ -148,10 +147,12 @@ def mssql_network() -> Iterator[Case]:
 
 
 @pytest.fixture
-def servers(tmp_path: Path) -> Iterator[list[EmbeddedCosmos]]:
+def servers(pairs: Pairs) -> Iterator[list[EmbeddedCosmos]]:
     """Source and backup, to be told to fail."""
-    with EmbeddedCosmos(tmp_path / "a" / "db", partitions=2) as source, EmbeddedCosmos(tmp_path / "b" / "db") as backup:
-        yield [source, backup]
+    found = pairs.lend()
+    yield found
+    for server in found:
+        server.reset_faults()
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,9 +47,8 @@ def run_named(run_id: str) -> SyncResult:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[EmbeddedCosmos]:
-    with EmbeddedCosmos(tmp_path / "db") as server:
-        yield server
+def server(servers: list[EmbeddedCosmos]) -> EmbeddedCosmos:
+    return servers[BACKUP]
 
 
 @pytest.fixture

@@ -92,11 +92,10 @@ def history_of(backend: SqliteBackend) -> list[tuple[int, int, int]]:
 
 
 @pytest.fixture
-def cosmos(tmp_path: Path) -> Iterator[CosmosBackend]:
-    with EmbeddedCosmos(tmp_path / "a" / "db") as source, EmbeddedCosmos(tmp_path / "b" / "db") as backup:
-        backend = CosmosBackend("own", (source.endpoint, source.key), (backup.endpoint, backup.key))
-        yield backend
-        backend.close()
+def cosmos(servers: list[EmbeddedCosmos]) -> Iterator[CosmosBackend]:
+    backend = CosmosBackend("own", *[(server.endpoint, server.key) for server in servers])
+    yield backend
+    backend.close()
 
 
 def test_a_killed_cosmos_run_has_never_counted_more_than_it_wrote(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -41,11 +40,9 @@ def test_the_same_holds_where_another_field_makes_a_change_whenever_it_differs()
     assert tally["crashes"] > 5
 
 
-@pytest.fixture(scope="module")
-def ends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[tuple[str, str]]]:
-    folder = tmp_path_factory.mktemp("cosmos")
-    with EmbeddedCosmos(folder / "a" / "db") as source, EmbeddedCosmos(folder / "b" / "db") as backup:
-        yield [(source.endpoint, source.key), (backup.endpoint, backup.key)]
+@pytest.fixture
+def ends(servers: list[EmbeddedCosmos]) -> list[tuple[str, str]]:
+    return [(server.endpoint, server.key) for server in servers]
 
 
 def test_the_same_holds_for_cosmos(ends: list[tuple[str, str]]) -> None:
