@@ -70,7 +70,11 @@ def test_a_single_call_waits_for_a_run_and_returns_its_summary(stage: Stage) -> 
 def test_a_backfill_leaves_a_record_for_each_service_and_run(stage: Stage) -> None:
     dates = ["2024-02-01", "2024-02-02", "2024-02-03"]
     body = {"dag_id": SYNC, "from_date": f"{dates[0]}T00:00:00Z", "to_date": f"{dates[-1]}T00:00:00Z"}
+    # Switched off meanwhile: where SQLite refuses the API halfway, it takes back the runs that it made and is asked again,
+    # and a scheduler that has seen them ends by that.
+    stage.api.patch(f"dags/{SYNC}", {"is_paused": True})
     stage.api.post("backfills", body)
+    stage.api.patch(f"dags/{SYNC}", {"is_paused": False})
     runs = stage.api.get(f"dags/{SYNC}/dagRuns", run_type="backfill", order_by="logical_date")["dag_runs"]
     assert [run["logical_date"][:10] for run in runs] == dates
     ids = [run["dag_run_id"] for run in runs]
