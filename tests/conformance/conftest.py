@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -50,11 +51,13 @@ def npm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[tuple[str, st
     folder = Path(__file__).resolve().parents[2] / ".local" / "npm"
     folder.mkdir(parents=True, exist_ok=True)
     command = folder / "node_modules" / ".bin" / "cosmosdb-server"
-    if not command.exists():
-        wanted = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder)]
-        done = subprocess.run([*wanted, "@vercel/cosmosdb-server@1.0.1"], capture_output=True, timeout=300)
-        if done.returncode:
-            pytest.skip("npm cannot install @vercel/cosmosdb-server here")
+    with (folder / "install.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # other processes of this run want it, too
+        if not command.exists():
+            wanted = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder)]
+            done = subprocess.run([*wanted, "@vercel/cosmosdb-server@1.0.1"], capture_output=True, timeout=300)
+            if done.returncode:
+                pytest.skip("npm cannot install @vercel/cosmosdb-server here")
     key = "C2y6yDjf5/R+ob0N8A7Cgv30VRDJIWEHLM+4QDU5DE2nQ9nDuVTqobD4b8mGGyPMbIZnqyMsEcaGQy67XIw/Jw=="
     processes, endpoints = [], []
     try:
