@@ -40,6 +40,11 @@ class Outcome:
     log: str
 
     @property
+    def said(self) -> str:
+        """The log in one line, for sentences are broken where the length of a path in them wants it."""
+        return " ".join(self.log.split())
+
+    @property
     def summary(self) -> dict[str, Any]:
         return dict(self.returned["summary"])
 

@@ -28,7 +28,7 @@ def test_a_service_that_cannot_be_one_fails_with_the_sentence_and_the_others_run
     assert outcome.state == "failed"
     assert outcome.counts("customer") == outcome.counts("order") == (20, 0, 0, 0)
     assert outcome.summary["Message"] == "2 of 4 services failed: neue kunden, summary"
-    assert "service 'neue kunden' may hold only ASCII letters" in outcome.log
+    assert "service 'neue kunden' may hold only ASCII letters" in outcome.said
     assert outcome.tasks["neue_kunden.refused"] == "failed"
     assert world.run("backup_plan").tasks["summary.refused"] == "failed"
     assert world.run(conf={"service": "order"}).state == "success"
@@ -41,7 +41,7 @@ def test_a_service_that_is_declared_twice_fails_and_is_not_backed_up_as_either(w
     world.monkeypatch.setenv("BACKUP_SYNC_CONFIG", str(path))
     outcome = world.run()
     assert outcome.state == "failed"
-    assert "service 'customer' is declared in line" in outcome.log
+    assert "service 'customer' is declared in line" in outcome.said
     assert not world.places.customer_backup.exists()
     assert outcome.counts("order") == (20, 0, 0, 0)
 
