@@ -103,15 +103,15 @@ def test_after_a_split_the_client_finds_its_way_by_itself(
 
 def test_a_throttled_client_gets_through_by_waiting(own_server: EmbeddedCosmos, own_container: SyncContainer) -> None:
     async def work(items: ContainerProxy) -> None:
-        own_server.throttle(300)
+        own_server.throttle(100)  # little enough for a busy machine to want more
         few = asyncio.Semaphore(6)
 
         async def create(n: int) -> None:
             async with few:
                 await items.create_item({"id": str(n), "pk": "a"})
 
-        await asyncio.gather(*(create(n) for n in range(90)))
-        assert len(await listed(items.query_items("SELECT * FROM c", partition_key="a"))) == 90
+        await asyncio.gather(*(create(n) for n in range(60)))
+        assert len(await listed(items.query_items("SELECT * FROM c", partition_key="a"))) == 60
 
     in_loop(own_server, own_container.id, work)
     assert own_server.stats()["throttled"] > 0
