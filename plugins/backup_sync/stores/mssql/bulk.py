@@ -3,13 +3,14 @@
 DB-Library's bulk copy (FreeTDS under pymssql) is by far the fastest way in, and changes some values without a word.
 Seen with pymssql 2.4.6: empty text and empty binaries arrive as NULL; trailing blanks are cut off; text that is not
 ASCII arrives garbled in CHAR, VARCHAR and (emoji) NCHAR columns; the years 1 to 99 become 2001 to 2099, and those up to 1752 become
-1900; a negative SMALLMONEY loses its sign; DATETIMEOFFSET is refused. And XML cannot be made to keep the white space
+1900; a negative SMALLMONEY loses its sign; DATETIMEOFFSET is refused. And XML cannot be told to keep the white space
 between its elements. Rows with such values go through OPENJSON, where the server reads them itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from backup_sync.model.text import encodable
 from backup_sync.stores.base import Record, batches
@@ -38,21 +39,18 @@ class BulkRows:
         fit: list[Record] = []
         rest: list[Record] = []
         for some in batches(rows, ROWS_AT_ONCE):
-            self._sort(some, fit, rest)
+            if self._all_fit(some):
+                fit += some
+            else:
+                for row in some:
+                    (fit if self._fits(row) else rest).append(row)
         return fit, rest
 
-    def _sort(self, rows: list[Record], fit: list[Record], rest: list[Record]) -> None:
-        # Whole columns are asked, which is several times cheaper than row by row and nearly always answers yes.
-        if self._all_fit(rows):
-            fit += rows
-        elif len(rows) == 1:
-            rest += rows
-        else:
-            middle = len(rows) // 2
-            self._sort(rows[:middle], fit, rest)
-            self._sort(rows[middle:], fit, rest)
-
     def _all_fit(self, rows: Sequence[Record]) -> bool:
+        """The question of :meth:`_fits` asked of whole columns: several times cheaper, and nearly always answered with yes.
+
+        Halving a chunk until its rows fit would do with this form alone, and took ten times as long where none fits.
+        """
         columns = list(zip(*rows, strict=True))
         for index in (*self._wide, *self._narrow):
             values = [value for value in columns[index] if value is not None]
@@ -64,3 +62,19 @@ class BulkRows:
         if any(value is not None and value < FIRST_MOMENT for index in self._moments for value in columns[index]):
             return False
         return all(b"" not in columns[index] for index in self._binaries)
+
+    def _fits(self, row: Record) -> bool:
+        for index in self._wide:
+            if row[index] is not None and not _plain(row[index]):
+                return False
+        for index in self._narrow:
+            if row[index] is not None and not (_plain(row[index]) and row[index].isascii()):
+                return False
+        for index in self._moments:
+            if row[index] is not None and row[index] < FIRST_MOMENT:
+                return False
+        return all(row[index] != b"" for index in self._binaries)
+
+
+def _plain(text: Any) -> bool:
+    return text != "" and text[-1] != " " and "\0" not in text and encodable(text)
