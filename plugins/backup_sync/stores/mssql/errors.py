@@ -177,8 +177,8 @@ def translate(label: str, number: int, error: BaseException, address: str = "") 
         return FatalError(f"{label}: SQL Server {FATAL[number]} (error {number})")
     if number == TIMED_OUT:
         return RetriableError(
-            f"{label}: SQL Server{at} did not answer in time (DB-Library {number}); 'login_timeout' and 'timeout' in the "
-            "connection's extra say how long is waited"
+            f"{label}: SQL Server{at} did not answer in time (DB-Library {number}); raise 'login_timeout' or 'timeout' in the "
+            "connection's extra to wait longer"
         )
     if number in CONNECTION:
         return RetriableError(f"{label}: cannot reach SQL Server{at}, or the connection was cut (DB-Library {number})")
