@@ -52,8 +52,16 @@ def test_the_same_holds_for_cosmos(ends: list[tuple[str, str]]) -> None:
     assert tally["steps"] > 30
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "cosmos"])
-@pytest.mark.parametrize("boundary", BOUNDARIES)
+@pytest.mark.parametrize(
+    "boundary, kind",
+    # Cosmos DB has no digests.
+    [
+        (name, kind)
+        for name in BOUNDARIES
+        for kind in ("sqlite", "cosmos")
+        if (name, kind) != ("after digest", "cosmos")
+    ],
+)
 def test_a_run_that_dies_at_any_boundary_is_finished_by_its_retry_and_counts_what_it_wrote(
     boundary: str, kind: str, request: pytest.FixtureRequest
 ) -> None:
