@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -15,49 +16,79 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = "docs/start.md"
 INSTALL = ["python3 -m venv venv", ". venv/bin/activate", "pip install -r requirements.txt"]
-"""What has been done already where this runs."""
+"""Already done where this runs, so checked and left out."""
+MOMENT = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
 SECONDS = 600
 
 
-def blocks() -> list[tuple[str, str]]:
-    """(language, text) of the page's blocks, up to the part that is about servers."""
+def blocks() -> list[tuple[str, str, str]]:
+    """(text above, language, content) of the page's blocks, up to the part about servers."""
     page = (ROOT / PAGE).read_text(encoding="utf-8").partition("\n## Every night")[0]
-    return re.findall(r"```(\w+)\n(.*?)```", page, re.DOTALL)
+    return re.findall(r"((?:(?!```).)*)```(\w+)\n(.*?)```", page, re.DOTALL)
 
 
 def script() -> str:
-    """One session of a shell, with a line in front of what each block prints."""
+    """One session of a shell that prints a line before each block."""
     parts = ["set -e"]
-    for number, (language, text) in enumerate(blocks()):
+    for number, (above, language, content) in enumerate(blocks()):
         if language == "bash":
-            lines = [line for line in text.splitlines() if line not in INSTALL]
-            parts += [f"echo 'BLOCK {number}'", *lines]
+            parts += [f"echo 'BLOCK {number}'", *(line for line in content.splitlines() if line not in INSTALL)]
         elif language == "yaml":
-            parts += ["cat > \"$AIRFLOW_HOME/dags/backup_sync.yaml\" <<'END_OF_FILE'", text.rstrip(), "END_OF_FILE"]
+            [file] = re.findall(r"Replace `([^`]+)` with this:$", above.strip())
+            parts += [f"cat > \"{file}\" <<'END_OF_FILE'", content.rstrip(), "END_OF_FILE"]
     return "\n".join(parts) + "\n"
+
+
+def run(home: Path) -> str:
+    """What the session prints; whatever it started has ended."""
+    others = ("AIRFLOW", "BACKUP_SYNC", "PYTHONPATH")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(others)}
+    environment |= {"HOME": str(home), "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    with subprocess.Popen(
+        ["bash", "-c", script()],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as shell:
+        try:
+            printed, _ = shell.communicate(timeout=SECONDS)
+        except BaseException:
+            os.killpg(shell.pid, signal.SIGKILL)
+            raise
+    assert shell.returncode == 0, printed
+    return printed
+
+
+def promised() -> list[tuple[int, str]]:
+    """(number of the block before, line) for each line that the page shows as output."""
+    return [
+        (number - 1, line)
+        for number, (_, language, content) in enumerate(blocks())
+        if language == "text"
+        for line in content.splitlines()
+    ]
 
 
 @pytest.mark.airflow
 def test_the_start_page_works_as_it_is_written(tmp_path: Path) -> None:
-    assert all(line in blocks()[0][1].splitlines() for line in INSTALL)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
-    environment.pop("PYTHONPATH", None)
-    environment |= {"HOME": str(tmp_path), "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    ran = subprocess.run(
-        ["bash", "-c", script()], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=SECONDS
-    )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    printed = {
-        int(number): text for number, text in re.findall(r"BLOCK (\d+)\n(.*?)(?=BLOCK |\Z)", ran.stdout, re.DOTALL)
-    }
-    promised = 0
-    for number, (language, text) in enumerate(blocks()):
-        for line in text.splitlines() if language == "text" else ():
-            if line.startswith("✓"):
-                promised += 1
-                assert line in printed[number - 1], ran.stdout
-    assert promised >= 3
+    assert [line for line in blocks()[0][2].splitlines() if line in INSTALL] == INSTALL
+    printed = run(tmp_path)
+    said = {int(number): text for number, text in re.findall(r"BLOCK (\d+)\n(.*?)(?=BLOCK |\Z)", printed, re.DOTALL)}
+    assert len({number for number, _ in promised()}) == 4, "the plan, two syncs and the history show their output"
+    for number, line in promised():
+        form = MOMENT.join(map(re.escape, re.split(MOMENT, line)))
+        assert re.search(form, said[number]), printed
     with closing(sqlite3.connect(tmp_path / "backup-try" / "shop_backup.sqlite")) as db:
-        copied = db.execute("SELECT COUNT(*), SUM(Quantity = 9), MAX(OrderId) FROM OrderItems").fetchone()
+        columns = [(name, key) for _, name, _, _, _, key in db.execute("PRAGMA table_info(OrderItems)") if key]
+        rows = db.execute(
+            "SELECT OrderId, Line, Product, Quantity, ModifiedAt FROM OrderItems ORDER BY 1, 2"
+        ).fetchall()
         runs = db.execute("SELECT InsertedCount, UpdatedCount, DeletedCount FROM SyncHistory ORDER BY StartedAt")
-        assert (copied, runs.fetchall()) == ((100, 2, 51), [(100, 0, 0), (1, 2, 1)])
+        assert runs.fetchall() == [(100, 0, 0), (1, 2, 1)]
+    assert columns == [("OrderId", 1), ("Line", 2)], "the key is composite"
+    with closing(sqlite3.connect(tmp_path / "backup-try" / "shop.sqlite")) as db:
+        assert rows == db.execute("SELECT * FROM OrderItems ORDER BY OrderId, Line").fetchall()
+    assert len(rows) == 100
