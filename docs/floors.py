@@ -37,9 +37,11 @@ STYLE = """
 
 
 def room_of(module: str) -> str | None:
-    """The room that a module of the package belongs to; None for the package's own face."""
+    """The room of a module; None for the package's own face. Raises ValueError for a module that has no room yet."""
     inside = module.removeprefix("backup_sync").removeprefix(".")
     found = [name for name in ROOMS if inside == name or inside.startswith(f"{name}.")]
+    if inside and not found:
+        raise ValueError(f"add a room for {inside} to ROOMS")
     return max(found, key=len) if found else None
 
 
