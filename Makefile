@@ -34,8 +34,8 @@ cosmos: .venv/.ready  ## The two embedded Cosmos servers alone, on 8081 and 8082
 test: .venv/.ready lint  ## All checks and all tests
 	@$(BIN)/python -m pytest -n auto
 
-quick: .venv/.ready  ## The tests that need no Airflow processes
-	@$(BIN)/python -m pytest -n auto -m "not airflow"
+quick: .venv/.ready  ## The tests that start no Airflow and wait for nothing
+	@$(BIN)/python -m pytest -n auto -m "not airflow and not slow"
 
 soak: .venv/.ready  ## Runs, crashes and retries at random against a model (SOAK_SECONDS=600)
 	@$(BIN)/python -m tests.reliability.soak

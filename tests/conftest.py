@@ -39,20 +39,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-tsql", action="store_true", help="store the T-SQL as it is rendered now")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.nodeid.startswith(SPREAD) or "cosmos-npm" in item.nodeid:
+            item.add_marker("slow")
     items.sort(key=lambda item: next((at for at, path in enumerate(ORDER) if item.nodeid.startswith(path)), len(ORDER)))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Two processes for each core: a third of the time a test waits, for a lease to end or for a retry.
+    """Three processes for each core: half of the time a test waits, for a lease to end or for a retry.
 
     One where servers are named to the tests: they find names there that others would use at the same time.
     """
     if any(name.startswith(("BACKUP_SYNC_TEST_MSSQL", "BACKUP_SYNC_TEST_COSMOS")) for name in os.environ):
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(AT_ONCE, 2 * cores)
+    return min(AT_ONCE, 3 * cores)
 
 
 @pytest.hookimpl(optionalhook=True)
