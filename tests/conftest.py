@@ -56,7 +56,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     if any(name.startswith(("BACKUP_SYNC_TEST_MSSQL", "BACKUP_SYNC_TEST_COSMOS")) for name in os.environ):
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return cores if "not slow" in config.option.markexpr else min(AT_ONCE, 3 * cores)
+    return cores + 1 if "not slow" in config.option.markexpr else min(AT_ONCE, 3 * cores)
 
 
 @pytest.hookimpl(optionalhook=True)
