@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -319,3 +320,17 @@ def test_hundreds_of_columns_that_are_added_at_once_are_followed_and_filled_in(s
     sqlite.initialize()
     assert sqlite.counts() == (0, 7, 0, 33)
     in_step(sqlite)
+
+
+def test_an_initialization_waits_for_another_that_writes_to_the_new_file(tmp_path: Path) -> None:
+    """SQLite does not wait where the form of a file's journal changes."""
+    backend = SqliteBackend(tmp_path)
+    with closing(sqlite3.connect(backend.backup_path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("CREATE TABLE Other (Id INTEGER)")
+        other.execute("BEGIN IMMEDIATE")
+        release = threading.Timer(0.4, other.execute, ["COMMIT"])
+        release.start()
+        assert "table Things" in backend.initialize()
+        release.join()
+    with closing(sqlite3.connect(backend.backup_path)) as db:
+        assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)

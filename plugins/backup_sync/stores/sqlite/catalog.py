@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 
+from backup_sync.model.errors import RetriableError
 from backup_sync.model.names import UPPER, without_case
 from backup_sync.model.service import STATE
 from backup_sync.stores.base import Identity
@@ -13,6 +15,9 @@ from backup_sync.stores.sql.shape import SYNCED_AT, Column, Difference, TableSha
 from backup_sync.stores.sql.table import Table
 from backup_sync.stores.sqlite.dialect import DIALECT, SQLITE_TYPES, affinity, columns_of, in_main, quote, written
 from backup_sync.stores.sqlite.session import SqliteSession
+
+BUSY = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0)
+"""Pauses, in seconds, before a file that another connection writes to is tried again."""
 
 
 class SqliteCatalog(SqlCatalog):
@@ -124,7 +129,7 @@ class SqliteCatalog(SqlCatalog):
         if dry_run:
             return evolved + [what for what, _ in (*made, *self._beside())]
         if made or self._beside():
-            self.session.run("PRAGMA journal_mode = WAL")  # so that the copy can be queried while a run writes to it
+            self._write_ahead()
             with self.session.transaction():
                 # Chains run side by side: another one may have made the history meanwhile.
                 made += self._beside()
@@ -132,6 +137,21 @@ class SqliteCatalog(SqlCatalog):
                     self.session.run(statement.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS", 1))
             self._own = None
         return evolved + [what for what, _ in made]
+
+    def _write_ahead(self) -> None:
+        """Keep the journal so that the copy can be queried while a run writes to it.
+
+        SQLite answers at once that the file is busy, whatever the time-out, while another connection writes to it (seen with
+        3.40): another chain that begins, most likely.
+        """
+        for pause in (*BUSY, None):
+            try:
+                self.session.run("PRAGMA journal_mode = WAL")
+                return
+            except RetriableError:
+                if pause is None:
+                    raise
+                time.sleep(pause)
 
     def _beside(self) -> list[tuple[str, str]]:
         """(what it is, its statement) of what is missing of the history and the states."""
