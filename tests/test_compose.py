@@ -413,6 +413,7 @@ def test_the_health_check_of_the_emulators_needs_nothing_but_bash(status: int | 
     assert asked == (["/ready"] if status else [])
 
 
+@pytest.mark.airflow
 def test_health_checks_ask_what_airflow_serves() -> None:
     from airflow.api_fastapi.core_api.routes.public.monitor import monitor_router
     from airflow.configuration import conf
@@ -501,6 +502,7 @@ def test_airflow_picks_the_azure_handler_for_the_log_folder(airflow: dict[str, s
     assert handler.wasb_container == airflow["AIRFLOW__AZURE_REMOTE_LOGGING__REMOTE_WASB_LOG_CONTAINER"]
 
 
+@pytest.mark.airflow
 def test_initialization_makes_the_admins_password_and_the_place_for_logs(
     initialize: Callable[..., None],
     blobs: Blobs,

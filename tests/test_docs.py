@@ -307,6 +307,16 @@ def templates() -> list[list[str]]:
 
 
 @cache
+def patterns() -> list[re.Pattern[str]]:
+    """What the templates of some length become when their gaps are filled."""
+    return [
+        re.compile("(.*?)".join(map(re.escape, parts)), re.DOTALL)
+        for parts in templates()
+        if len("".join(parts)) >= 5
+    ]
+
+
+@cache
 def fixed_texts() -> str:
     """All fixed parts, and all whole numbers, of the code."""
     numbers = [
@@ -323,11 +333,9 @@ def is_said_by_the_code(message: str) -> bool:
 
     What another text is appended to may be followed by …
     """
-    for parts in templates():
-        if len("".join(parts)) < 5:
-            continue
+    for pattern in patterns():
         for wanted in {message, message.removesuffix(VARIES)}:
-            match = re.fullmatch("(.*?)".join(map(re.escape, parts)), wanted, re.DOTALL)
+            match = pattern.fullmatch(wanted)
             if match and all(_is_filled_in(group) for group in match.groups()):
                 return True
     return False

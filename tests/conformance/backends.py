@@ -336,15 +336,19 @@ class CosmosBackend(Backend):
         return f"group-{key % 7}"
 
     def put(self, *rows: tuple[int, int, str | None]) -> None:
-        if self.name == "cosmos-npm" or any(len(row[2] or "") > 1_000 for row in rows):
-            for row in rows:
-                self.source.upsert_item(self.document(*row))
-            return
+        self.put_documents(*((self.partition_of(row[0]), self.document(*row)) for row in rows))
+
+    def put_documents(self, *placed: tuple[Any, Row]) -> None:
+        """Documents, each with the value of its partition key."""
         # As many as the service takes in a request: most of a test's time would go into single ones.
-        groups: dict[str, list[tuple[str, tuple[Row]]]] = {}
-        for row in rows:
-            groups.setdefault(json.dumps(self.partition_of(row[0])), []).append(("upsert", (self.document(*row),)))
-        for partition, operations in groups.items():
+        groups: dict[str, list[Row]] = {}
+        for partition, document in placed:
+            if self.name == "cosmos-npm" or len(str(document)) > 10_000:
+                self.source.upsert_item(document)
+            else:
+                groups.setdefault(json.dumps(partition), []).append(document)
+        for partition, documents in groups.items():
+            operations = [("upsert", (document,)) for document in documents]
             for first in range(0, len(operations), 100):
                 self.source.execute_item_batch(operations[first : first + 100], json.loads(partition))
 

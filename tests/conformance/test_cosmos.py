@@ -32,8 +32,8 @@ def document(**changes: Any) -> Row:
 
 
 def put(backend: CosmosBackend, *documents: Row) -> None:
-    for item in documents:
-        backend.source.upsert_item(item)
+    """Into a container whose partition key is /group."""
+    backend.put_documents(*((item["group"], item) for item in documents))
 
 
 def test_documents_are_copied_verbatim(cosmos: CosmosBackend) -> None:
@@ -109,10 +109,10 @@ def test_hierarchical_partition_keys_are_kept(own: CosmosBackend) -> None:
     own.database.delete_container(own.container)
     key = PartitionKey(path=["/tenant", "/user"], kind="MultiHash")
     own.source = own.database.create_container(own.container, key)
-    put(own, *(document(id=str(n), tenant=f"t{n % 3}", user=n) for n in range(30)))
+    own.put_documents(*(([f"t{n % 3}", n], document(id=str(n), tenant=f"t{n % 3}", user=n)) for n in range(30)))
     own.initialize()
     assert own.counts() == (30, 0, 0, 0)
-    put(own, document(id="5", tenant="t2", user=5, version=2))
+    own.put_documents((["t2", 5], document(id="5", tenant="t2", user=5, version=2)))
     own.source.delete_item("6", ["t0", 6])
     assert own.counts() == (0, 1, 1, 28)
     assert own.backup_rows() == own.source_rows()
