@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 export PYTHONPATH := $(CURDIR)/plugins:$(CURDIR)
+# Compiled once and kept: without it each process compiles Airflow and the tests anew, which takes seconds.
+unexport PYTHONDONTWRITEBYTECODE
 # As pip does: trust the certificates of this machine, those of a proxy that looks into TLS included.
 export UV_SYSTEM_CERTS := 1
 

@@ -15,8 +15,6 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Any
 
-from airflow.sdk import BaseHook
-
 from local.sample_data import CUSTOMER_COLUMNS, customer, order
 
 logging.getLogger("azure.cosmos").setLevel(logging.WARNING)
@@ -29,11 +27,17 @@ TSQL_TABLE = """CREATE TABLE customer.Customers (
     CreatedAt DATETIME2 NOT NULL, ModifiedAt DATETIME2 NULL, Version INT NOT NULL)"""
 
 
+def _connection(conn_id: str) -> Any:
+    from airflow.sdk import BaseHook  # takes seconds to import
+
+    return BaseHook.get_connection(conn_id)
+
+
 class Customers:
     """The table of the ``customer`` service's source, to seed and to change."""
 
     def __init__(self, conn_id: str = "customer_source") -> None:
-        self.connection = BaseHook.get_connection(conn_id)
+        self.connection = _connection(conn_id)
         self.is_sqlite = self.connection.conn_type == "sqlite"
         self.name = "Customers" if self.is_sqlite else "customer.Customers"
         self.mark = "?" if self.is_sqlite else "%s"
@@ -107,7 +111,7 @@ class Orders:
     def __init__(self, conn_id: str = "order_source") -> None:
         from azure.cosmos import CosmosClient, PartitionKey
 
-        connection = BaseHook.get_connection(conn_id)
+        connection = _connection(conn_id)
         extra = connection.extra_dejson
         self.client = CosmosClient(connection.login or "", connection.password or "")
         self.database = self.client.create_database_if_not_exists(extra["database_name"])
