@@ -528,6 +528,7 @@ def test_initialization_makes_the_admins_password_and_the_place_for_logs(
     assert passwords.read_text() == before
 
 
+@pytest.mark.slow
 def test_initialization_fails_when_there_is_no_place_for_logs(initialize: Callable[[], None], blobs: Blobs) -> None:
     blobs.broken = True
     with pytest.raises(subprocess.CalledProcessError):

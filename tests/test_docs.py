@@ -310,9 +310,7 @@ def templates() -> list[list[str]]:
 def patterns() -> list[re.Pattern[str]]:
     """What the templates of some length become when their gaps are filled."""
     return [
-        re.compile("(.*?)".join(map(re.escape, parts)), re.DOTALL)
-        for parts in templates()
-        if len("".join(parts)) >= 5
+        re.compile("(.*?)".join(map(re.escape, parts)), re.DOTALL) for parts in templates() if len("".join(parts)) >= 5
     ]
 
 

@@ -397,6 +397,7 @@ def test_large_documents_are_read_and_written_few_at_a_time(
     assert (sum(all_of_them), max(all_of_them) <= 8) == (30, True)
 
 
+@pytest.mark.slow
 def test_throttling_is_waited_out_counted_and_loses_nothing(own: CosmosBackend, pair: list[EmbeddedCosmos]) -> None:
     put(own, *(document(id=str(n), group=f"g{n}") for n in range(200)))
     own.initialize()
@@ -460,6 +461,7 @@ def test_how_long_a_request_is_tried_again_is_a_setting_of_the_service(
     assert time.monotonic() - begun < 20
 
 
+@pytest.mark.slow
 def test_a_server_that_stays_away_is_a_retriable_error(own: CosmosBackend, pair: list[EmbeddedCosmos]) -> None:
     put(own, document(id="1", group="a"))
     own.initialize()

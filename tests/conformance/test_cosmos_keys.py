@@ -149,6 +149,7 @@ def test_documents_under_any_partition_key_are_kept_in_step(keyed: Keyed) -> Non
         assert sum(map(len, reader.records_of([*keys, ("gone", keys[0][1])]))) == len(keys)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keyed", [["/group"]], ids=" ".join, indirect=True)
 @pytest.mark.parametrize("letter", ["x", "漢", "🎁"])
 def test_more_than_a_thousand_keys_of_ids_as_long_as_they_may_be_are_read_in_requests_of_a_megabyte(

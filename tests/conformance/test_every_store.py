@@ -157,6 +157,7 @@ def test_one_record_comes_and_changes(backend: Backend) -> None:
     assert backend.backup_rows() == backend.source_rows()
 
 
+@pytest.mark.slow
 def test_ten_thousand_records_arrive_and_a_few_changes_among_them(backend: Backend) -> None:
     many = backend.many
     backend.put(*rows(many))

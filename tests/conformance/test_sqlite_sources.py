@@ -304,6 +304,7 @@ def test_a_key_with_a_collation_of_another_program_is_refused_by_the_name_of_the
 # very many columns
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [600, 1_900])
 def test_hundreds_of_columns_that_are_added_at_once_are_followed_and_filled_in(sqlite, count):
     script(sqlite, "CREATE TABLE Things (Id INTEGER PRIMARY KEY, Version INTEGER)")

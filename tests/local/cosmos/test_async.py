@@ -101,6 +101,7 @@ def test_after_a_split_the_client_finds_its_way_by_itself(
     in_loop(own_server, own_container.id, work)
 
 
+@pytest.mark.slow
 def test_a_throttled_client_gets_through_by_waiting(own_server: EmbeddedCosmos, own_container: SyncContainer) -> None:
     async def work(items: ContainerProxy) -> None:
         own_server.throttle(100)  # little enough for a busy machine to want more

@@ -153,6 +153,7 @@ def test_a_key_of_ones_own_is_the_only_one_accepted(tmp_path: Path) -> None:
     assert caught.value.status_code == 401
 
 
+@pytest.mark.slow
 def test_32_clients_at_once_neither_lose_nor_mix_anything(container: ContainerProxy) -> None:
     def work(worker: int) -> int:
         for n in range(15):

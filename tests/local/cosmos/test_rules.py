@@ -68,6 +68,7 @@ def test_an_expired_document_is_gone_from_every_way_of_reading(database: Databas
     assert container.create_item({"id": "default", "pk": "a"})["id"] == "default"
 
 
+@pytest.mark.slow
 def test_a_write_begins_the_time_anew(database: DatabaseProxy) -> None:
     container = database.create_container("renewed", PartitionKey("/pk"), default_ttl=3)
     first = container.create_item({"id": "1", "pk": "a"})
@@ -76,6 +77,7 @@ def test_a_write_begins_the_time_anew(database: DatabaseProxy) -> None:
     assert container.read_item("1", "a")["_ts"] >= first["_ts"] + 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("default", "left"), [(None, ["1", "2"]), (-1, ["2"])])
 def test_the_time_of_a_document_counts_only_where_the_container_has_one(
     database: DatabaseProxy, default: int | None, left: list[str]

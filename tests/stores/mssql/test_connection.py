@@ -400,6 +400,7 @@ def test_a_store_that_lost_its_connection_opens_another_one_as_long_as_it_is_not
 BOTH_ENDS = ["CONNECT", "INFORMATION_SCHEMA", "COUNT_BIG", "FETCH"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "end, blocks",
     [*product(["source", "backup"], BOTH_ENDS), ("source", "MIN("), ("backup", "getapplock")],
@@ -430,6 +431,7 @@ def test_a_run_whose_statement_is_blocked_ends_when_it_is_told_to(end, blocks, m
     eventually(lambda: driver.running == 0)
 
 
+@pytest.mark.slow
 def test_the_end_of_the_process_waits_for_no_statement(tmp_path: Path):
     script = tmp_path / "ends.py"
     script.write_text(
