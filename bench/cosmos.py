@@ -54,7 +54,7 @@ class CosmosRig(Rig):
         from azure.cosmos import CosmosClient, PartitionKey
 
         from backup_sync.stores.cosmos.account import Account, Connection
-        from backup_sync.stores.cosmos.writer import upsert_all
+        from backup_sync.stores.cosmos.writes import upsert_all
 
         self.drop(0)  # a smaller rig of this kind may have been here
         database = CosmosClient(self.endpoints[0], self.key).create_database("bench")

@@ -77,6 +77,10 @@ class Backend(ABC):
     def history_rows(self) -> list[Row]:
         """The history as it stands in the backup."""
 
+    @abstractmethod
+    def undo_rows(self) -> list[Row]:
+        """The history of records as it stands in the backup."""
+
     def close(self) -> None:  # noqa: B027
         """Give back what the backend holds."""
 
@@ -154,6 +158,9 @@ class SqliteBackend(Backend):
     def history_rows(self) -> list[Row]:
         return self.rows(self.backup_path, "app.SyncHistory")
 
+    def undo_rows(self) -> list[Row]:
+        return self.rows(self.backup_path, f"{self.service().table}_Undo")
+
     def rows(self, path: Path, table: str) -> list[Row]:
         with closing(sqlite3.connect(path)) as db:
             db.row_factory = sqlite3.Row
@@ -218,6 +225,9 @@ class MssqlBackend(Backend):
     def drop(self) -> None:
         self.run_source(f"IF OBJECT_ID('{self.table}') IS NOT NULL DROP TABLE {self.table}")
         if self.run(self.backup_uri, f"SELECT DB_ID('{self.backup_database}')", "master")[0][0] is not None:
+            for kind, ending in (("FUNCTION", "_AsOf"), ("VIEW", "_RestorePoints"), ("TABLE", "_Undo")):
+                name = self.table + ending
+                self.run_backup(f"IF OBJECT_ID('{name}') IS NOT NULL DROP {kind} {name}")
             for table in (self.table, f"app.{self.history}", f"app.{self.history}_Unfilled"):
                 self.run_backup(f"IF OBJECT_ID('{table}') IS NOT NULL DROP TABLE {table}")
 
@@ -262,6 +272,9 @@ class MssqlBackend(Backend):
 
     def history_rows(self) -> list[Row]:
         return self.rows(self.backup_uri, self.backup_database, f"app.{self.history}")
+
+    def undo_rows(self) -> list[Row]:
+        return self.rows(self.backup_uri, self.backup_database, f"{self.table}_Undo")
 
     def rows(self, uri: str, database: str, table: str) -> list[Row]:
         if self.run(uri, f"SELECT OBJECT_ID('{table}')", database)[0][0] is None:
@@ -364,6 +377,9 @@ class CosmosBackend(Backend):
 
     def history_rows(self) -> list[Row]:
         return [row for row in self.rows(1, self.history) if not row["serviceName"].startswith("state:")]
+
+    def undo_rows(self) -> list[Row]:
+        return self.rows(1, f"{self.container}-undo")
 
     def rows(self, end: int, container: str) -> list[Row]:
         from azure.cosmos.exceptions import CosmosHttpResponseError

@@ -15,7 +15,7 @@ from backup_sync.stores.cosmos.account import Account, Connection
 from backup_sync.stores.cosmos.documents import MISSING, key_text, key_value, names_of, value_at
 from backup_sync.stores.cosmos.queries import FULL
 from backup_sync.stores.cosmos.reader import CosmosReader
-from backup_sync.stores.cosmos.writer import upsert_all
+from backup_sync.stores.cosmos.writes import upsert_all
 from local.cosmos import EmbeddedCosmos
 from tests.conformance.backends import CosmosBackend, Row
 

@@ -35,6 +35,7 @@ class SyncResult:
     another's (``refused``: nothing may be written there, its history included); empty: the run did not get that far.
     ``mode``: what was special about the run, in words (``forced``, ``allowed 50 deletes``, ``planned`` …). ``started_by``: what
     started it (``scheduled``, ``manual by anna`` …). ``help``: for a failure, the page of the docs that says what to do.
+    ``run_number``: its place among the runs that wrote to this backup; 0: it did not get that far.
     """
 
     sync_id: uuid.UUID
@@ -60,6 +61,7 @@ class SyncResult:
     mode: str = ""
     started_by: str = ""
     help: str = ""
+    run_number: int = 0
 
     @property
     def total_processed(self) -> int:

@@ -8,15 +8,16 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from backup_sync.model.errors import ConfigurationError
+from backup_sync.model.keep import KeepHistory, parse_keep
 from backup_sync.model.loss import LossLimits
 from backup_sync.model.names import parse_table, without_case
 
 ASSIGNED = ("_rid", "_self", "_etag", "_attachments", "_ts", "_lsn")
 """Properties of a document that Cosmos DB assigns (https://learn.microsoft.com/azure/cosmos-db/resource-model)."""
 
-HISTORY, UNFILLED, STATE = "SyncHistory", "_Unfilled", "SyncState"
+HISTORY, UNFILLED, STATE, UNDO = "SyncHistory", "_Unfilled", "SyncState", "_Undo"
 """Tables beside the copy of a SQL backup: the run history unless a service names another, what ends the name of the one with
-columns to be filled in, and the states."""
+columns to be filled in, the states, and what ends the name of the copy's history of records."""
 
 Rule = Literal["higher", "newer", "different"]
 Name = Annotated[str, Field(min_length=1, max_length=255)]
@@ -69,6 +70,9 @@ class Service(BaseModel):
         default="evolve", description="table: what becomes of the copy when the source's columns change"
     )
     history: Name | None = Field(default=None, description="table or container of the run history")
+    keep_history: str | dict[str, str] | None = Field(
+        default=None, description="how long what a run replaces is kept, such as 30d; null: not at all"
+    )
     guard: Guard = Guard()
     rejects: Rejects = Rejects()
     concurrency: int = Field(default=16, ge=1, le=256, description="container: requests in flight at most")
@@ -80,6 +84,13 @@ class Service(BaseModel):
     def _schema_and_table(cls, value: str | None) -> str | None:
         if value is not None:
             parse_table(value)
+        return value
+
+    @field_validator("keep_history")
+    @classmethod
+    def _times(cls, value: str | dict[str, str] | None) -> str | dict[str, str] | None:
+        if value is not None:
+            parse_keep(value)
         return value
 
     @model_validator(mode="after")
@@ -113,6 +124,11 @@ class Service(BaseModel):
     def fields(self) -> tuple[str, ...]:
         """The fields that make up a stamp, in order."""
         return tuple(self.changed)
+
+    @property
+    def keep(self) -> KeepHistory | None:
+        """How long the history of records is kept; None: none is."""
+        return parse_keep(self.keep_history) if self.keep_history is not None else None
 
     @property
     def rules(self) -> tuple[str, ...]:

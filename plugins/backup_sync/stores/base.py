@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from backup_sync.model.diff import Key, Stamp
+from backup_sync.model.keep import Point
 from backup_sync.model.limits import Limits
 from backup_sync.model.result import SyncResult
 from backup_sync.model.service import Service
@@ -188,6 +189,40 @@ class Writer(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class Keep:
+    """That a writer keeps what it replaces, as the run of this number and SyncId. ``exact``: records are rewritten whose
+    stamps are the same, so their content tells whether they change; what does not makes no entry."""
+
+    number: int
+    sync_id: str
+    exact: bool = False
+
+
+class Undo(Protocol):
+    """A copy's history of records: for each record that a run changed, what it was before that run.
+
+    The state at the end of run S is the copy as it is now with the entries of all runs after S undone: of each key the
+    entry with the lowest number above S decides, and a key without one is as it is now.
+    """
+
+    def create(self, *, dry_run: bool = False) -> list[str]:
+        """Make what is missing for it, or let it follow the copy's columns; returns what was made, in words. Idempotent."""
+
+    def highest(self) -> int:
+        """The highest number of a run that made an entry; 0 where there is none."""
+
+    def reader(self, shape: Shape, number: int) -> Reader:
+        """Reads the records as they were at the end of a run."""
+
+    def cut(self, number: int) -> int:
+        """Remove the entries up to and with this run's, in bounded batches; returns how many."""
+
+    def thin(self, first: int, last: int) -> int:
+        """Remove what is not needed to rebuild ``last`` and what is before or at ``first``, of the runs in between; returns
+        how many entries."""
+
+
 class Unfilled(Protocol):
     """Fields that a copy was given after its records, and that may lack the source's values in them."""
 
@@ -225,6 +260,12 @@ class Journal(Protocol):
     def save(self, run: SyncResult) -> None:
         """Write the run's history record (once for each SyncId, however often it is called)."""
 
+    def points(self) -> list[Point]:
+        """The runs of this service that succeeded and have a number."""
+
+    def wrote_without_number(self, after: datetime) -> bool:
+        """Whether a run that began after a moment wrote something and has no number: one of an earlier version of this."""
+
     def newest(self, limit: int = 20) -> list[dict[str, Any]]:
         """The newest runs of this service, newest first, in the names of :meth:`SyncResult.to_dict`."""
 
@@ -247,9 +288,9 @@ class Store:
     ``kind``: ``mssql``, ``sqlite`` or ``azure_cosmos``; both ends of a service have the same. ``label``: how messages
     call this end, the connection id. ``reader``: opens a :class:`Reader` of records of a shape; fields in
     ``compare_also`` are part of every stamp, behind the configured ones, and those in ``lacking`` are read as null.
-    ``writer``: opens a :class:`Writer`.
+    ``writer``: opens a :class:`Writer`; with ``keep``, a :class:`Keep`, what it replaces is kept in ``undo``.
 
-    Parts that a kind of store may lack are None: ``unfilled``, ``usage``, and ``check_fields``, which raises
+    Parts that an end may lack are None: ``unfilled``, ``undo`` (of a copy), ``usage``, and ``check_fields``, which raises
     ConfigurationError if the store holds records and none has a field that the service names (with ``matched=True``
     records matched the service's ``where`` before, so that it is right though none does now).
     """
@@ -262,9 +303,10 @@ class Store:
     journal: Journal
     lock: Lock
     reader: Callable[..., Reader]
-    writer: Callable[[Shape], Writer]
+    writer: Callable[..., Writer]
     close: Callable[[], None]
     unfilled: Unfilled | None = None
+    undo: Undo | None = None
     check_fields: Callable[..., None] | None = None
     usage: Callable[[], Usage] = field(default=Usage)
 

@@ -20,6 +20,7 @@ def resume(run: SyncResult, earlier: dict[str, Any] | None) -> bool:
     run.deleted = earlier["DeletedCount"]
     run.started_at = parse(earlier["StartedAt"])
     run.attempt = max(run.attempt, earlier["Attempt"] + 1)
+    run.run_number = max(run.run_number, earlier["RunNumber"] or 0)
     return not earlier["Success"]
 
 

@@ -41,6 +41,8 @@ def initialize(
         source.check_fields(matched=not due)
     stopping.check(stop, backup.service.name)
     created = backup.catalog.create(shape, dry_run=dry_run)
+    if backup.undo and backup.service.keep:
+        created += backup.undo.create(dry_run=dry_run)
     if (due or accept_source) and not dry_run:
         pairing.write(source, backup, states, accepted_by=run_id if accept_source else "")
     return created

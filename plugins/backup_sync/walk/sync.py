@@ -20,7 +20,7 @@ from backup_sync.model.moments import iso, utc_now
 from backup_sync.model.result import IN_PROGRESS, SyncResult
 from backup_sync.model.service import Service
 from backup_sync.stores.base import Cut, Reader, Store
-from backup_sync.walk import guard, hold, pairing, withheld
+from backup_sync.walk import guard, hold, pairing, points, withheld
 from backup_sync.walk import stop as stopping
 from backup_sync.walk.apply import Applier
 from backup_sync.walk.find import Finder, Found
@@ -104,6 +104,7 @@ def sync(
                     shape,
                     before,
                     dry_run=options.dry_run,
+                    force=options.force,
                     held=held,
                     over=over,
                     check=check,
@@ -118,6 +119,8 @@ def sync(
             reader = source.reader(shape, compare_also=target.unfilled)
         with closing(_Sync(service, source, reader, backup, target, result, options, check)) as run:
             run.run(first)
+        if not options.dry_run:
+            points.prune(backup, result)
         if target.check_lock is not None:
             target.check_lock()
     result.complete()

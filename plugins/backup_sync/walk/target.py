@@ -11,7 +11,7 @@ from typing import Any
 from backup_sync.model.errors import ConfigurationError
 from backup_sync.model.result import PAIRING_CHECKED, SyncResult
 from backup_sync.stores.base import Reader, Store, Writer
-from backup_sync.walk import hold, pairing, withheld
+from backup_sync.walk import hold, pairing, points, withheld
 from backup_sync.walk.withheld import Withheld
 
 
@@ -41,6 +41,7 @@ def take(
     states: Mapping[str, Any],
     *,
     dry_run: bool,
+    force: bool,
     held: ExitStack,
     over: threading.Event,
     check: Callable[[], None],
@@ -75,8 +76,11 @@ def take(
         result.pairing = PAIRING_CHECKED
         if pairing.accepted_by(result.run_id, states):
             result.mode = ", ".join(filter(None, [result.mode, "accepted another source"]))
+        result.run_number = points.number(backup, result, states)
         resumed = backup.journal.begin(result)
     unfilled = backup.unfilled.pending(shape, lacking) if backup.unfilled else ()
     reader = backup.reader(shape, compare_also=unfilled, lacking=lacking)
+    empty = reader.empty()
+    keep = None if dry_run else points.begin(backup, result, states, empty=empty, force=force)
     known = Withheld.from_value(states.get(withheld.STATE))
-    return Target(reader, backup.writer(shape), reader.empty(), unfilled, resumed, known, check_lock)
+    return Target(reader, backup.writer(shape, keep=keep), empty, unfilled, resumed, known, check_lock)

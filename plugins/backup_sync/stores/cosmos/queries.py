@@ -34,15 +34,19 @@ def pages(
     size: int,
     *,
     eager: bool,
+    container: str | None = None,
 ) -> Generator[list[Any], None, None]:
     """The pages of a query in the order in which they arrive; those of one span keep their order.
 
-    ``spans``: slices of the hash space; None: the whole container. ``size``: the most results a page has.
+    ``spans``: slices of the hash space; None: the whole container. ``size``: the most results a page has. ``container``: its
+    name; by default the connection's.
     With ``eager`` the server already works on the next pages while the caller works on those that came: for callers
     that are quick, because an answer that nobody takes for a minute is an answer lost. At most two pages of each span
     are in memory, without ``eager`` one.
     """
-    feeds = [_feed(connection, text, parameters, span, size) for span in ([FULL] if spans is None else spans)]
+    feeds = [
+        _feed(connection, text, parameters, span, size, container) for span in ([FULL] if spans is None else spans)
+    ]
     asked: dict[asyncio.Task[list[Any] | None], Any] = {}
     try:
         while feeds or asked:
@@ -69,13 +73,20 @@ async def all_rows(
     return found
 
 
-def _feed(connection: Connection, text: str, parameters: Sequence[dict[str, Any]], span: Span, size: int) -> Any:
+def _feed(
+    connection: Connection,
+    text: str,
+    parameters: Sequence[dict[str, Any]],
+    span: Span,
+    size: int,
+    container: str | None = None,
+) -> Any:
     options: dict[str, Any] = {"max_item_count": size}
     if span != FULL:
         # Without a range the asynchronous client crosses all partitions.
         low, high = span
         options["feed_range"] = {"Range": {"min": low, "max": high, "isMinInclusive": True, "isMaxInclusive": False}}
-    return connection.container().query_items(text, parameters=list(parameters), **options).by_page()
+    return connection.container(container).query_items(text, parameters=list(parameters), **options).by_page()
 
 
 async def _ask(connection: Connection, feeds: Sequence[Any], asked: dict[asyncio.Task[list[Any] | None], Any]) -> None:

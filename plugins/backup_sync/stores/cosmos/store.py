@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from backup_sync.model.limits import Limits
 from backup_sync.model.service import Service
-from backup_sync.stores.base import Store
+from backup_sync.stores.base import Keep, Store
 from backup_sync.stores.cosmos.account import Account, Connection
 from backup_sync.stores.cosmos.catalog import ContainerShape, CosmosCatalog
 from backup_sync.stores.cosmos.journal import CosmosJournal
 from backup_sync.stores.cosmos.lease import Lease
 from backup_sync.stores.cosmos.reader import CosmosReader
+from backup_sync.stores.cosmos.undo import CosmosEntries, CosmosUndo
 from backup_sync.stores.cosmos.writer import CosmosWriter
 
 HISTORY = "sync-history"
@@ -30,8 +31,11 @@ def cosmos_store(service: Service, account: Account, label: str, *, copy: bool, 
         found = catalog.found()
         return CosmosReader(connection, service, shape, limits, found.documents if found else None)
 
-    def writer(shape: ContainerShape) -> CosmosWriter:
-        return CosmosWriter(connection, shape, limits, journal.count if copy else None)
+    def writer(shape: ContainerShape, keep: Keep | None = None) -> CosmosWriter:
+        entries = CosmosEntries(undo, keep, reader(shape)) if keep else None
+        return CosmosWriter(connection, shape, limits, journal.count if copy else None, entries)
+
+    undo = CosmosUndo(connection, service, limits, account.container)
 
     return Store(
         kind="azure_cosmos",
@@ -44,6 +48,7 @@ def cosmos_store(service: Service, account: Account, label: str, *, copy: bool, 
         reader=reader,
         writer=writer,
         close=connection.close,
+        undo=undo if copy else None,
         check_fields=catalog.check_fields,
         usage=lambda: connection.usage,
     )

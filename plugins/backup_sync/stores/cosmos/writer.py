@@ -1,44 +1,40 @@
-"""Writing documents to a container and deleting them: many requests in flight, batches where they pay."""
+"""Writing documents to a container and deleting them, and keeping what that replaces."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from backup_sync.model.diff import Key
-from backup_sync.model.errors import FatalError
 from backup_sync.model.limits import Limits
 from backup_sync.stores.base import Applied, Record
-from backup_sync.stores.cosmos.account import Connection, CosmosError, all_of
+from backup_sync.stores.cosmos.account import Connection, all_of
 from backup_sync.stores.cosmos.catalog import ContainerShape
-from backup_sync.stores.cosmos.documents import Names, key_text, key_value, shown, value_at, weight_of_document
-
-log = logging.getLogger(__name__)
-
-BATCH_OPERATIONS = 100
-"""The most that the service takes in one transactional batch."""
-BATCH_WEIGHT = 1_500_000
-"""Bytes of the documents of a batch: the service takes 2 MB, and one by one what is too much for a batch
-(https://learn.microsoft.com/azure/cosmos-db/nosql/transactional-batch#limitations)."""
-ABOUT_ONE = {400, 413}
-"""What the service answers of a single document: one that breaks a rule, or that is too large."""
+from backup_sync.stores.cosmos.undo import CosmosEntries
+from backup_sync.stores.cosmos.writes import delete_all, upsert_all
 
 
 class CosmosWriter:
     """See :class:`backup_sync.stores.base.Writer`. ``count``: adds what was written to the counts of the run; None: the
-    container is no copy of ours."""
+    container is no copy of ours. ``entries``: keep what is replaced."""
 
     written_since = None  # a copy is the source's document and nothing else
     pull = None
 
     def __init__(
-        self, connection: Connection, shape: ContainerShape, limits: Limits, count: Callable[[Applied], None] | None
+        self,
+        connection: Connection,
+        shape: ContainerShape,
+        limits: Limits,
+        count: Callable[[Applied], None] | None,
+        entries: CosmosEntries | None = None,
     ) -> None:
         self.connection, self.shape, self.limits, self._count = connection, shape, limits, count
+        self._entries = entries
 
     def apply(self, inserts: Sequence[Record], updates: Sequence[Record]) -> Applied:
         """Upserts, then the counts. A run that is killed in between has written more than it counted, never less."""
+        if self._entries is not None:
+            self._entries.before(inserts, updates)
         new, old = self.connection.run(self._upsert(inserts, updates))
         return self._counted(Applied(new, old, rejected=len(inserts) + len(updates) - new - old))
 
@@ -47,136 +43,11 @@ class CosmosWriter:
         return await all_of(upsert_all(self.connection, group, names, batch_from=batch_from) for group in groups)
 
     def delete(self, keys: Sequence[Key]) -> Applied:
+        if self._entries is not None:
+            self._entries.before_delete(keys)
         return self._counted(Applied(deleted=self.connection.run(delete_all(self.connection, keys))))
 
     def _counted(self, applied: Applied) -> Applied:
         if self._count is not None:
             self._count(applied)
         return applied
-
-
-async def upsert_all(
-    connection: Connection, documents: Sequence[Record], paths: Sequence[Names], *, batch_from: int = Limits.batch_from
-) -> int:
-    """How many were accepted. Documents that share a partition key value go by transactional batches.
-
-    ``paths``: the container's partition key. ``batch_from``: documents that are a batch: one of two takes less than two
-    documents one by one, and one of one takes more than one. What is refused is logged by its id and not counted. Raises FatalError for
-    an answer that is not about a document.
-    """
-    by_value: dict[str, list[dict[str, Any]]] = {}
-    for document in documents:
-        by_value.setdefault(key_text([value_at(document, names) for names in paths]), []).append(document)
-    work: list[Awaitable[int]] = []
-    for value, group in by_value.items():
-        for chunk in _batches(group, batch_from):
-            if len(chunk) >= batch_from:
-                work.append(_upsert_batch(connection, value, chunk, paths))
-            else:
-                work.extend(_upsert(connection, value, document, paths) for document in chunk)
-    return sum(await all_of(work))
-
-
-def _batches(group: Sequence[Record], batch_from: int) -> Iterator[list[Record]]:
-    """Documents of one partition key value, so many at a time as one transactional batch takes."""
-    if len(group) < batch_from:  # it goes alone whatever it holds; weighing would encode it once more
-        yield list(group)
-        return
-    batch: list[Record] = []
-    heavy = 0
-    for document in group:
-        held = weight_of_document(document)
-        if batch and (len(batch) == BATCH_OPERATIONS or heavy + held > BATCH_WEIGHT):
-            yield batch
-            batch, heavy = [], 0
-        batch.append(document)
-        heavy += held
-    yield batch
-
-
-async def _upsert_batch(
-    connection: Connection, value: str, documents: list[dict[str, Any]], paths: Sequence[Names]
-) -> int:
-    try:
-        await _batch(connection, value, documents)
-        return len(documents)
-    except CosmosError:
-        # All or nothing was refused: one document of them, or the size of the whole. One by one shows which.
-        return sum(await all_of(_upsert(connection, value, document, paths) for document in documents))
-
-
-async def _batch(connection: Connection, value: str, documents: list[dict[str, Any]]) -> None:
-    container = connection.container()
-    operations = [("upsert", (document,)) for document in documents]
-    partition_key = key_value(("", value))
-    await connection.call(lambda: container.execute_item_batch(operations, partition_key, no_response=True), write=True)
-
-
-async def _upsert(connection: Connection, value: str, document: dict[str, Any], paths: Sequence[Names]) -> int:
-    container = connection.container()
-    try:
-        if _found_by_sdk(value, document, paths):
-            await connection.call(lambda: container.upsert_item(document, no_response=True), write=True)
-        else:
-            await _batch(connection, value, [document])
-        return 1
-    except CosmosError as error:
-        if error.status not in ABOUT_ONE:
-            raise _unexpected(connection, error, "writing a document") from None
-        reason = (
-            "is larger than the container takes"
-            if error.status == 413
-            else f"was refused ({error.status}, sub-status {error.sub_status})"
-        )
-        log.warning("%s: document %s %s; it is counted as rejected", connection.label, shown(document["id"]), reason)
-        return 0
-
-
-def _found_by_sdk(value: str, document: dict[str, Any], paths: Sequence[Names]) -> bool:
-    """Whether the SDK takes this partition key value out of the document when none is given, as it must for an upsert.
-
-    It does not where a part of a hierarchical key is undefined, for which it says null, or where an array stands
-    (``_ExtractPartitionKey`` of azure-cosmos 4.17.1). A batch is given the value.
-    """
-    if "{}" not in value:
-        return True
-    values = [value_at(document, names) for names in paths]
-    return len(values) == 1 and not isinstance(values[0], list)
-
-
-async def delete_all(connection: Connection, keys: Sequence[Key]) -> int:
-    """How many were there to be deleted. Raises FatalError for an answer that has no place here."""
-    container = connection.container()
-
-    async def one(key: Key) -> bool:
-        try:
-            await connection.call(lambda: container.delete_item(str(key[0]), partition_key=key_value(key)), write=True)
-            return True
-        except CosmosError as error:
-            if error.status == 404 and not error.sub_status:  # gone already, for example by a try whose answer was lost
-                return False
-            raise _unexpected(connection, error, "deleting a document") from None
-
-    deleted = sum(await all_of(map(one, keys)))
-    if deleted < len(keys):
-        # Without its container no document is found either, and not every server tells the two apart.
-        await _container_is_there(connection)
-    return deleted
-
-
-async def _container_is_there(connection: Connection) -> None:
-    container = connection.container()
-    try:
-        await connection.call(container.read)
-    except CosmosError as error:
-        raise _unexpected(connection, error, "reading the container") from None
-
-
-def _unexpected(connection: Connection, error: CosmosError, doing: str) -> FatalError:
-    if error.status == 404:
-        account = connection.account
-        return FatalError(
-            f"{connection.label}: container {account.container} of database {account.database} is gone (404 on {doing}); "
-            "restore it, or run the DAG backup_initialize to get an empty one"
-        )
-    return connection.unexpected(error, doing)

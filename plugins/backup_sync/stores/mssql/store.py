@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from backup_sync.model.limits import Limits
 from backup_sync.model.names import as_written
 from backup_sync.model.service import Service
-from backup_sync.stores.base import Store
+from backup_sync.stores.base import Keep, Store
 from backup_sync.stores.mssql.catalog import MssqlCatalog
 from backup_sync.stores.mssql.dialect import DIALECT, quote
 from backup_sync.stores.mssql.lock import MssqlLock
 from backup_sync.stores.mssql.reader import MssqlReader
 from backup_sync.stores.mssql.session import MssqlSession
+from backup_sync.stores.mssql.undo import MssqlEntries, MssqlUndo
 from backup_sync.stores.mssql.writer import MssqlWriter
 from backup_sync.stores.sql.journal import SqlJournal
 from backup_sync.stores.sql.shape import TableShape
@@ -44,13 +46,17 @@ def mssql_store(
     journal = SqlJournal(session, DIALECT, table)
     catalog = MssqlCatalog(session, table, journal, database, copy=copy)
 
-    def reader(shape: TableShape, **options: Sequence[str]) -> MssqlReader:
+    def open_reader(table: Table, shape: TableShape, **options: Sequence[str]) -> MssqlReader:
         return MssqlReader(session, View.of(DIALECT, table, shape, **options), limits, joined=joined)
 
-    def writer(shape: TableShape) -> MssqlWriter:
+    def writer(shape: TableShape, keep: Keep | None = None) -> MssqlWriter:
         own = catalog.own_shape()
         fold = own.fold if own else as_written
-        return MssqlWriter(session, table, shape, limits, journal.count if copy else None, fold)
+        entries = MssqlEntries(undo, keep, shape) if keep else None
+        return MssqlWriter(session, table, shape, limits, journal.count if copy else None, fold, entries)
+
+    beside = MssqlCatalog(session, table.undo, journal, database, copy=False)
+    undo = MssqlUndo(session, catalog, beside, journal, open_reader, limits)
 
     return Store(
         kind="mssql",
@@ -60,8 +66,9 @@ def mssql_store(
         catalog=catalog,
         journal=journal,
         lock=MssqlLock(session, table, journal.holder),
-        reader=reader,
+        reader=partial(open_reader, table),
         writer=writer,
         close=session.close,
         unfilled=catalog.unfilled if copy else None,
+        undo=undo if copy else None,
     )

@@ -136,6 +136,24 @@ def exactly(quoted: str, type_: str) -> str:
     return outgoing(quoted, type_)
 
 
+def differs(one: str, other: str, type_: str) -> str:
+    """The condition that two expressions of a type differ in any byte. ``=`` goes by collation, pads blanks and zero bytes,
+    and takes 12:00 +01:00 for 11:00 +00:00."""
+    name = base(type_)
+    form = "{}"
+    if name in TEXTS:
+        form = "CONVERT(VARBINARY(MAX), {})"
+    elif name == "xml":
+        form = "CONVERT(VARBINARY(MAX), CONVERT(NVARCHAR(MAX), {}))"
+    elif name in FLOATS:
+        form = "CONVERT(VARBINARY(8), {})"  # the two zeros
+    elif name == "datetimeoffset":
+        form = "CONVERT(VARCHAR(34), {}, 121)"
+    a, b = form.format(one), form.format(other)
+    longer = f" OR DATALENGTH({one}) <> DATALENGTH({other})" if name in TEXTS | BINARIES else ""
+    return f"({a} <> {b}{longer} OR {one} IS NULL AND {other} IS NOT NULL OR {one} IS NOT NULL AND {other} IS NULL)"
+
+
 def from_exact(value: Any, type_: str) -> Any:
     """What :func:`exactly` selected, in wire form."""
     return value.decode("utf-16-le", "surrogatepass") if value is not None and base(type_) in TEXTS else value

@@ -18,6 +18,7 @@ from backup_sync.stores.mssql.dialect import quote
 from backup_sync.stores.mssql.posted import found_by, keys_json, posted_keys, posted_rows, rows_json
 from backup_sync.stores.mssql.ranges import MssqlRanges
 from backup_sync.stores.mssql.session import MssqlSession
+from backup_sync.stores.mssql.undo import MssqlEntries
 from backup_sync.stores.sql.ranges import KeyRange
 from backup_sync.stores.sql.shape import SYNCED_AT, TableShape
 from backup_sync.stores.sql.table import Table
@@ -39,8 +40,9 @@ class MssqlWriter(SqlWriter):
         limits: Limits,
         count: Count | None,
         fold: Callable[[str], str],
+        entries: MssqlEntries | None = None,
     ) -> None:
-        super().__init__(session, count)
+        super().__init__(session, count, entries)
         self.table, self.shape, self.limits, self._fold = table, shape, limits, fold
         self._key = tuple(shape.column(name) for name in shape.key)
         self._loose_key = any(types.base(column.type) in types.LOOSE for column in self._key)

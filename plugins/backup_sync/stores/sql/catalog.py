@@ -59,6 +59,10 @@ class SqlCatalog(ABC):
             self._own = self.read_shape()
         return self._own
 
+    def changed(self) -> None:
+        """The table is no longer what it was: ask again."""
+        self._own = None
+
     def exists(self) -> bool:
         return self.own_shape() is not None
 

@@ -13,7 +13,8 @@ from typing import Any
 from uuid import UUID
 
 from backup_sync.model.errors import BackupSyncError, RetriableError
-from backup_sync.model.moments import utc_now
+from backup_sync.model.keep import Point
+from backup_sync.model.moments import parse, utc_now
 from backup_sync.model.names import without_case
 from backup_sync.model.result import SyncResult
 from backup_sync.stores.base import Applied
@@ -43,6 +44,7 @@ HISTORY_COLUMNS: tuple[tuple[str, str, bool], ...] = (
     ("Notice", "text", True),
     ("Mode", "text", True),
     ("StartedBy", "text", True),
+    ("RunNumber", "count", True),
 )
 
 
@@ -68,6 +70,7 @@ def to_row(run: SyncResult) -> list[Any]:
         run.notice,
         run.mode,
         run.started_by,
+        run.run_number or None,
     ]
 
 
@@ -165,6 +168,21 @@ class SqlJournal:
                 f"{self.session.label}: this attempt of run {self.run.run_id} is over for the backup's history (it was recorded as ended, "
                 "or another attempt has begun), so it writes nothing more"
             )
+
+    def points(self) -> list[Point]:
+        slot = self.dialect.slot
+        rest = f"WHERE ServiceName = {slot('text')} AND Success = 1 AND RunNumber IS NOT NULL"
+        sql = f"SELECT RunNumber, CompletedAt FROM {self.history_name} {rest}"
+        return [Point(int(number), parse(at)) for number, at in self.session.query(sql, [self.service.name])]
+
+    def wrote_without_number(self, after: datetime) -> bool:
+        slot = self.dialect.slot
+        top, end = self.dialect.newest_first(1)
+        sql = (
+            f"SELECT {top} SyncId FROM {self.history_name} WHERE ServiceName = {slot('text')} AND RunNumber IS NULL "
+            f"AND StartedAt > {slot('moment')} AND InsertedCount + UpdatedCount + DeletedCount > 0 {end}"
+        )
+        return next(iter(self.session.query(sql, [self.service.name, _moment(after)])), None) is not None
 
     def newest(self, limit: int = 20) -> list[dict[str, Any]]:
         top, end = self.dialect.newest_first(limit)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from backup_sync.model.names import parse_table
-from backup_sync.model.service import HISTORY, STATE, UNFILLED, Service
+from backup_sync.model.service import HISTORY, STATE, UNDO, UNFILLED, Service
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,7 @@ class Table:
     """One end of a service as SQL names it.
 
     ``label``: how messages call this end, the connection id. ``schema``, ``table``: as the engine knows them.
-    ``name``, ``history``, ``unfilled``, ``states``: as they stand in a statement.
+    ``name``, ``history``, ``unfilled``, ``states``: as they stand in a statement. ``quoted``: so does any table, by schema and name.
     """
 
     service: Service
@@ -25,6 +25,7 @@ class Table:
     history: str
     unfilled: str
     states: str
+    quoted: Callable[[str, str], str] = field(repr=False, compare=False)
 
     @classmethod
     def of(cls, service: Service, label: str, quoted: Callable[[str, str], str]) -> Table:
@@ -32,13 +33,19 @@ class Table:
         assert service.table is not None
         schema, table = parse_table(service.table)
         history = service.history or HISTORY
-        names = (quoted(schema, name) for name in (table, history, history + UNFILLED, STATE))
-        return cls(service, label, schema, table, *names)
+        name, runs, unfilled, states = (quoted(schema, one) for one in (table, history, history + UNFILLED, STATE))
+        return cls(service, label, schema, table, name, runs, unfilled, states, quoted)
 
     @property
     def full_name(self) -> str:
         """``schema.table``, however the services file writes it."""
         return f"{self.schema}.{self.table}"
+
+    @property
+    def undo(self) -> Table:
+        """The history of the copy's records."""
+        name = self.table + UNDO
+        return replace(self, table=name, name=self.quoted(self.schema, name))
 
     @property
     def history_table(self) -> str:

@@ -11,6 +11,7 @@ from backup_sync.model.diff import Key
 from backup_sync.stores.base import Applied, Record
 from backup_sync.stores.sql.ranges import KeyRange
 from backup_sync.stores.sql.session import SqlSession
+from backup_sync.stores.sql.undo import SqlEntries
 
 Count = Callable[[Applied], None]
 
@@ -20,12 +21,13 @@ class SqlWriter(ABC):
 
     ``count``: adds what was written to the counts of the run, within the transaction that wrote it. A copy has that, and
     a column that says when a row was written; None: the table is somebody else's, and nothing of ours goes into it.
+    ``entries``: keep what is replaced.
     """
 
     pull: Callable[[Any, Any], Generator[Applied, None, None] | None] | None = None
 
-    def __init__(self, session: SqlSession, count: Count | None) -> None:
-        self.session, self._count = session, count
+    def __init__(self, session: SqlSession, count: Count | None, entries: SqlEntries | None = None) -> None:
+        self.session, self._count, self.entries = session, count, entries
 
     @property
     def copy(self) -> bool:
@@ -54,12 +56,16 @@ class SqlWriter(ABC):
 
     def apply(self, inserts: Sequence[Record], updates: Sequence[Record]) -> Applied:
         with self.session.transaction():
+            if self.entries is not None:
+                self.entries.before(inserts, updates)
             new = self.write_inserts(inserts) if inserts else Applied()
             old = self.write_updates(updates) if updates else Applied()
             return self.counted(Applied(new.inserted + old.inserted, new.updated + old.updated))
 
     def delete(self, keys: Sequence[Key]) -> Applied:
         with self.session.transaction():
+            if self.entries is not None:
+                self.entries.before_delete(keys)
             return self.counted(Applied(deleted=self.write_deletes(keys)))
 
     def counted(self, applied: Applied) -> Applied:

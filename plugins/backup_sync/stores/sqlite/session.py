@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from functools import partial
 from itertools import chain
@@ -15,7 +15,7 @@ from backup_sync.model.limits import Limits
 from backup_sync.stores import weight
 from backup_sync.stores.sql.session import FETCH_ROWS, Row
 from backup_sync.stores.sqlite.errors import translate
-from backup_sync.stores.sqlite.values import mark, text
+from backup_sync.stores.sqlite.values import is_broken, mark, text
 
 MARK = "backup_sync_mark"
 """A function of SQL: :func:`backup_sync.stores.sqlite.values.mark`."""
@@ -89,6 +89,28 @@ class SqliteSession:
             connection.executemany(sql, rows)
         return connection.total_changes - before
 
+    def run_each(self, sql_of: Callable[[Sequence[str]], str], rows: Sequence[Sequence[Any]]) -> int:
+        """Run a statement once for each of ``rows``; how many rows of tables that changed. Within an open transaction.
+
+        ``sql_of``: makes the statement of the marks under which the values are bound.
+        """
+        if not rows:
+            return 0
+        self.run("SAVEPOINT each")
+        try:
+            return self.run_many(sql_of(_marks(len(rows[0]))), rows)
+        except UnicodeEncodeError:
+            # Rare, so it is found out by trying: some text is not valid UTF-8, which only its bytes can tell.
+            self.run("ROLLBACK TO each")
+            return sum(self._run_by_bytes(sql_of, row) for row in rows)
+
+    def _run_by_bytes(self, sql_of: Callable[[Sequence[str]], str], row: Sequence[Any]) -> int:
+        broken = {index for index, value in enumerate(row) if is_broken(value)}
+        values = [
+            value.encode("utf-8", "surrogateescape") if index in broken else value for index, value in enumerate(row)
+        ]
+        return self.run_many(sql_of(_marks(len(row), broken)), [values])
+
     def scalar(self, sql: str, params: Sequence[Any] = ()) -> Any:
         return next(self.query(sql, params), (None,))[0]
 
@@ -107,3 +129,8 @@ class SqliteSession:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _marks(width: int, as_bytes: Set[int] = frozenset()) -> list[str]:
+    """Parameters by number; the text of those ``as_bytes`` is bound as bytes."""
+    return [f"CAST(?{n + 1} AS TEXT)" if n in as_bytes else f"?{n + 1}" for n in range(width)]

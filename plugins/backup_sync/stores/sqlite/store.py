@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from backup_sync.model.limits import Limits
 from backup_sync.model.service import Service
-from backup_sync.stores.base import Store
+from backup_sync.stores.base import Keep, Store
 from backup_sync.stores.sql.journal import SqlJournal
 from backup_sync.stores.sql.shape import TableShape
 from backup_sync.stores.sql.table import Table
@@ -21,6 +22,7 @@ from backup_sync.stores.sqlite.dialect import DIALECT, in_main
 from backup_sync.stores.sqlite.lock import SqliteLock
 from backup_sync.stores.sqlite.reader import SqliteReader
 from backup_sync.stores.sqlite.session import SqliteSession
+from backup_sync.stores.sqlite.undo import SqliteEntries, SqliteUndo
 from backup_sync.stores.sqlite.writer import SqliteWriter
 
 
@@ -44,11 +46,15 @@ def sqlite_store(
     journal = SqlJournal(session, DIALECT, table, copy=table.table)
     catalog = SqliteCatalog(session, table, journal, copy=copy)
 
-    def reader(shape: TableShape, **options: Sequence[str]) -> SqliteReader:
+    def open_reader(table: Table, shape: TableShape, **options: Sequence[str]) -> SqliteReader:
         return SqliteReader(session, View.of(DIALECT, table, shape, **options), limits)
 
-    def writer(shape: TableShape) -> SqliteWriter:
-        return SqliteWriter(session, View.of(DIALECT, table, shape), limits, journal.count if copy else None)
+    def writer(shape: TableShape, keep: Keep | None = None) -> SqliteWriter:
+        entries = SqliteEntries(undo, keep, shape) if keep else None
+        return SqliteWriter(session, View.of(DIALECT, table, shape), limits, journal.count if copy else None, entries)
+
+    beside = SqliteCatalog(session, table.undo, journal, copy=False)
+    undo = SqliteUndo(session, catalog, beside, journal, open_reader, limits)
 
     return Store(
         kind="sqlite",
@@ -58,8 +64,9 @@ def sqlite_store(
         catalog=catalog,
         journal=journal,
         lock=SqliteLock(session, table),
-        reader=reader,
+        reader=partial(open_reader, table),
         writer=writer,
         close=session.close,
         unfilled=catalog.unfilled if copy else None,
+        undo=undo if copy else None,
     )

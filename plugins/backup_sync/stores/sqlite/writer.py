@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from datetime import datetime
-from typing import Any
 
 from backup_sync.model.diff import Key
 from backup_sync.model.limits import Limits
@@ -19,16 +18,24 @@ from backup_sync.stores.sqlite.errors import Conflict
 from backup_sync.stores.sqlite.ranges import SqliteRanges
 from backup_sync.stores.sqlite.reader import SqliteReader
 from backup_sync.stores.sqlite.session import SqliteSession
-from backup_sync.stores.sqlite.values import is_broken
+from backup_sync.stores.sqlite.undo import SqliteEntries
 
 
 class SqliteWriter(SqlWriter):
     """See :class:`backup_sync.stores.base.Writer`."""
 
     session: SqliteSession
+    entries: SqliteEntries | None
 
-    def __init__(self, session: SqliteSession, view: View, limits: Limits, count: Count | None) -> None:
-        super().__init__(session, count)
+    def __init__(
+        self,
+        session: SqliteSession,
+        view: View,
+        limits: Limits,
+        count: Count | None,
+        entries: SqliteEntries | None = None,
+    ) -> None:
+        super().__init__(session, count, entries)
         self.table, self.limits = view.table, limits
         self._key = view.key
         self._columns = [quote(column.name) for column in view.shape.columns]
@@ -68,9 +75,11 @@ class SqliteWriter(SqlWriter):
     def _pull_range(self, within: KeyRange) -> Applied:
         where, params = self._ranges.where(within)
         values = ", ".join([*self._columns, *self._now()])
-        rows = f"SELECT {values} FROM source.{quote(self.table.table)} WHERE {where}"
-        into = f"INTO {self.table.name} AS t ({', '.join(self._written)}) {rows}"
+        rows = f"FROM source.{quote(self.table.table)} WHERE {where}"
+        into = f"INTO {self.table.name} AS t ({', '.join(self._written)}) SELECT {values} {rows}"
         with self.session.transaction():
+            if self.entries is not None:
+                self.entries.absent_in(rows, params)
             try:
                 applied = Applied(inserted=self.session.run(f"INSERT {into}", params))
             except Conflict:  # keys that are equal under the engine's collation, as in write_inserts
@@ -110,26 +119,11 @@ class SqliteWriter(SqlWriter):
 
     def _many(self, verb: str, suffix: str, rows: Sequence[Record]) -> int:
         """How many rows were changed by writing these. Within the transaction that the caller has opened."""
-        self.session.run("SAVEPOINT many")
-        try:
-            changed = self.session.run_many(self._one_sql(verb, suffix, ()), rows)
-        except UnicodeEncodeError:
-            # Rare, so it is found out by trying: some text is not valid UTF-8, which only its bytes can tell.
-            self.session.run("ROLLBACK TO many")
-            changed = sum(self._one_by_bytes(verb, suffix, row) for row in rows)
-        return changed
 
-    def _one_by_bytes(self, verb: str, suffix: str, row: Record) -> int:
-        broken = [index for index, value in enumerate(row) if is_broken(value)]
-        values: list[Any] = list(row)
-        for index in broken:
-            values[index] = row[index].encode("utf-8", "surrogateescape")
-        return self.session.run_many(self._one_sql(verb, suffix, broken), [values])
+        def sql(marks: Sequence[str]) -> str:
+            return (
+                f"{verb} INTO {self.table.name} AS t ({', '.join(self._written)}) "
+                f"VALUES ({', '.join([*marks, *self._now()])}) {suffix}"
+            )
 
-    def _one_sql(self, verb: str, suffix: str, as_bytes: Sequence[int]) -> str:
-        """Writes one row; the text of the columns ``as_bytes`` is bound as bytes."""
-        marks = ["CAST(? AS TEXT)" if index in as_bytes else "?" for index in range(len(self._columns))]
-        return (
-            f"{verb} INTO {self.table.name} AS t ({', '.join(self._written)}) "
-            f"VALUES ({', '.join([*marks, *self._now()])}) {suffix}"
-        )
+        return self.session.run_each(sql, rows)

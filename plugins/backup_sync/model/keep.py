@@ -1,0 +1,135 @@
+"""How long a backup's history of records is kept, and which restore points that leaves.
+
+A *restore point* is the end of a run: the state of the copy that can be rebuilt exactly. All of them are kept for a time;
+of the older ones the last of each day, week or month (UTC) may be kept longer, as grandfather, father and son rotate tapes.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta, timezone
+from itertools import accumulate, pairwise
+from typing import Any
+
+UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1), "y": timedelta(days=365)}
+LONGEST = timedelta(days=365 * 100)
+
+
+def _day(moment: datetime) -> tuple[int, ...]:
+    return moment.year, moment.month, moment.day
+
+
+def _week(moment: datetime) -> tuple[int, ...]:
+    return tuple(moment.isocalendar()[:2])
+
+
+def _month(moment: datetime) -> tuple[int, ...]:
+    return moment.year, moment.month
+
+
+PERIODS = {"daily": _day, "weekly": _week, "monthly": _month}
+
+
+@dataclass(frozen=True)
+class Point:
+    """A restore point: the number of a run that succeeded, and when it ended (aware)."""
+
+    number: int
+    at: datetime
+
+
+Gap = tuple[int, int]
+
+STATE, RUN = "undo", "run"
+"""Among a backup's states: a :class:`Kept`, and the number and SyncId of the newest run."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What there is of a history of records.
+
+    ``since``: the oldest number that can be rebuilt. ``gaps``: of (from, to); the numbers between the two cannot. ``due``:
+    those of the gaps that may still hold entries that nobody needs. ``added``: for each field that the copy was given
+    later, the last number whose state lacks it.
+    """
+
+    since: int
+    gaps: tuple[Gap, ...] = ()
+    due: tuple[Gap, ...] = ()
+    added: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def from_value(cls, value: Mapping[str, Any]) -> Kept:
+        gaps, due = (tuple((int(first), int(last)) for first, last in value.get(name, ())) for name in ("gaps", "due"))
+        return cls(int(value["since"]), gaps, due, dict(value.get("added", {})))
+
+    def to_value(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {"since": self.since, "gaps": list(self.gaps), "due": list(self.due), "added": dict(self.added)}
+
+    def holds(self, number: int) -> bool:
+        """Whether the state at the end of this run can be rebuilt."""
+        return number >= self.since and not any(first < number < last for first, last in self.gaps)
+
+
+@dataclass(frozen=True)
+class KeepHistory:
+    """``all``: for how long every restore point is kept. ``thinned``: for how long the last one of each period is."""
+
+    all: timedelta
+    thinned: Mapping[str, timedelta]
+
+    def left(self, kept: Kept, points: Sequence[Point], held: Iterable[int], now: datetime) -> Kept:
+        """What is to be left of a history.
+
+        ``points``: of runs that succeeded, in any order. ``held``: numbers that are kept whatever their age. A point stays
+        as long as some moment within its time is answered by it: the newest one older than the limit is still what the
+        copy looked like at the limit.
+        """
+        known = sorted((point for point in points if kept.holds(point.number)), key=lambda point: point.number)
+        if not known:
+            return kept
+        whole = _from(known, now - self.all)
+        chosen = {number for number in held if kept.holds(number)} | {known[whole].number}
+        for period, time in self.thinned.items():
+            first = _from(known, now - time)
+            last = {PERIODS[period](point.at.astimezone(timezone.utc)): point.number for point in known[first:]}
+            chosen |= {*last.values(), known[first].number}
+        stay = sorted(number for number in chosen if number <= known[whole].number)
+        gaps = [
+            gap for gap in kept.gaps if gap[0] >= stay[-1]
+        ]  # none is younger than what is kept whole, but for a longer time
+        gaps += [(first, last) for first, last in pairwise(stay) if last - first > 1]
+        due = {*kept.due, *gaps}.difference(set(kept.gaps) - set(kept.due)).intersection(gaps)
+        return replace(kept, since=stay[0], gaps=tuple(sorted(gaps)), due=tuple(sorted(due)))
+
+
+def _from(points: Sequence[Point], limit: datetime) -> int:
+    """Index of the point that says what the copy looked like at a moment; 0 if all are younger.
+
+    Clocks may step back, numbers do not: a point counts as no older than those before it, so that rather more is kept.
+    """
+    return max(0, bisect_right(list(accumulate((point.at for point in points), max)), limit) - 1)
+
+
+def parse_time(text: str) -> timedelta:
+    """``36h``, ``30d``, ``8w`` or ``2y``. Raises ValueError in words that follow the setting's name."""
+    found = re.fullmatch(r"(\d{1,6})([hdwy])", text)
+    if not found or int(found[1]) == 0:
+        raise ValueError(f"write a time as a number and h, d, w or y (36h, 30d, 8w, 2y), not '{text}'")
+    return min(int(found[1]) * UNITS[found[2]], LONGEST)
+
+
+def parse_keep(value: str | Mapping[str, str]) -> KeepHistory:
+    """``30d``, or ``{all: 14d, daily: 60d, monthly: 2y}``. Raises ValueError in words that follow the setting's name."""
+    if isinstance(value, str):
+        return KeepHistory(parse_time(value), {})
+    if "all" not in value:
+        raise ValueError("name 'all': for how long every restore point is kept")
+    if unknown := sorted(value.keys() - {"all", *PERIODS}):
+        raise ValueError(f"unknown field '{unknown[0]}' (known: all, {', '.join(PERIODS)})")
+    times = {name: parse_time(text) for name, text in value.items()}
+    return KeepHistory(times.pop("all"), times)

@@ -1,0 +1,77 @@
+"""Restore points: runs are numbered, what they replace is kept, and what is no longer needed is removed.
+
+The numbers and what there is of a history stand in the backup's states, and are read and written under the run's lock.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from backup_sync.model.keep import RUN, STATE, Kept, Point
+from backup_sync.model.moments import iso, parse, utc_now
+from backup_sync.model.result import SyncResult
+from backup_sync.stores.base import Keep, Store
+
+log = logging.getLogger(__name__)
+
+HELD = "held points"
+"""The state that names those which stay whatever their age, by number."""
+
+
+def number(backup: Store, run: SyncResult, states: Mapping[str, Any]) -> int:
+    """Give a run its number: one more than the highest. A retry keeps its run's, unless another run has begun meanwhile."""
+    newest = states.get(RUN)
+    if newest and newest["sync_id"] == str(run.sync_id):
+        return int(newest["number"])
+    highest = int(newest["number"]) if newest else backup.undo.highest() if backup.undo else 0
+    value = {"number": highest + 1, "sync_id": str(run.sync_id), "at": iso(run.started_at)}
+    backup.journal.keep_state(RUN, value)
+    return highest + 1
+
+
+def begin(backup: Store, run: SyncResult, states: Mapping[str, Any], *, empty: bool, force: bool) -> Keep | None:
+    """How this run has to keep what it replaces; None: it need not.
+
+    ``states``: as they were before the run got its number. ``empty``: the copy holds nothing. A first load makes no
+    entries: restore points begin with it. A run that keeps nothing ends all restore points before it.
+    """
+    if backup.undo is None:
+        return None
+    kept = Kept.from_value(states[STATE]) if STATE in states else None
+    if backup.service.keep is None:
+        if kept is not None:
+            backup.journal.keep_state(STATE, None)
+            run.note("keep_history is off: restore points older than this run are gone")
+        return None
+    if kept is not None and RUN in states and backup.journal.wrote_without_number(parse(states[RUN]["at"])):
+        run.note("a run of an earlier version wrote to the backup: restore points older than this run are gone")
+        kept = None
+    if kept is None or (empty and backup.undo.highest() == 0):
+        kept = Kept(run.run_number if empty else run.run_number - 1)
+        backup.journal.keep_state(STATE, kept.to_value())
+    if empty and kept.since == run.run_number:
+        return None
+    return Keep(run.run_number, str(run.sync_id), exact=force)
+
+
+def prune(backup: Store, run: SyncResult) -> None:
+    """Remove what is older than the service keeps it. At the end of a run that succeeded, under its lock."""
+    keep, undo = backup.service.keep, backup.undo
+    if keep is None or undo is None:
+        return
+    states = backup.journal.states()
+    if STATE not in states:
+        return
+    before = Kept.from_value(states[STATE])
+    points = [*backup.journal.points(), Point(run.run_number, utc_now())]
+    left = keep.left(before, points, map(int, states.get(HELD, {})), utc_now())
+    if left == before and not left.due:
+        return
+    # First what is said to be there, then the entries: a run that is killed in between has promised too little.
+    backup.journal.keep_state(STATE, left.to_value())
+    gone = undo.cut(left.since) + sum(undo.thin(first, last) for first, last in left.due)
+    backup.journal.keep_state(STATE, replace(left, due=()).to_value())
+    log.info("%s: removed %d entries of the history of records", backup.service.name, gone)
