@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 from backup_sync.model.errors import ConfigurationError
+from backup_sync.model.keep import STATE
 from backup_sync.stores.base import Store
 from backup_sync.walk import hold, pairing
 from backup_sync.walk import stop as stopping
@@ -40,6 +41,8 @@ def initialize(
     if source.check_fields:
         source.check_fields(matched=not due)
     stopping.check(stop, backup.service.name)
+    if not dry_run and STATE in states and not backup.catalog.exists():
+        backup.journal.keep_state(STATE, None)  # what there is of a history is of a copy that is no more
     created = backup.catalog.create(shape, dry_run=dry_run)
     if backup.undo and backup.service.keep:
         created += backup.undo.create(dry_run=dry_run)

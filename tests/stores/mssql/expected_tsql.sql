@@ -2,7 +2,7 @@
 CREATE TABLE [app].[Customers] ([Id] int NOT NULL, [Email] nvarchar(256) COLLATE SQL_Latin1_General_CP1_CI_AS NOT NULL, [Balance] decimal(18,2) NULL, [Photo] varbinary(max) NULL, [CreatedAt] datetime2(7) NOT NULL, [Version] int NOT NULL, [SyncedAt] DATETIME2(7) NOT NULL, PRIMARY KEY ([Id]));
 
 -- customers: create history, 0 bound
-CREATE TABLE [app].[SyncHistory] ([SyncId] UNIQUEIDENTIFIER NOT NULL PRIMARY KEY, [SyncedAt] DATETIME2(7) NOT NULL, [InsertedCount] BIGINT NOT NULL, [UpdatedCount] BIGINT NOT NULL, [DeletedCount] BIGINT NOT NULL, [Success] BIT NOT NULL, [ErrorMessage] NVARCHAR(MAX) NULL, [SkippedCount] BIGINT NOT NULL, [WithheldCount] BIGINT NOT NULL, [RejectedCount] BIGINT NOT NULL, [AheadCount] BIGINT NOT NULL, [StartedAt] DATETIME2(7) NOT NULL, [CompletedAt] DATETIME2(7) NULL, [Attempt] BIGINT NOT NULL, [RunId] NVARCHAR(MAX) NOT NULL, [ServiceName] NVARCHAR(MAX) NOT NULL, [Notice] NVARCHAR(MAX) NULL, [Mode] NVARCHAR(MAX) NULL, [StartedBy] NVARCHAR(MAX) NULL);
+CREATE TABLE [app].[SyncHistory] ([SyncId] UNIQUEIDENTIFIER NOT NULL PRIMARY KEY, [SyncedAt] DATETIME2(7) NOT NULL, [InsertedCount] BIGINT NOT NULL, [UpdatedCount] BIGINT NOT NULL, [DeletedCount] BIGINT NOT NULL, [Success] BIT NOT NULL, [ErrorMessage] NVARCHAR(MAX) NULL, [SkippedCount] BIGINT NOT NULL, [WithheldCount] BIGINT NOT NULL, [RejectedCount] BIGINT NOT NULL, [AheadCount] BIGINT NOT NULL, [StartedAt] DATETIME2(7) NOT NULL, [CompletedAt] DATETIME2(7) NULL, [Attempt] BIGINT NOT NULL, [RunId] NVARCHAR(MAX) NOT NULL, [ServiceName] NVARCHAR(MAX) NOT NULL, [Notice] NVARCHAR(MAX) NULL, [Mode] NVARCHAR(MAX) NULL, [StartedBy] NVARCHAR(MAX) NULL, [RunNumber] BIGINT NULL);
 
 -- customers: alter, 0 bound
 ALTER TABLE [app].[Customers] ADD [Fax] nvarchar(20) COLLATE Latin1_General_CI_AS NULL;
@@ -64,17 +64,17 @@ SELECT k0 FROM (SELECT [Id] AS k0, ROW_NUMBER() OVER (ORDER BY [Id]) AS n FROM [
 -- customers: count, 5 bound
 UPDATE [app].[SyncHistory] SET InsertedCount = InsertedCount + CONVERT(BIGINT, %s), UpdatedCount = UpdatedCount + CONVERT(BIGINT, %s), DeletedCount = DeletedCount + CONVERT(BIGINT, %s) WHERE SyncId = CONVERT(UNIQUEIDENTIFIER, %s) AND Attempt = CONVERT(BIGINT, %s) AND CompletedAt IS NULL;
 
--- customers: save history, 19 bound
-UPDATE [app].[SyncHistory] SET [SyncedAt] = CONVERT(DATETIME2(7), %s), [InsertedCount] = CONVERT(BIGINT, %s), [UpdatedCount] = CONVERT(BIGINT, %s), [DeletedCount] = CONVERT(BIGINT, %s), [Success] = CONVERT(BIT, %s), [ErrorMessage] = CONVERT(NVARCHAR(MAX), %s), [SkippedCount] = CONVERT(BIGINT, %s), [WithheldCount] = CONVERT(BIGINT, %s), [RejectedCount] = CONVERT(BIGINT, %s), [AheadCount] = CONVERT(BIGINT, %s), [StartedAt] = CONVERT(DATETIME2(7), %s), [CompletedAt] = CONVERT(DATETIME2(7), %s), [Attempt] = CONVERT(BIGINT, %s), [RunId] = CONVERT(NVARCHAR(MAX), %s), [ServiceName] = CONVERT(NVARCHAR(MAX), %s), [Notice] = CONVERT(NVARCHAR(MAX), %s), [Mode] = CONVERT(NVARCHAR(MAX), %s), [StartedBy] = CONVERT(NVARCHAR(MAX), %s) WHERE SyncId = CONVERT(UNIQUEIDENTIFIER, %s);
+-- customers: save history, 20 bound
+UPDATE [app].[SyncHistory] SET [SyncedAt] = CONVERT(DATETIME2(7), %s), [InsertedCount] = CONVERT(BIGINT, %s), [UpdatedCount] = CONVERT(BIGINT, %s), [DeletedCount] = CONVERT(BIGINT, %s), [Success] = CONVERT(BIT, %s), [ErrorMessage] = CONVERT(NVARCHAR(MAX), %s), [SkippedCount] = CONVERT(BIGINT, %s), [WithheldCount] = CONVERT(BIGINT, %s), [RejectedCount] = CONVERT(BIGINT, %s), [AheadCount] = CONVERT(BIGINT, %s), [StartedAt] = CONVERT(DATETIME2(7), %s), [CompletedAt] = CONVERT(DATETIME2(7), %s), [Attempt] = CONVERT(BIGINT, %s), [RunId] = CONVERT(NVARCHAR(MAX), %s), [ServiceName] = CONVERT(NVARCHAR(MAX), %s), [Notice] = CONVERT(NVARCHAR(MAX), %s), [Mode] = CONVERT(NVARCHAR(MAX), %s), [StartedBy] = CONVERT(NVARCHAR(MAX), %s), [RunNumber] = CONVERT(BIGINT, %s) WHERE SyncId = CONVERT(UNIQUEIDENTIFIER, %s);
 
--- customers: save history (2), 19 bound
-INSERT INTO [app].[SyncHistory] ([SyncId], [SyncedAt], [InsertedCount], [UpdatedCount], [DeletedCount], [Success], [ErrorMessage], [SkippedCount], [WithheldCount], [RejectedCount], [AheadCount], [StartedAt], [CompletedAt], [Attempt], [RunId], [ServiceName], [Notice], [Mode], [StartedBy]) VALUES (CONVERT(UNIQUEIDENTIFIER, %s), CONVERT(DATETIME2(7), %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(BIT, %s), CONVERT(NVARCHAR(MAX), %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(DATETIME2(7), %s), CONVERT(DATETIME2(7), %s), CONVERT(BIGINT, %s), CONVERT(NVARCHAR(MAX), %s), CONVERT(NVARCHAR(MAX), %s), CONVERT(NVARCHAR(MAX), %s), CONVERT(NVARCHAR(MAX), %s), CONVERT(NVARCHAR(MAX), %s));
+-- customers: save history (2), 20 bound
+INSERT INTO [app].[SyncHistory] ([SyncId], [SyncedAt], [InsertedCount], [UpdatedCount], [DeletedCount], [Success], [ErrorMessage], [SkippedCount], [WithheldCount], [RejectedCount], [AheadCount], [StartedAt], [CompletedAt], [Attempt], [RunId], [ServiceName], [Notice], [Mode], [StartedBy], [RunNumber]) VALUES (CONVERT(UNIQUEIDENTIFIER, %s), CONVERT(DATETIME2(7), %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(BIT, %s), CONVERT(NVARCHAR(MAX), %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(DATETIME2(7), %s), CONVERT(DATETIME2(7), %s), CONVERT(BIGINT, %s), CONVERT(NVARCHAR(MAX), %s), CONVERT(NVARCHAR(MAX), %s), CONVERT(NVARCHAR(MAX), %s), CONVERT(NVARCHAR(MAX), %s), CONVERT(NVARCHAR(MAX), %s), CONVERT(BIGINT, %s));
 
 -- customers: find history, 1 bound
-SELECT  [SyncId], [SyncedAt], [InsertedCount], [UpdatedCount], [DeletedCount], [Success], [ErrorMessage], [SkippedCount], [WithheldCount], [RejectedCount], [AheadCount], [StartedAt], [CompletedAt], [Attempt], [RunId], [ServiceName], [Notice], [Mode], [StartedBy] FROM [app].[SyncHistory] WHERE SyncId = CONVERT(UNIQUEIDENTIFIER, %s);
+SELECT  [SyncId], [SyncedAt], [InsertedCount], [UpdatedCount], [DeletedCount], [Success], [ErrorMessage], [SkippedCount], [WithheldCount], [RejectedCount], [AheadCount], [StartedAt], [CompletedAt], [Attempt], [RunId], [ServiceName], [Notice], [Mode], [StartedBy], [RunNumber] FROM [app].[SyncHistory] WHERE SyncId = CONVERT(UNIQUEIDENTIFIER, %s);
 
 -- customers: newest history, 1 bound
-SELECT TOP (5) [SyncId], [SyncedAt], [InsertedCount], [UpdatedCount], [DeletedCount], [Success], [ErrorMessage], [SkippedCount], [WithheldCount], [RejectedCount], [AheadCount], [StartedAt], [CompletedAt], [Attempt], [RunId], [ServiceName], [Notice], [Mode], [StartedBy] FROM [app].[SyncHistory] WHERE ServiceName = CONVERT(NVARCHAR(MAX), %s) ORDER BY StartedAt DESC ;
+SELECT TOP (5) [SyncId], [SyncedAt], [InsertedCount], [UpdatedCount], [DeletedCount], [Success], [ErrorMessage], [SkippedCount], [WithheldCount], [RejectedCount], [AheadCount], [StartedAt], [CompletedAt], [Attempt], [RunId], [ServiceName], [Notice], [Mode], [StartedBy], [RunNumber] FROM [app].[SyncHistory] WHERE ServiceName = CONVERT(NVARCHAR(MAX), %s) ORDER BY StartedAt DESC ;
 
 -- customers: is there history, 1 bound
 IF OBJECT_ID(N'[app].[SyncHistory]') IS NULL SELECT N'' WHERE 1 = 0 ELSE SELECT SyncId FROM [app].[SyncHistory] WHERE ServiceName = CONVERT(NVARCHAR(MAX), %s) AND Success = 1;
@@ -93,6 +93,45 @@ INSERT INTO [app].[SyncState] (TableName, Name, Value) VALUES (CONVERT(NVARCHAR(
 
 -- customers: forget state, 2 bound
 DELETE FROM [app].[SyncState] WHERE TableName = CONVERT(NVARCHAR(MAX), %s) AND Name = CONVERT(NVARCHAR(MAX), %s);
+
+-- customers: restore points, 1 bound
+SELECT RunNumber, CompletedAt FROM [app].[SyncHistory] WHERE ServiceName = CONVERT(NVARCHAR(MAX), %s) AND Success = 1 AND RunNumber IS NOT NULL;
+
+-- customers: runs without a number, 2 bound
+SELECT TOP (1) SyncId FROM [app].[SyncHistory] WHERE ServiceName = CONVERT(NVARCHAR(MAX), %s) AND RunNumber IS NULL AND StartedAt > CONVERT(DATETIME2(7), %s) AND InsertedCount + UpdatedCount + DeletedCount > 0 ;
+
+-- customers: create undo, 0 bound
+CREATE TABLE [app].[Customers_Undo] ([_Seq] BIGINT NOT NULL, [_Op] CHAR(1) NOT NULL, [_SyncId] UNIQUEIDENTIFIER NOT NULL, [Id] int NOT NULL, [Email] nvarchar(256) COLLATE SQL_Latin1_General_CP1_CI_AS NULL, [Balance] decimal(18,2) NULL, [Photo] varbinary(max) NULL, [CreatedAt] datetime2(7) NULL, [Version] int NULL, [SyncedAt] datetime2(7) NULL, PRIMARY KEY NONCLUSTERED ([_Seq], [Id]));
+
+-- customers: look at undo, 0 bound
+IF OBJECT_ID(N'[app].[Customers_AsOf]') IS NOT NULL DROP FUNCTION [app].[Customers_AsOf];
+
+-- customers: look at undo (2), 0 bound
+CREATE FUNCTION [app].[Customers_AsOf] (@number BIGINT) RETURNS TABLE AS RETURN (SELECT t.[Id], t.[Email], t.[Balance], t.[Photo], t.[CreatedAt], t.[Version], t.[SyncedAt] FROM [app].[Customers] t LEFT JOIN (SELECT [Id], MIN([_Seq]) AS [_Seq] FROM [app].[Customers_Undo] WHERE [_Seq] > @number GROUP BY [Id]) f ON t.[Id] = f.[Id] WHERE f.[_Seq] IS NULL UNION ALL SELECT u.[Id], u.[Email], u.[Balance], u.[Photo], u.[CreatedAt], u.[Version], u.[SyncedAt] FROM (SELECT [Id], MIN([_Seq]) AS [_Seq] FROM [app].[Customers_Undo] WHERE [_Seq] > @number GROUP BY [Id]) f JOIN [app].[Customers_Undo] u ON u.[_Seq] = f.[_Seq] AND u.[Id] = f.[Id] WHERE u.[_Op] <> 'I');
+
+-- customers: look at undo (3), 0 bound
+IF OBJECT_ID(N'[app].[Customers_RestorePoints]') IS NOT NULL DROP VIEW [app].[Customers_RestorePoints];
+
+-- customers: look at undo (4), 0 bound
+CREATE VIEW [app].[Customers_RestorePoints] AS SELECT h.RunNumber, h.SyncId, h.CompletedAt, h.InsertedCount, h.UpdatedCount, h.DeletedCount, h.Success FROM [app].[SyncHistory] h JOIN [app].[SyncState] s ON s.TableName = N'app.Customers' AND s.Name = N'undo' WHERE h.ServiceName = N'thing' AND h.RunNumber >= CONVERT(BIGINT, JSON_VALUE(s.Value, '$.since')) AND NOT EXISTS (SELECT 1 FROM OPENJSON(s.Value, '$.gaps') WITH (f BIGINT '$[0]', l BIGINT '$[1]') g WHERE h.RunNumber > g.f AND h.RunNumber < g.l);
+
+-- customers: highest entry, 0 bound
+IF OBJECT_ID(N'[app].[Customers_Undo]') IS NULL SELECT N'' WHERE 1 = 0 ELSE SELECT MAX([_Seq]) FROM [app].[Customers_Undo];
+
+-- customers: keep for an insert, 1 bound
+INSERT INTO [app].[Customers_Undo] ([_Seq], [_Op], [_SyncId], [Id]) SELECT 7, 'I', CONVERT(UNIQUEIDENTIFIER, '719fc148-87b0-58f7-a52b-c7fab4f917b7'), p.k0 FROM (SELECT i, k0 AS k0 FROM OPENJSON(%s) WITH (i int '$[0]', k0 int '$[1]')) p WHERE NOT EXISTS (SELECT 1 FROM [app].[Customers] t WHERE t.[Id] = p.k0) AND NOT EXISTS (SELECT 1 FROM [app].[Customers_Undo] u WHERE u.[_Seq] = 7 AND u.[Id] = p.k0);
+
+-- customers: keep for a delete, 1 bound
+INSERT INTO [app].[Customers_Undo] ([_Seq], [_Op], [_SyncId], [Id], [Email], [Balance], [Photo], [CreatedAt], [Version], [SyncedAt]) SELECT 7, 'D', CONVERT(UNIQUEIDENTIFIER, '719fc148-87b0-58f7-a52b-c7fab4f917b7'), t.[Id], t.[Email], t.[Balance], t.[Photo], t.[CreatedAt], t.[Version], t.[SyncedAt] FROM [app].[Customers] t JOIN (SELECT i, k0 AS k0 FROM OPENJSON(%s) WITH (i int '$[0]', k0 int '$[1]')) p ON t.[Id] = p.k0 WHERE NOT EXISTS (SELECT 1 FROM [app].[Customers_Undo] u WHERE u.[_Seq] = 7 AND u.[Id] = t.[Id]);
+
+-- customers: keep what changes, 1 bound
+INSERT INTO [app].[Customers_Undo] ([_Seq], [_Op], [_SyncId], [Id], [Email], [Balance], [Photo], [CreatedAt], [Version], [SyncedAt]) SELECT 7, 'U', CONVERT(UNIQUEIDENTIFIER, '719fc148-87b0-58f7-a52b-c7fab4f917b7'), t.[Id], t.[Email], t.[Balance], t.[Photo], t.[CreatedAt], t.[Version], t.[SyncedAt] FROM [app].[Customers] t JOIN (SELECT c0 AS [Id], c1 COLLATE SQL_Latin1_General_CP1_CI_AS AS [Email], CONVERT(decimal(18,2), c2) AS [Balance], CONVERT(varbinary(max), c3, 2) AS [Photo], CONVERT(datetime2(7), c4, 121) AS [CreatedAt], c5 AS [Version] FROM OPENJSON(%s) WITH (c0 int '$[0]', c1 nvarchar(256) '$[1]', c2 varchar(45) '$[2]', c3 varchar(max) '$[3]', c4 varchar(34) '$[4]', c5 int '$[5]')) p ON t.[Id] = p.[Id] AND ((t.[Id] <> p.[Id] OR t.[Id] IS NULL AND p.[Id] IS NOT NULL OR t.[Id] IS NOT NULL AND p.[Id] IS NULL) OR (CONVERT(VARBINARY(MAX), t.[Email]) <> CONVERT(VARBINARY(MAX), p.[Email]) OR DATALENGTH(t.[Email]) <> DATALENGTH(p.[Email]) OR t.[Email] IS NULL AND p.[Email] IS NOT NULL OR t.[Email] IS NOT NULL AND p.[Email] IS NULL) OR (t.[Balance] <> p.[Balance] OR t.[Balance] IS NULL AND p.[Balance] IS NOT NULL OR t.[Balance] IS NOT NULL AND p.[Balance] IS NULL) OR (t.[Photo] <> p.[Photo] OR DATALENGTH(t.[Photo]) <> DATALENGTH(p.[Photo]) OR t.[Photo] IS NULL AND p.[Photo] IS NOT NULL OR t.[Photo] IS NOT NULL AND p.[Photo] IS NULL) OR (t.[CreatedAt] <> p.[CreatedAt] OR t.[CreatedAt] IS NULL AND p.[CreatedAt] IS NOT NULL OR t.[CreatedAt] IS NOT NULL AND p.[CreatedAt] IS NULL) OR (t.[Version] <> p.[Version] OR t.[Version] IS NULL AND p.[Version] IS NOT NULL OR t.[Version] IS NOT NULL AND p.[Version] IS NULL)) WHERE NOT EXISTS (SELECT 1 FROM [app].[Customers_Undo] u WHERE u.[_Seq] = 7 AND u.[Id] = t.[Id]);
+
+-- customers: cut, 0 bound
+DELETE TOP (1000) u FROM [app].[Customers_Undo] u WHERE u.[_Seq] <= 5;
+
+-- customers: thin, 0 bound
+DELETE TOP (1000) u FROM [app].[Customers_Undo] u WHERE u.[_Seq] > 5 AND u.[_Seq] <= 9 AND EXISTS (SELECT 1 FROM (SELECT [Id], MIN([_Seq]) AS [_Seq] FROM [app].[Customers_Undo] WHERE [_Seq] > 5 AND [_Seq] <= 9 GROUP BY [Id]) f WHERE u.[Id] = f.[Id] AND f.[_Seq] < u.[_Seq]);
 
 -- customers: bounds, 0 bound
 SELECT MIN([Id]), MAX([Id]) FROM [app].[Customers] WHERE 1 = 1;
@@ -116,7 +155,7 @@ SELECT STRING_AGG(CONVERT(BIGINT, [Id]) * CONVERT(BIGINT, N) + [Version], ',') F
 CREATE TABLE [app].[Lines] ([Tenant] uniqueidentifier NOT NULL, [Code] varchar(20) NOT NULL, [Version] binary(8) NULL, [SyncedAt] DATETIME2(7) NOT NULL, PRIMARY KEY ([Tenant], [Code]));
 
 -- lines: create history, 0 bound
-CREATE TABLE [app].[SyncHistory] ([SyncId] UNIQUEIDENTIFIER NOT NULL PRIMARY KEY, [SyncedAt] DATETIME2(7) NOT NULL, [InsertedCount] BIGINT NOT NULL, [UpdatedCount] BIGINT NOT NULL, [DeletedCount] BIGINT NOT NULL, [Success] BIT NOT NULL, [ErrorMessage] NVARCHAR(MAX) NULL, [SkippedCount] BIGINT NOT NULL, [WithheldCount] BIGINT NOT NULL, [RejectedCount] BIGINT NOT NULL, [AheadCount] BIGINT NOT NULL, [StartedAt] DATETIME2(7) NOT NULL, [CompletedAt] DATETIME2(7) NULL, [Attempt] BIGINT NOT NULL, [RunId] NVARCHAR(MAX) NOT NULL, [ServiceName] NVARCHAR(MAX) NOT NULL, [Notice] NVARCHAR(MAX) NULL, [Mode] NVARCHAR(MAX) NULL, [StartedBy] NVARCHAR(MAX) NULL);
+CREATE TABLE [app].[SyncHistory] ([SyncId] UNIQUEIDENTIFIER NOT NULL PRIMARY KEY, [SyncedAt] DATETIME2(7) NOT NULL, [InsertedCount] BIGINT NOT NULL, [UpdatedCount] BIGINT NOT NULL, [DeletedCount] BIGINT NOT NULL, [Success] BIT NOT NULL, [ErrorMessage] NVARCHAR(MAX) NULL, [SkippedCount] BIGINT NOT NULL, [WithheldCount] BIGINT NOT NULL, [RejectedCount] BIGINT NOT NULL, [AheadCount] BIGINT NOT NULL, [StartedAt] DATETIME2(7) NOT NULL, [CompletedAt] DATETIME2(7) NULL, [Attempt] BIGINT NOT NULL, [RunId] NVARCHAR(MAX) NOT NULL, [ServiceName] NVARCHAR(MAX) NOT NULL, [Notice] NVARCHAR(MAX) NULL, [Mode] NVARCHAR(MAX) NULL, [StartedBy] NVARCHAR(MAX) NULL, [RunNumber] BIGINT NULL);
 
 -- lines: alter, 0 bound
 ALTER TABLE [app].[Lines] ADD [Fax] nvarchar(20) COLLATE Latin1_General_CI_AS NULL;
@@ -184,17 +223,17 @@ SELECT CONVERT(CHAR(36), k0), k1 FROM (SELECT [Tenant] AS k0, [Code] AS k1, ROW_
 -- lines: count, 5 bound
 UPDATE [app].[SyncHistory] SET InsertedCount = InsertedCount + CONVERT(BIGINT, %s), UpdatedCount = UpdatedCount + CONVERT(BIGINT, %s), DeletedCount = DeletedCount + CONVERT(BIGINT, %s) WHERE SyncId = CONVERT(UNIQUEIDENTIFIER, %s) AND Attempt = CONVERT(BIGINT, %s) AND CompletedAt IS NULL;
 
--- lines: save history, 19 bound
-UPDATE [app].[SyncHistory] SET [SyncedAt] = CONVERT(DATETIME2(7), %s), [InsertedCount] = CONVERT(BIGINT, %s), [UpdatedCount] = CONVERT(BIGINT, %s), [DeletedCount] = CONVERT(BIGINT, %s), [Success] = CONVERT(BIT, %s), [ErrorMessage] = CONVERT(NVARCHAR(MAX), %s), [SkippedCount] = CONVERT(BIGINT, %s), [WithheldCount] = CONVERT(BIGINT, %s), [RejectedCount] = CONVERT(BIGINT, %s), [AheadCount] = CONVERT(BIGINT, %s), [StartedAt] = CONVERT(DATETIME2(7), %s), [CompletedAt] = CONVERT(DATETIME2(7), %s), [Attempt] = CONVERT(BIGINT, %s), [RunId] = CONVERT(NVARCHAR(MAX), %s), [ServiceName] = CONVERT(NVARCHAR(MAX), %s), [Notice] = CONVERT(NVARCHAR(MAX), %s), [Mode] = CONVERT(NVARCHAR(MAX), %s), [StartedBy] = CONVERT(NVARCHAR(MAX), %s) WHERE SyncId = CONVERT(UNIQUEIDENTIFIER, %s);
+-- lines: save history, 20 bound
+UPDATE [app].[SyncHistory] SET [SyncedAt] = CONVERT(DATETIME2(7), %s), [InsertedCount] = CONVERT(BIGINT, %s), [UpdatedCount] = CONVERT(BIGINT, %s), [DeletedCount] = CONVERT(BIGINT, %s), [Success] = CONVERT(BIT, %s), [ErrorMessage] = CONVERT(NVARCHAR(MAX), %s), [SkippedCount] = CONVERT(BIGINT, %s), [WithheldCount] = CONVERT(BIGINT, %s), [RejectedCount] = CONVERT(BIGINT, %s), [AheadCount] = CONVERT(BIGINT, %s), [StartedAt] = CONVERT(DATETIME2(7), %s), [CompletedAt] = CONVERT(DATETIME2(7), %s), [Attempt] = CONVERT(BIGINT, %s), [RunId] = CONVERT(NVARCHAR(MAX), %s), [ServiceName] = CONVERT(NVARCHAR(MAX), %s), [Notice] = CONVERT(NVARCHAR(MAX), %s), [Mode] = CONVERT(NVARCHAR(MAX), %s), [StartedBy] = CONVERT(NVARCHAR(MAX), %s), [RunNumber] = CONVERT(BIGINT, %s) WHERE SyncId = CONVERT(UNIQUEIDENTIFIER, %s);
 
--- lines: save history (2), 19 bound
-INSERT INTO [app].[SyncHistory] ([SyncId], [SyncedAt], [InsertedCount], [UpdatedCount], [DeletedCount], [Success], [ErrorMessage], [SkippedCount], [WithheldCount], [RejectedCount], [AheadCount], [StartedAt], [CompletedAt], [Attempt], [RunId], [ServiceName], [Notice], [Mode], [StartedBy]) VALUES (CONVERT(UNIQUEIDENTIFIER, %s), CONVERT(DATETIME2(7), %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(BIT, %s), CONVERT(NVARCHAR(MAX), %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(DATETIME2(7), %s), CONVERT(DATETIME2(7), %s), CONVERT(BIGINT, %s), CONVERT(NVARCHAR(MAX), %s), CONVERT(NVARCHAR(MAX), %s), CONVERT(NVARCHAR(MAX), %s), CONVERT(NVARCHAR(MAX), %s), CONVERT(NVARCHAR(MAX), %s));
+-- lines: save history (2), 20 bound
+INSERT INTO [app].[SyncHistory] ([SyncId], [SyncedAt], [InsertedCount], [UpdatedCount], [DeletedCount], [Success], [ErrorMessage], [SkippedCount], [WithheldCount], [RejectedCount], [AheadCount], [StartedAt], [CompletedAt], [Attempt], [RunId], [ServiceName], [Notice], [Mode], [StartedBy], [RunNumber]) VALUES (CONVERT(UNIQUEIDENTIFIER, %s), CONVERT(DATETIME2(7), %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(BIT, %s), CONVERT(NVARCHAR(MAX), %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(BIGINT, %s), CONVERT(DATETIME2(7), %s), CONVERT(DATETIME2(7), %s), CONVERT(BIGINT, %s), CONVERT(NVARCHAR(MAX), %s), CONVERT(NVARCHAR(MAX), %s), CONVERT(NVARCHAR(MAX), %s), CONVERT(NVARCHAR(MAX), %s), CONVERT(NVARCHAR(MAX), %s), CONVERT(BIGINT, %s));
 
 -- lines: find history, 1 bound
-SELECT  [SyncId], [SyncedAt], [InsertedCount], [UpdatedCount], [DeletedCount], [Success], [ErrorMessage], [SkippedCount], [WithheldCount], [RejectedCount], [AheadCount], [StartedAt], [CompletedAt], [Attempt], [RunId], [ServiceName], [Notice], [Mode], [StartedBy] FROM [app].[SyncHistory] WHERE SyncId = CONVERT(UNIQUEIDENTIFIER, %s);
+SELECT  [SyncId], [SyncedAt], [InsertedCount], [UpdatedCount], [DeletedCount], [Success], [ErrorMessage], [SkippedCount], [WithheldCount], [RejectedCount], [AheadCount], [StartedAt], [CompletedAt], [Attempt], [RunId], [ServiceName], [Notice], [Mode], [StartedBy], [RunNumber] FROM [app].[SyncHistory] WHERE SyncId = CONVERT(UNIQUEIDENTIFIER, %s);
 
 -- lines: newest history, 1 bound
-SELECT TOP (5) [SyncId], [SyncedAt], [InsertedCount], [UpdatedCount], [DeletedCount], [Success], [ErrorMessage], [SkippedCount], [WithheldCount], [RejectedCount], [AheadCount], [StartedAt], [CompletedAt], [Attempt], [RunId], [ServiceName], [Notice], [Mode], [StartedBy] FROM [app].[SyncHistory] WHERE ServiceName = CONVERT(NVARCHAR(MAX), %s) ORDER BY StartedAt DESC ;
+SELECT TOP (5) [SyncId], [SyncedAt], [InsertedCount], [UpdatedCount], [DeletedCount], [Success], [ErrorMessage], [SkippedCount], [WithheldCount], [RejectedCount], [AheadCount], [StartedAt], [CompletedAt], [Attempt], [RunId], [ServiceName], [Notice], [Mode], [StartedBy], [RunNumber] FROM [app].[SyncHistory] WHERE ServiceName = CONVERT(NVARCHAR(MAX), %s) ORDER BY StartedAt DESC ;
 
 -- lines: is there history, 1 bound
 IF OBJECT_ID(N'[app].[SyncHistory]') IS NULL SELECT N'' WHERE 1 = 0 ELSE SELECT SyncId FROM [app].[SyncHistory] WHERE ServiceName = CONVERT(NVARCHAR(MAX), %s) AND Success = 1;
@@ -213,3 +252,42 @@ INSERT INTO [app].[SyncState] (TableName, Name, Value) VALUES (CONVERT(NVARCHAR(
 
 -- lines: forget state, 2 bound
 DELETE FROM [app].[SyncState] WHERE TableName = CONVERT(NVARCHAR(MAX), %s) AND Name = CONVERT(NVARCHAR(MAX), %s);
+
+-- lines: restore points, 1 bound
+SELECT RunNumber, CompletedAt FROM [app].[SyncHistory] WHERE ServiceName = CONVERT(NVARCHAR(MAX), %s) AND Success = 1 AND RunNumber IS NOT NULL;
+
+-- lines: runs without a number, 2 bound
+SELECT TOP (1) SyncId FROM [app].[SyncHistory] WHERE ServiceName = CONVERT(NVARCHAR(MAX), %s) AND RunNumber IS NULL AND StartedAt > CONVERT(DATETIME2(7), %s) AND InsertedCount + UpdatedCount + DeletedCount > 0 ;
+
+-- lines: create undo, 0 bound
+CREATE TABLE [app].[Lines_Undo] ([_Seq] BIGINT NOT NULL, [_Op] CHAR(1) NOT NULL, [_SyncId] UNIQUEIDENTIFIER NOT NULL, [Tenant] uniqueidentifier NOT NULL, [Code] varchar(20) NOT NULL, [Version] binary(8) NULL, [SyncedAt] datetime2(7) NULL, PRIMARY KEY NONCLUSTERED ([_Seq], [Tenant], [Code]));
+
+-- lines: look at undo, 0 bound
+IF OBJECT_ID(N'[app].[Lines_AsOf]') IS NOT NULL DROP FUNCTION [app].[Lines_AsOf];
+
+-- lines: look at undo (2), 0 bound
+CREATE FUNCTION [app].[Lines_AsOf] (@number BIGINT) RETURNS TABLE AS RETURN (SELECT t.[Tenant], t.[Code], t.[Version], t.[SyncedAt] FROM [app].[Lines] t LEFT JOIN (SELECT [Tenant], [Code], MIN([_Seq]) AS [_Seq] FROM [app].[Lines_Undo] WHERE [_Seq] > @number GROUP BY [Tenant], [Code]) f ON t.[Tenant] = f.[Tenant] AND t.[Code] = f.[Code] WHERE f.[_Seq] IS NULL UNION ALL SELECT u.[Tenant], u.[Code], u.[Version], u.[SyncedAt] FROM (SELECT [Tenant], [Code], MIN([_Seq]) AS [_Seq] FROM [app].[Lines_Undo] WHERE [_Seq] > @number GROUP BY [Tenant], [Code]) f JOIN [app].[Lines_Undo] u ON u.[_Seq] = f.[_Seq] AND u.[Tenant] = f.[Tenant] AND u.[Code] = f.[Code] WHERE u.[_Op] <> 'I');
+
+-- lines: look at undo (3), 0 bound
+IF OBJECT_ID(N'[app].[Lines_RestorePoints]') IS NOT NULL DROP VIEW [app].[Lines_RestorePoints];
+
+-- lines: look at undo (4), 0 bound
+CREATE VIEW [app].[Lines_RestorePoints] AS SELECT h.RunNumber, h.SyncId, h.CompletedAt, h.InsertedCount, h.UpdatedCount, h.DeletedCount, h.Success FROM [app].[SyncHistory] h JOIN [app].[SyncState] s ON s.TableName = N'app.Lines' AND s.Name = N'undo' WHERE h.ServiceName = N'thing' AND h.RunNumber >= CONVERT(BIGINT, JSON_VALUE(s.Value, '$.since')) AND NOT EXISTS (SELECT 1 FROM OPENJSON(s.Value, '$.gaps') WITH (f BIGINT '$[0]', l BIGINT '$[1]') g WHERE h.RunNumber > g.f AND h.RunNumber < g.l);
+
+-- lines: highest entry, 0 bound
+IF OBJECT_ID(N'[app].[Lines_Undo]') IS NULL SELECT N'' WHERE 1 = 0 ELSE SELECT MAX([_Seq]) FROM [app].[Lines_Undo];
+
+-- lines: keep for an insert, 1 bound
+INSERT INTO [app].[Lines_Undo] ([_Seq], [_Op], [_SyncId], [Tenant], [Code]) SELECT 7, 'I', CONVERT(UNIQUEIDENTIFIER, '719fc148-87b0-58f7-a52b-c7fab4f917b7'), p.k0, p.k1 FROM (SELECT i, CONVERT(uniqueidentifier, k0) AS k0, CONVERT(varchar(20), k1) AS k1 FROM OPENJSON(%s) WITH (i int '$[0]', k0 char(36) '$[1]', k1 nvarchar(max) '$[2]')) p WHERE NOT EXISTS (SELECT 1 FROM [app].[Lines] t WHERE t.[Tenant] = p.k0 AND t.[Code] = p.k1) AND NOT EXISTS (SELECT 1 FROM [app].[Lines_Undo] u WHERE u.[_Seq] = 7 AND u.[Tenant] = p.k0 AND u.[Code] = p.k1);
+
+-- lines: keep for a delete, 1 bound
+INSERT INTO [app].[Lines_Undo] ([_Seq], [_Op], [_SyncId], [Tenant], [Code], [Version], [SyncedAt]) SELECT 7, 'D', CONVERT(UNIQUEIDENTIFIER, '719fc148-87b0-58f7-a52b-c7fab4f917b7'), t.[Tenant], t.[Code], t.[Version], t.[SyncedAt] FROM [app].[Lines] t JOIN (SELECT i, CONVERT(uniqueidentifier, k0) AS k0, CONVERT(varchar(20), k1) AS k1 FROM OPENJSON(%s) WITH (i int '$[0]', k0 char(36) '$[1]', k1 nvarchar(max) '$[2]')) p ON t.[Tenant] = p.k0 AND t.[Code] = p.k1 WHERE NOT EXISTS (SELECT 1 FROM [app].[Lines_Undo] u WHERE u.[_Seq] = 7 AND u.[Tenant] = t.[Tenant] AND u.[Code] = t.[Code]);
+
+-- lines: keep what changes, 1 bound
+INSERT INTO [app].[Lines_Undo] ([_Seq], [_Op], [_SyncId], [Tenant], [Code], [Version], [SyncedAt]) SELECT 7, 'U', CONVERT(UNIQUEIDENTIFIER, '719fc148-87b0-58f7-a52b-c7fab4f917b7'), t.[Tenant], t.[Code], t.[Version], t.[SyncedAt] FROM [app].[Lines] t JOIN (SELECT CONVERT(uniqueidentifier, c0) AS [Tenant], CONVERT(varchar(20), c1) AS [Code], CONVERT(binary(8), c2, 2) AS [Version] FROM OPENJSON(%s) WITH (c0 char(36) '$[0]', c1 nvarchar(max) '$[1]', c2 varchar(max) '$[2]')) p ON t.[Tenant] = p.[Tenant] AND t.[Code] = p.[Code] AND ((t.[Tenant] <> p.[Tenant] OR t.[Tenant] IS NULL AND p.[Tenant] IS NOT NULL OR t.[Tenant] IS NOT NULL AND p.[Tenant] IS NULL) OR (CONVERT(VARBINARY(MAX), t.[Code]) <> CONVERT(VARBINARY(MAX), p.[Code]) OR DATALENGTH(t.[Code]) <> DATALENGTH(p.[Code]) OR t.[Code] IS NULL AND p.[Code] IS NOT NULL OR t.[Code] IS NOT NULL AND p.[Code] IS NULL) OR (t.[Version] <> p.[Version] OR DATALENGTH(t.[Version]) <> DATALENGTH(p.[Version]) OR t.[Version] IS NULL AND p.[Version] IS NOT NULL OR t.[Version] IS NOT NULL AND p.[Version] IS NULL)) WHERE NOT EXISTS (SELECT 1 FROM [app].[Lines_Undo] u WHERE u.[_Seq] = 7 AND u.[Tenant] = t.[Tenant] AND u.[Code] = t.[Code]);
+
+-- lines: cut, 0 bound
+DELETE TOP (1000) u FROM [app].[Lines_Undo] u WHERE u.[_Seq] <= 5;
+
+-- lines: thin, 0 bound
+DELETE TOP (1000) u FROM [app].[Lines_Undo] u WHERE u.[_Seq] > 5 AND u.[_Seq] <= 9 AND EXISTS (SELECT 1 FROM (SELECT [Tenant], [Code], MIN([_Seq]) AS [_Seq] FROM [app].[Lines_Undo] WHERE [_Seq] > 5 AND [_Seq] <= 9 GROUP BY [Tenant], [Code]) f WHERE u.[Tenant] = f.[Tenant] AND u.[Code] = f.[Code] AND f.[_Seq] < u.[_Seq]);

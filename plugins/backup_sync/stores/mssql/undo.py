@@ -58,10 +58,10 @@ class MssqlUndo(SqlUndo):
     def create(self, *, dry_run: bool = False) -> list[str]:
         made = super().create(dry_run=dry_run)
         if made and not dry_run:
-            self._look()
+            self.look()
         return made
 
-    def _look(self) -> None:
+    def look(self) -> None:
         """``<Table>_AsOf(number)`` gives the rows as they were at the end of that run, ``<Table>_RestorePoints`` the runs."""
         for kind, name, statement in (
             ("FUNCTION", self._beside(AS_OF), self._as_of_function()),

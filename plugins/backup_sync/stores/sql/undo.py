@@ -164,10 +164,14 @@ class SqlUndo(ABC):
         return self._delete(f"u.{self._seq} <= {int(number)}")
 
     def thin(self, first: int, last: int) -> int:
-        within = f"{{}}{self._seq} > {int(first)} AND {{}}{self._seq} <= {int(last)}"
-        lowest = self._first(within.replace("{}", ""))
-        return self._delete(
-            f"{within.replace('{}', 'u.')} AND EXISTS (SELECT 1 FROM {lowest} f WHERE {self._same_key('u', 'f')} "
+        return self._delete(self.thin_condition(first, last))
+
+    def thin_condition(self, first: int, last: int) -> str:
+        """Of the entries ``u`` that nobody needs to rebuild the two states, if none in between is wanted."""
+        within = f"{self._seq} > {int(first)} AND {{}}{self._seq} <= {int(last)}"
+        lowest = self._first(within.format(""))
+        return (
+            f"u.{within.format('u.')} AND EXISTS (SELECT 1 FROM {lowest} f WHERE {self._same_key('u', 'f')} "
             f"AND f.{self._seq} < u.{self._seq})"
         )
 
