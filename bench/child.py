@@ -24,7 +24,14 @@ from bench.rig import Rig
 def build(description: dict[str, Any]) -> Rig:
     """The rig that a description (JSON-ready) stands for."""
     values = dict(description)
-    kind = values.pop("kind")
+    keep = values.pop("keep", None)
+    rig = _rig(values.pop("kind"), values)
+    if keep:
+        rig.own_settings = {**rig.own_settings, "keep_history": keep}
+    return rig
+
+
+def _rig(kind: str, values: dict[str, Any]) -> Rig:
     if kind == "sqlite":
         from bench.sqlite import SqliteRig
 

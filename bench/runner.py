@@ -99,9 +99,24 @@ class Bench:
         self.engine("W2", "same")
         self.engine("W3", "uniform")
         self.engine("W4", "newest")
+        self.with_history()
         # Last, because the baseline's driver may round what it writes: the two sides are not equal after it.
         self.baseline("W2", "same")
         self.baseline("W3", "uniform")
+
+    def with_history(self) -> None:
+        """The same once more, and what is replaced is kept."""
+        without = self.description
+        self.description = {**without, "keep": "30d"}
+        self.child("prepare")
+        self.engine("W2 with history", "same")
+        self.engine("W3 with history", "uniform")
+        self.description = without
+
+    def history_costs(self, unchanged: float, changed: float) -> None:
+        """Judge by how much longer it takes."""
+        self.at_most("W2 with history ÷ W2", "W2 with history engine", "W2 engine", unchanged)
+        self.at_most("W3 with history ÷ W3", "W3 with history engine", "W3 engine", changed)
 
     def baseline(self, name: str, prepare: str) -> None:
         if not self.with_baseline:

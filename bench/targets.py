@@ -12,6 +12,7 @@ def of_sqlite(bench: Bench) -> None:
     bench.at_most("W1 ÷ floor", "W1 engine", load, 1.5)
     bench.at_most("W2 ÷ floor", "W2 engine", unchanged, 2)
     bench.at_most("W3 ÷ W2", "W3 engine", "W2 engine", 2.5)
+    bench.history_costs(1.03, 1.3)
     bench.memory(64)
 
 
@@ -27,6 +28,7 @@ def of_mssql(bench: Bench) -> None:
         bench.at_most("W2 ÷ floor", "W2 engine", unchanged, 1.5)
     bench.at_least("W2: baseline ÷ engine", "W2 baseline", "W2 engine", 25 if large else 8)
     bench.at_least("W3: baseline ÷ engine", "W3 baseline", "W3 engine", 15 if large else 4)
+    bench.history_costs(1.03, 1.3)
     if large:
         bench.at_most("W4 ÷ W3", "W4 engine", "W3 engine", 0.9)
     bench.memory(64)
@@ -41,6 +43,8 @@ def of_cosmos(bench: Bench, servers: tuple[EmbeddedCosmos, EmbeddedCosmos], dela
         runs = bench.engine(name, prepare)
         wasted = max(run["bodies"] - sum(run["counts"][:2]) for run in runs)
         bench.judge(f"{name}: bodies read of documents not written", wasted, "= 0", wasted == 0)
+    bench.with_history()
+    bench.history_costs(1.03, 1.3)
     bench.baseline("W2", "same")
     bench.baseline("W3", "uniform")
     bench.at_least("W1: floor ÷ engine", load, "W1 engine", 5 if dense else 1)

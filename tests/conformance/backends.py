@@ -81,6 +81,10 @@ class Backend(ABC):
     def undo_rows(self) -> list[Row]:
         """The history of records as it stands in the backup."""
 
+    @abstractmethod
+    def drop_copy(self) -> None:
+        """Somebody removes the copy, and nothing beside it."""
+
     def close(self) -> None:  # noqa: B027
         """Give back what the backend holds."""
 
@@ -160,6 +164,10 @@ class SqliteBackend(Backend):
 
     def undo_rows(self) -> list[Row]:
         return self.rows(self.backup_path, f"{self.service().table}_Undo")
+
+    def drop_copy(self) -> None:
+        with closing(sqlite3.connect(self.backup_path)) as db, db:
+            db.execute(f'DROP TABLE "{(self.service().table or "").partition(".")[2]}"')
 
     def rows(self, path: Path, table: str) -> list[Row]:
         with closing(sqlite3.connect(path)) as db:
@@ -276,6 +284,9 @@ class MssqlBackend(Backend):
     def undo_rows(self) -> list[Row]:
         return self.rows(self.backup_uri, self.backup_database, f"{self.table}_Undo")
 
+    def drop_copy(self) -> None:
+        self.run_backup(f"DROP TABLE {self.table}")
+
     def rows(self, uri: str, database: str, table: str) -> list[Row]:
         if self.run(uri, f"SELECT OBJECT_ID('{table}')", database)[0][0] is None:
             return []
@@ -380,6 +391,9 @@ class CosmosBackend(Backend):
 
     def undo_rows(self) -> list[Row]:
         return self.rows(1, f"{self.container}-undo")
+
+    def drop_copy(self) -> None:
+        self.clients[1].get_database_client(self.backup_database).delete_container(self.container)
 
     def rows(self, end: int, container: str) -> list[Row]:
         from azure.cosmos.exceptions import CosmosHttpResponseError

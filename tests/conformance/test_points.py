@@ -5,12 +5,19 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from backup_sync.model import moments, result
+from backup_sync.model.errors import DeletesWithheld
 from backup_sync.model.faults import installed
 from backup_sync.model.keep import STATE, Kept
+from backup_sync.model.moments import utc_now
+from backup_sync.model.result import SyncResult, sync_id
+from backup_sync.walk import points
 from tests.conformance.backends import Backend
 
 
@@ -108,7 +115,7 @@ def test_every_state_of_a_random_history_can_be_rebuilt(keeping: Backend, seed: 
     """Runs, forced ones, ones that die at any point, and their retries, in any order."""
     chance = random.Random(seed)
     service = keeping.service(**KEEP)
-    points = ["before apply", "after write", "before delete", "before guard", "after cut"]
+    boundaries = ["before apply", "after write", "before delete", "before guard", "after cut"]
     states, versions = {1: now(keeping)}, dict.fromkeys(range(40), 1)
     there = set(range(1, 31))
     open_run = ""
@@ -123,7 +130,7 @@ def test_every_state_of_a_random_history_can_be_rebuilt(keeping: Backend, seed: 
                 keeping.put((key, versions[key], chance.choice(["a", "b", "", "A ", None])))
         run_id = open_run if open_run and chance.random() < 0.5 else f"{seed}-{step}"
         open_run = ""
-        action = killed(chance.choice(points), chance.choice([0, 1, 1, 2]))
+        action = killed(chance.choice(boundaries), chance.choice([0, 1, 1, 2]))
         try:
             with installed(action):
                 number = keeping.sync(run_id, service=service, force=chance.random() < 0.2).run_number
@@ -133,3 +140,128 @@ def test_every_state_of_a_random_history_can_be_rebuilt(keeping: Backend, seed: 
         states[number] = now(keeping)
     assert len(states) > 3
     assert as_of(keeping, *states) == states
+
+
+def test_a_retry_keeps_its_number_unless_another_run_has_begun(keeping: Backend) -> None:
+    service = keeping.service(**KEEP)
+
+    def die(run_id: str) -> None:
+        keeping.put((1, versions.pop(), "x"))
+        with pytest.raises(Killed), installed(killed("after write", 1)):
+            keeping.sync(run_id, service=service)
+
+    versions = [4, 3, 2]
+    die("a")
+    assert keeping.sync("a", service=service).run_number == 2
+    die("b")
+    assert keeping.sync("c", service=service).run_number == 4
+    assert keeping.sync("b", service=service).run_number == 5
+
+
+def test_a_run_that_keeps_nothing_ends_the_points_before_it(keeping: Backend) -> None:
+    keeping.put((1, 2, "x"))
+    keeping.sync(service=keeping.service(**KEEP))
+    keeping.put((1, 3, "y"))
+    keeping.sync(service=keeping.service(keep_history=None))
+    assert kept(keeping) is None
+    keeping.put((1, 4, "z"))
+    before = now(keeping)
+    keeping.sync(service=keeping.service(**KEEP))
+    assert kept(keeping) == Kept(3)
+    assert as_of(keeping, 3, 4) == {3: before, 4: now(keeping)}
+
+
+def test_a_run_of_an_earlier_version_ends_the_points_before_it(keeping: Backend) -> None:
+    keeping.put((2, 2, "x"))
+    run = keeping.sync(service=keeping.service(**KEEP))
+    run.sync_id = sync_id("dag", "old", "thing")
+    run.started_at, run.run_number = run.started_at + timedelta(seconds=1), 0
+    source, backup = keeping.open(keeping.service())
+    with closing(source), closing(backup):
+        backup.journal.save(run)
+    found = keeping.sync(service=keeping.service(**KEEP))
+    assert "a run of an earlier version wrote to the backup" in (found.notice or "")
+    assert kept(keeping) == Kept(found.run_number - 1)
+
+
+def test_points_begin_anew_with_a_copy_that_is_made_anew(keeping: Backend) -> None:
+    service = keeping.service(**KEEP)
+    keeping.put((1, 2, "x"))
+    keeping.sync(service=service)
+    keeping.drop_copy()
+    keeping.initialize(service=service)
+    number = keeping.sync(service=service).run_number
+    assert kept(keeping) == Kept(number)
+    keeping.put((1, 3, "y"))
+    before = now(keeping)
+    keeping.sync(service=service)
+    assert as_of(keeping, number) == {number: before}
+
+
+def test_points_begin_anew_with_a_copy_that_somebody_emptied(keeping: Backend) -> None:
+    service = keeping.service(**KEEP)
+    keeping.put((1, 2, "x"))
+    keeping.sync(service=service)
+    source, backup = keeping.open(keeping.service())
+    with closing(source), closing(backup):
+        shape = backup.catalog.describe()
+        run = SyncResult(sync_id("dag", "by hand", "thing"), "thing", run_id="by hand")
+        backup.journal.begin(run)
+        reader = backup.reader(shape)
+        keys = [reader.key_of(record) for page in reader.records(None) for record in page]
+        backup.writer(shape).delete(keys)
+        backup.journal.save(replace(run, deleted=0))
+    found = keeping.sync(service=service)
+    assert kept(keeping) == Kept(found.run_number)
+    assert "the backup was empty" in (found.notice or "")
+    assert as_of(keeping, found.run_number) == {found.run_number: now(keeping)}
+
+
+def test_old_entries_are_removed_and_what_is_promised_stays(keeping: Backend) -> None:
+    service = keeping.service(**KEEP)
+    states = {1: now(keeping)}
+    for version in range(2, 8):
+        keeping.put((1, version, str(version)), (100 + version, 1, "new"))
+        if version > 3:
+            keeping.remove(100 + version - 2)
+        number = keeping.sync(service=service).run_number
+        states[number] = now(keeping)
+    source, backup = keeping.open(service)
+    before = len(keeping.undo_rows())
+    with closing(source), closing(backup):
+        assert backup.undo is not None
+        assert backup.undo.cut(2) > 0
+        assert as_of(keeping, *range(2, 8)) == {number: states[number] for number in range(2, 8)}
+        assert backup.undo.thin(2, 5) > 0
+        assert backup.undo.thin(2, 5) == 0
+        assert backup.undo.cut(2) == 0
+        assert backup.undo.highest() == 7
+    assert len(keeping.undo_rows()) < before
+    assert as_of(keeping, 2, 5, 6, 7) == {number: states[number] for number in (2, 5, 6, 7)}
+
+
+def test_a_run_removes_what_is_older_than_it_has_to_be(keeping: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock goes on a day from run to run."""
+    clock = [utc_now()]
+    for module in (points, moments):
+        monkeypatch.setattr(module, "utc_now", lambda: clock[0])
+    monkeypatch.setattr(result, "utc_now", lambda: clock[0])
+    service = keeping.service(**{**KEEP, "keep_history": "3d"})
+    states = {}
+    for version in range(2, 10):
+        clock[0] += timedelta(days=1)
+        keeping.put((1, version, str(version)))
+        number = keeping.sync(service=service).run_number
+        states[number] = now(keeping)
+    assert kept(keeping) == Kept(6)
+    assert len(keeping.undo_rows()) == 3
+    assert as_of(keeping, 6, 7, 8, 9) == {number: states[number] for number in (6, 7, 8, 9)}
+
+
+def test_a_run_that_failed_removes_nothing(keeping: Backend) -> None:
+    service = keeping.service(**{**KEEP, "guard": {"count": 0, "share": 0.0}, "keep_history": "1h"})
+    keeping.remove(*range(1, 20))
+    keeping.put((30, 2, "x"))
+    with pytest.raises(DeletesWithheld):
+        keeping.sync(service=service)
+    assert kept(keeping) == Kept(1)

@@ -36,7 +36,8 @@ def begin(backup: Store, run: SyncResult, states: Mapping[str, Any], *, empty: b
     """How this run has to keep what it replaces; None: it need not.
 
     ``states``: as they were before the run got its number. ``empty``: the copy holds nothing. A first load makes no
-    entries: restore points begin with it. A run that keeps nothing ends all restore points before it.
+    entries: restore points begin with it. A run that keeps nothing ends all restore points before it, and so does one that
+    finds the copy empty: no run empties it, so somebody did.
     """
     if backup.undo is None:
         return None
@@ -49,11 +50,13 @@ def begin(backup: Store, run: SyncResult, states: Mapping[str, Any], *, empty: b
     if kept is not None and RUN in states and backup.journal.wrote_without_number(parse(states[RUN]["at"])):
         run.note("a run of an earlier version wrote to the backup: restore points older than this run are gone")
         kept = None
-    if kept is None or (empty and backup.undo.highest() == 0):
-        kept = Kept(run.run_number if empty else run.run_number - 1)
-        backup.journal.keep_state(STATE, kept.to_value())
-    if empty and kept.since == run.run_number:
+    if empty:
+        if kept is not None and kept.since < run.run_number:
+            run.note("the backup was empty: restore points older than this run are gone")
+        backup.journal.keep_state(STATE, Kept(run.run_number).to_value())
         return None
+    if kept is None:
+        backup.journal.keep_state(STATE, Kept(run.run_number - 1).to_value())
     return Keep(run.run_number, str(run.sync_id), exact=force)
 
 
