@@ -7,11 +7,9 @@ still true. Nothing can be copied within the service, so the old document is rea
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import sqlite3
-import zlib
 from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any
@@ -31,7 +29,6 @@ from backup_sync.stores.cosmos.documents import (
     names_of_field,
     value_at,
     weight_of_document,
-    without_system,
 )
 from backup_sync.stores.cosmos.queries import pages
 from backup_sync.stores.cosmos.ranges import EpkRange, FeedCut
@@ -41,8 +38,10 @@ from backup_sync.stores.cosmos.writes import batch, delete_all, in_batches, unex
 ENDING = "-undo"
 OURS = "backup_sync"
 """The property of an entry that holds all of ours; beside it stand the id and the copy's partition key."""
-LARGEST = 1_900_000
-"""Bytes of an entry from which on its image is packed: the service takes 2 MB, and a document may be as large without one."""
+LARGEST = 1_500_000
+"""Bytes of a document from which on its image is cut into parts: the service takes 2 MB, which an image alone may have."""
+PART = 400_000
+"""Characters of a part. As text within JSON each takes four bytes at most, but for a few that are escaped."""
 
 
 class CosmosUndo:
@@ -83,15 +82,15 @@ class CosmosUndo:
         return CosmosAsOf(self, shape, number)
 
     def cut(self, number: int) -> int:
-        return self._delete(self._entries(f"c.{OURS}.seq <= @last", {"@last": number}))
+        return self._delete(self.entries(f"c.{OURS}.seq <= @last", {"@last": number}))
 
     def thin(self, first: int, last: int) -> int:
         lowest: dict[str, int] = {}
         within = {"@first": first, "@last": last}
-        for entry in self._entries(f"c.{OURS}.seq > @first AND c.{OURS}.seq <= @last", within):
+        for entry in self.entries(f"c.{OURS}.seq > @first AND c.{OURS}.seq <= @last", within):
             seq, key = entry[OURS]["seq"], entry[OURS]["key"]
             lowest[key] = min(seq, lowest.get(key, seq))
-        found = self._entries(f"c.{OURS}.seq > @first AND c.{OURS}.seq <= @last", within)
+        found = self.entries(f"c.{OURS}.seq > @first AND c.{OURS}.seq <= @last", within)
         return self._delete(entry for entry in found if entry[OURS]["seq"] > lowest[entry[OURS]["key"]])
 
     def _delete(self, entries: Iterable[dict[str, Any]]) -> int:
@@ -101,7 +100,7 @@ class CosmosUndo:
             gone += self.connection.run(delete_all(self.connection, keys, self.name))
         return gone
 
-    def _entries(self, condition: str, parameters: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    def entries(self, condition: str, parameters: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """Entries without their images."""
         ours = f"{{'seq': c.{OURS}.seq, 'op': c.{OURS}.op, 'key': c.{OURS}.key}} AS {OURS}"
         tops = {names[0] for names in self.names} - {"id"}
@@ -173,13 +172,16 @@ class CosmosEntries:
         return self._entry("I", document, {})
 
     def _image(self, operation: str, document: Record) -> Record:
-        entry = self._entry(operation, document, {"image": document})
-        if weight_of_document(entry) > LARGEST:
-            packed = base64.b64encode(zlib.compress(_encoded(document).encode("utf-8", "surrogatepass"), 6)).decode()
-            entry = self._entry(operation, document, {"packed": packed})
-        return entry
+        if weight_of_document(document) <= LARGEST:
+            return self._entry(operation, document, {"image": document})
+        text = json.dumps(document)
+        parts = [text[start : start + PART] for start in range(0, len(text), PART)]
+        # Before the entry that needs them.
+        for number, part in enumerate(parts):
+            self._create([self._entry("part", document, {"number": number, "text": part}, f"-{number}")])
+        return self._entry(operation, document, {"parts": len(parts)})
 
-    def _entry(self, operation: str, document: Record, image: dict[str, Any]) -> Record:
+    def _entry(self, operation: str, document: Record, image: dict[str, Any], ending: str = "") -> Record:
         id_, place = self._copy.key_of(document)
         entry: Record = {}
         for names in self._names:
@@ -190,7 +192,7 @@ class CosmosEntries:
             for name in names[:-1]:
                 at = at.setdefault(name, {})
             at[names[-1]] = value
-        entry["id"] = entry_id(self._keep.number, str(id_))
+        entry["id"] = entry_id(self._keep.number, str(id_)) + ending
         entry[OURS] = {
             "seq": self._keep.number,
             "op": operation,
@@ -234,11 +236,10 @@ class CosmosEntries:
 
 
 def entry_id(number: int, id_: str) -> str:
-    """Of the entry of a run for a document; an id takes 1,023 bytes, which a number in front may be too much for."""
-    found = f"{number}-{id_}"
-    if len(found.encode("utf-8", "surrogatepass")) <= 1_000:
-        return found
-    return f"{number}-{hashlib.sha256(id_.encode('utf-8', 'surrogatepass')).hexdigest()}"
+    """Of the entry of a run for a document. An id takes 1,023 bytes, for which a number in front may be too much."""
+    if len(id_.encode("utf-8", "surrogatepass")) > 900:
+        id_ = "sha256-" + hashlib.sha256(id_.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{number}-{id_}"
 
 
 def key_json(key: Key) -> str:
@@ -247,14 +248,6 @@ def key_json(key: Key) -> str:
 
 def _encoded(document: Record) -> str:
     return json.dumps(document, ensure_ascii=False)
-
-
-def image_of(entry: Mapping[str, Any]) -> Record:
-    """The document that an entry holds."""
-    ours = entry[OURS]
-    if "packed" in ours:
-        return json.loads(zlib.decompress(base64.b64decode(ours["packed"])).decode("utf-8", "surrogatepass"))
-    return ours["image"]
 
 
 class CosmosAsOf(CosmosReader):
@@ -319,12 +312,27 @@ class CosmosAsOf(CosmosReader):
 
     def _images(self, condition: str = "", parameters: Mapping[str, Any] | None = None) -> Iterator[list[Record]]:
         """Of the entries that decide, in pages."""
-        text = f"SELECT * FROM c WHERE c.{OURS}.seq > @number AND c.{OURS}.op != 'I'{condition}"
+        text = f"SELECT * FROM c WHERE c.{OURS}.seq > @number AND c.{OURS}.op IN ('U', 'D'){condition}"
         bound = _bound({"@number": self._number, **(parameters or {})})
         for page in self._undo.pages(text, bound):
-            keys = [entry[OURS]["key"] for entry in page]
-            first = self._first(keys)
-            yield [without_system(image_of(e)) for e in page if first.get(e[OURS]["key"], (0, ""))[0] == e[OURS]["seq"]]
+            first = self._first([entry[OURS]["key"] for entry in page])
+            yield [self._image(entry) for entry in page if first[entry[OURS]["key"]][0] == entry[OURS]["seq"]]
+
+    def _image(self, entry: Mapping[str, Any]) -> Record:
+        """The document that an entry holds."""
+        ours = entry[OURS]
+        if "image" in ours:
+            return dict(ours["image"])
+        which = {"@seq": ours["seq"], "@key": ours["key"]}
+        condition = f"c.{OURS}.seq = @seq AND c.{OURS}.key = @key AND c.{OURS}.op = 'part'"
+        pages_ = self._undo.pages(f"SELECT c.{OURS}.number, c.{OURS}.text FROM c WHERE {condition}", _bound(which))
+        parts = sorted((row["number"], row["text"]) for page in pages_ for row in page)
+        if [number for number, _ in parts] != list(range(ours["parts"])):
+            raise FatalError(
+                f"{self.label}: an entry of {self._undo.name} lacks parts of its document, so what was before run "
+                f"{ours['seq']} cannot be rebuilt; choose a later restore point"
+            )
+        return dict(json.loads("".join(text for _, text in parts)))
 
     def _changed(self, keys: Sequence[Key]) -> dict[str, tuple[int, str]]:
         """For those of the keys that later runs changed: the first of these runs, and what it did."""
@@ -343,7 +351,8 @@ class CosmosAsOf(CosmosReader):
         if self._file is None:
             self._file = sqlite3.connect("", check_same_thread=False)  # removed by SQLite itself
             self._file.execute("CREATE TABLE first (k TEXT PRIMARY KEY, n INTEGER, o TEXT)")
-            found = self._undo._entries(f"c.{OURS}.seq > @number", {"@number": self._number})
+            condition = f"c.{OURS}.seq > @number AND c.{OURS}.op != 'part'"
+            found = self._undo.entries(condition, {"@number": self._number})
             rows = ((entry[OURS]["key"], entry[OURS]["seq"], entry[OURS]["op"]) for entry in found)
             lower = "ON CONFLICT (k) DO UPDATE SET n = excluded.n, o = excluded.o WHERE excluded.n < n"
             self._file.executemany(f"INSERT INTO first VALUES (?, ?, ?) {lower}", rows)
