@@ -14,8 +14,9 @@ import sqlite3
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Set
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 import backup_sync.walk
 from backup_sync.model import faults
 from backup_sync.model.errors import BackupSyncError, LockHeld, PairingRefused
+from backup_sync.model.keep import STATE, Kept
 from backup_sync.model.limits import Limits, Pieces
 from backup_sync.model.result import SyncResult, sync_id
 from backup_sync.stores.cosmos.documents import key_text
+from backup_sync.walk import points
 from backup_sync.walk.record import record_history
 from backup_sync.walk.sync import Options, sync
 from backup_sync.walk.withheld import Withheld, sketch
@@ -126,7 +129,7 @@ class Machine(RuleBasedStateMachine):
         self.backend = self.make()
         self.backend.limits = SMALL
         changes = {"changed": {"Version": "higher", "Te xt": "different"}} if self.watches_text else {}
-        self.service = self.backend.service(guard=GUARD, lock_wait_seconds=0, **changes)
+        self.service = self.backend.service(guard=GUARD, lock_wait_seconds=0, keep_history="1y", **changes)
         self.backend.initialize(service=self.service)
         self.source: Content = {}
         self.backup: Content = {}
@@ -134,11 +137,14 @@ class Machine(RuleBasedStateMachine):
         self.numbers = itertools.count(1)
         self.runs: dict[str, Counts] = {}
         self.killed: Attempts | None = None
+        self.states: dict[int, Content] = {}
+        """What the backup held at the end of each run, by its number; for a run that was killed, where it was killed."""
 
     def make(self) -> Backend:
         return SqliteBackend(Path(self.held.enter_context(tempfile.TemporaryDirectory(dir=IN_MEMORY))))
 
     def teardown(self) -> None:
+        self.each_restore_point_is_what_the_backup_was(everything=True)
         self.backend.close()
         self.held.close()
 
@@ -232,6 +238,8 @@ class Machine(RuleBasedStateMachine):
             assert now == (0, 0, 0), "a dry run wrote"
         else:
             self.runs[run.run_id] = run.written
+        if result.run_number:
+            self.states[result.run_number] = {key: row[:2] for key, row in after.items()}
         return problem
 
     def _plan(self, run: Attempts) -> Plan:
@@ -411,11 +419,76 @@ class Machine(RuleBasedStateMachine):
         self.delete(set(self.source))
         self._finish(self._new())
 
+    # the history of records
+
+    def _kept(self) -> Kept | None:
+        source, backup = self.backend.open(self.service)
+        with closing(source), closing(backup):
+            value = backup.journal.states().get(STATE)
+        return Kept.from_value(value) if value else None
+
+    @rule(seed=seeds)
+    def forget_some_points(self, seed: int) -> None:
+        """What a run removes at its end, which may die in between; the next one finds what is left to do."""
+        dice = random.Random(seed)
+        kept, numbers = self._kept(), sorted(self.states)
+        if kept is None or not numbers:
+            return
+        tally["steps"] += 1
+        there = [number for number in numbers if kept.holds(number)]
+        stay = sorted(dice.sample(there, min(len(there), dice.choice([2, 3, 5]))))
+        if not stay:
+            return
+        gaps = tuple((first, last) for first, last in pairwise(stay) if last - first > 1)
+        gaps += tuple(gap for gap in kept.gaps if gap[0] >= stay[-1])
+        left = Kept(stay[0], gaps, gaps)
+        boundary, dies = dice.choice(["before cut", "before thin", "never"]), itertools.count()
+
+        def kill(name: str) -> None:
+            if name == boundary and next(dies) == 0:
+                tally[f"crash {name}"] += 1
+                raise Crash(name)
+
+        source, backup = self.backend.open(self.service)
+        with closing(source), closing(backup):
+            with suppress(Crash), faults.installed(kill):
+                points.shrink(backup, left)
+            points.shrink(backup, Kept.from_value(backup.journal.states()[STATE]))
+
+    @rule()
+    def run_without_history(self) -> None:
+        service, self.service = self.service, self.service.model_copy(update={"keep_history": None})
+        self._finish(self._new())
+        self.service = service
+        assert self._kept() is None or not self.states
+
+    def each_restore_point_is_what_the_backup_was(self, *, everything: bool) -> None:
+        kept = self._kept()
+        if kept is None:
+            return
+        there = [number for number in sorted(self.states) if kept.holds(number)]
+        source, backup = self.backend.open(self.service)
+        with closing(source), closing(backup):
+            assert backup.undo is not None
+            shape = backup.catalog.describe()
+            for number in there if everything else there[:1]:
+                tally["restore points"] += 1
+                records = backup.undo.reader(shape, number).records(None)
+                assert dict(self.content(record) for page in records for record in page) == self.states[number], number
+
+    def content(self, record: Any) -> tuple[int, tuple[int, str | None]]:
+        """(key, what the model knows of it) of a record."""
+        return record[0], (record[1], record[2])
+
     # what always holds
 
     @invariant()
     def the_backup_is_what_the_model_says(self) -> None:
         assert {key: row[:2] for key, row in stamped(self.backend).items()} == self.backup
+
+    @invariant()
+    def the_oldest_restore_point_is_what_the_backup_was(self) -> None:
+        self.each_restore_point_is_what_the_backup_was(everything=False)
 
     @invariant()
     def each_run_has_one_record_with_what_it_really_wrote(self) -> None:
@@ -440,6 +513,9 @@ class CosmosMachine(Machine):
 
     def make(self) -> Backend:
         return CosmosBackend("own", self.ends[0], self.ends[1])
+
+    def content(self, record: Any) -> tuple[int, tuple[int, str | None]]:
+        return int(record["id"][6:]), (record["version"], record["text"])
 
     def key(self, number: int) -> tuple[Any, ...]:
         return f"thing-{number}", key_text([f"group-{number % 7}"])

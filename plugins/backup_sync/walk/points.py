@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from backup_sync.model.faults import point
 from backup_sync.model.keep import RUN, STATE, Kept, Point
 from backup_sync.model.moments import iso, parse, utc_now
 from backup_sync.model.result import SyncResult
@@ -71,10 +72,19 @@ def prune(backup: Store, run: SyncResult) -> None:
     before = Kept.from_value(states[STATE])
     points = [*backup.journal.points(), Point(run.run_number, utc_now())]
     left = keep.left(before, points, map(int, states.get(HELD, {})), utc_now())
-    if left == before and not left.due:
-        return
+    if left != before or left.due:
+        shrink(backup, left)
+
+
+def shrink(backup: Store, left: Kept) -> None:
+    """Remove the entries that are not needed for what is to be left. Under a run's lock."""
+    assert backup.undo is not None
     # First what is said to be there, then the entries: a run that is killed in between has promised too little.
     backup.journal.keep_state(STATE, left.to_value())
-    gone = undo.cut(left.since) + sum(undo.thin(first, last) for first, last in left.due)
+    point("before cut")
+    gone = backup.undo.cut(left.since)
+    for first, last in left.due:
+        point("before thin")
+        gone += backup.undo.thin(first, last)
     backup.journal.keep_state(STATE, replace(left, due=()).to_value())
     log.info("%s: removed %d entries of the history of records", backup.service.name, gone)
