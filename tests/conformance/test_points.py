@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from backup_sync.model import moments, result
-from backup_sync.model.errors import DeletesWithheld
+from backup_sync.model.errors import ConfigurationError, DeletesWithheld
 from backup_sync.model.faults import installed
 from backup_sync.model.keep import STATE, Kept
 from backup_sync.model.moments import utc_now
@@ -243,9 +245,8 @@ def test_old_entries_are_removed_and_what_is_promised_stays(keeping: Backend) ->
 def test_a_run_removes_what_is_older_than_it_has_to_be(keeping: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     """The clock goes on a day from run to run."""
     clock = [utc_now()]
-    for module in (points, moments):
+    for module in (points, moments, result):
         monkeypatch.setattr(module, "utc_now", lambda: clock[0])
-    monkeypatch.setattr(result, "utc_now", lambda: clock[0])
     service = keeping.service(**{**KEEP, "keep_history": "3d"})
     states = {}
     for version in range(2, 10):
@@ -265,3 +266,102 @@ def test_a_run_that_failed_removes_nothing(keeping: Backend) -> None:
     with pytest.raises(DeletesWithheld):
         keeping.sync(service=service)
     assert kept(keeping) == Kept(1)
+
+
+def run_by_hand() -> SyncResult:
+    return SyncResult(uuid4(), "thing", run_id="by hand", started_by="command line by anna")
+
+
+def test_points_are_listed_and_one_that_is_held_outlives_the_others(
+    keeping: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [utc_now()]
+    for module in (points, moments, result):
+        monkeypatch.setattr(module, "utc_now", lambda: clock[0])
+    service = keeping.service(**{**KEEP, "keep_history": "2d"})
+    states = {1: now(keeping)}
+
+    def night(version: int) -> None:
+        clock[0] += timedelta(days=1)
+        keeping.put((1, version, str(version)), (50 + version, 1, "new"))
+        number = keeping.sync(service=service).run_number
+        states[number] = now(keeping)
+
+    night(2)
+    source, backup = keeping.open(service)
+    with closing(source), closing(backup):
+        with pytest.raises(ConfigurationError, match="there is no restore point 9; list them first"):
+            points.hold(backup, 9, "why not", run_by_hand())
+        points.hold(backup, 2, "before the release", run_by_hand())
+    for version in range(3, 9):
+        night(version)
+    source, backup = keeping.open(service)
+    with closing(source), closing(backup):
+        found = points.listed(backup)
+        assert [(point.number, point.held, point.whole) for point in found] == [
+            (8, None, True),
+            (7, None, True),
+            (6, None, True),
+            (2, "before the release", True),
+        ]
+        assert (found[-1].inserted, found[-1].updated, found[-1].deleted) == (1, 1, 0)
+        assert as_of(keeping, 2, 6, 7, 8) == {number: states[number] for number in (2, 6, 7, 8)}
+        points.release(backup, 2, run_by_hand())
+        with pytest.raises(ConfigurationError, match="restore point 2 is not held"):
+            points.release(backup, 2, run_by_hand())
+    night(9)
+    assert kept(keeping) == Kept(7)
+
+
+def test_a_record_can_be_forgotten_and_that_is_recorded_without_its_key(keeping: Backend) -> None:
+    service = keeping.service(**KEEP)
+    for version in (2, 3):
+        keeping.put((7, version, f"secret {version}"), (8, version, "x"))
+        keeping.sync(service=service)
+    keeping.remove(7)
+    keeping.sync(service=service)
+    assert "secret" in str(keeping.undo_rows())
+    source, backup = keeping.open(service)
+    with closing(source), closing(backup):
+        shape = source.catalog.describe()
+        reader = backup.undo.reader(shape, 3) if backup.undo else None
+        assert reader is not None
+        (key,) = (
+            key
+            for page in reader.records(None)
+            for record in page
+            if "secret" in str(record)
+            for key in [reader.key_of(record)]
+        )
+        # As a person writes it: a document's id, and then the values of its partition key.
+        values = [key[0], *json.loads(str(key[1]))] if len(key) > 1 else list(key)
+        assert points.forget(backup, values, run_by_hand()) == 3
+        assert points.forget(backup, values, run_by_hand()) == 0
+        with pytest.raises(ConfigurationError):
+            points.forget(backup, [*values, 1], run_by_hand())
+        recorded = backup.journal.newest(3)[0]
+    assert "secret" not in str(keeping.undo_rows())
+    assert recorded["Success"]
+    assert recorded["Mode"] == "forgot one key"
+    assert recorded["StartedBy"] == "command line by anna"
+    assert recorded["Notice"].endswith("entries of one key from the history of records")
+    assert not [record for record in as_of(keeping, 2)[2] if "secret" in str(record)]
+    assert keeping.sync(service=service).notice is None
+
+
+def test_a_column_that_the_copy_got_later_is_noted(sql: Any) -> None:
+    service = sql.service(**KEEP)
+    sql.put((1, 1, "a"), (2, 1, "b"))
+    sql.initialize(service=service)
+    sql.sync(service=service)
+    before = now(sql)
+    name = service.table if sql.name == "mssql" else "Things"
+    sql.run_source(f"ALTER TABLE {name} ADD Fax INT")
+    sql.run_source(f"UPDATE {name} SET Fax = 5 WHERE Id = 1")
+    assert "column Fax" in " ".join(sql.initialize(service=service))
+    sql.sync(service=service)
+    found = kept(sql)
+    assert found is not None
+    assert dict(found.added) == {"Fax": 1}
+    assert as_of(sql, 1) == {1: [(*row, None) for row in before]}
+    assert as_of(sql, 2) == {2: now(sql)}

@@ -142,5 +142,5 @@ def test_a_hold_without_a_reason_or_that_is_over_is_refused(world: World, conf, 
 def test_a_backup_that_was_never_initialised_cannot_be_held_and_nothing_is_made(world: World):
     outcome = world.run("backup_hold", {"service": "customer", "reason": "x"})
     assert outcome.state == "failed"
-    assert "was never initialised, so there is nothing to hold" in outcome.reasons["customer"]
+    assert "was never initialised; run the DAG backup_initialize first" in outcome.reasons["customer"]
     assert not world.places.customer_backup.exists()

@@ -218,6 +218,10 @@ class Undo(Protocol):
     def cut(self, number: int) -> int:
         """Remove the entries up to and with this run's, in bounded batches; returns how many."""
 
+    def forget(self, key: Sequence[Any]) -> int:
+        """Remove all entries of one key; returns how many. ``key``: the key's values in order; of a document its id, and
+        then those of its partition key."""
+
     def thin(self, first: int, last: int) -> int:
         """Remove what is not needed to rebuild ``last`` and what is before or at ``first``, of the runs in between; returns
         how many entries."""

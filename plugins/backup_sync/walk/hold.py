@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from backup_sync.model.errors import ConfigurationError, Held, LockHeld, PairingRefused
+from backup_sync.model.errors import ConfigurationError, Held, LockHeld
 from backup_sync.model.moments import iso, parse, utc_now
 from backup_sync.model.result import SyncResult
 from backup_sync.model.service import Service
@@ -62,7 +62,7 @@ def place(backup: Store, reason: str, *, by: str, until: datetime | None, run: S
         raise ConfigurationError(
             f"{backup.service.name}: the hold would be over already; name a later 'until', or none"
         )
-    _check_ours(backup)
+    pairing.check_ours(backup)
     found = Hold(reason, by, iso(utc_now().replace(microsecond=0)) or "", iso(until))
     backup.journal.keep_state(STATE, asdict(found))
     try:
@@ -74,25 +74,8 @@ def place(backup: Store, reason: str, *, by: str, until: datetime | None, run: S
 
 def release(backup: Store) -> Hold | None:
     """Let runs write again. Returns the hold that was there, in force or not. Raises as :func:`place` does."""
-    states = _check_ours(backup)
+    states = pairing.check_ours(backup)
     if STATE not in states:
         return None
     backup.journal.keep_state(STATE, None)
     return Hold(**states[STATE])
-
-
-def _check_ours(backup: Store) -> Mapping[str, Any]:
-    """The states of the backup, for certain of this service. Asks nothing of the source: it may be why there is a hold."""
-    service = backup.service
-    states = pairing.states_of(backup)
-    recorded = states.get(pairing.STATE)
-    if recorded is None:
-        raise ConfigurationError(
-            f"{backup.label}: the backup of {service.name} was never initialised, so there is nothing to hold; run the DAG "
-            "backup_initialize first"
-        )
-    if recorded["service"] != service.name:
-        raise PairingRefused(
-            f"{backup.label}: the backup there belongs to service {recorded['service']}, and this is service {service.name}"
-        )
-    return states

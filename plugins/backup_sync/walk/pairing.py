@@ -11,7 +11,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from backup_sync.model.errors import PairingRefused
+from backup_sync.model.errors import ConfigurationError, PairingRefused
 from backup_sync.model.moments import iso, utc_now
 from backup_sync.model.service import Service
 from backup_sync.stores.base import Identity, Store
@@ -178,3 +178,22 @@ def _place(identity: Identity, other: Identity | None = None) -> str:
     items = list(identity.items())
     shown = [(n, v) for n, v in items if v is not None and (other is None or n == items[0][0] or other.get(n) != v)]
     return ", ".join(f"{name} {value}" for name, value in shown) or "a place that does not exist yet"
+
+
+def check_ours(backup: Store) -> Mapping[str, Any]:
+    """The states of the backup, for certain of this service. Asks nothing of the source: it may be what went wrong.
+
+    Raises ConfigurationError for a backup that was never initialised, and PairingRefused where it is another service's.
+    """
+    service = backup.service
+    states = states_of(backup)
+    recorded = states.get(STATE)
+    if recorded is None:
+        raise ConfigurationError(
+            f"{backup.label}: the backup of {service.name} was never initialised; run the DAG backup_initialize first"
+        )
+    if recorded["service"] != service.name:
+        raise PairingRefused(
+            f"{backup.label}: the backup there belongs to service {recorded['service']}, and this is service {service.name}"
+        )
+    return states

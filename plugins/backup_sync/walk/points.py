@@ -6,15 +6,17 @@ The numbers and what there is of a history stand in the backup's states, and are
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+from backup_sync.model.errors import ConfigurationError
 from backup_sync.model.faults import point
 from backup_sync.model.keep import RUN, STATE, Kept, Point
 from backup_sync.model.moments import iso, parse, utc_now
 from backup_sync.model.result import SyncResult
 from backup_sync.stores.base import Keep, Store
+from backup_sync.walk import pairing
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +61,81 @@ def begin(backup: Store, run: SyncResult, states: Mapping[str, Any], *, empty: b
     if kept is None:
         backup.journal.keep_state(STATE, Kept(run.run_number - 1).to_value())
     return Keep(run.run_number, str(run.sync_id), exact=force)
+
+
+@dataclass(frozen=True)
+class RestorePoint:
+    """The state of the copy at the end of a run. ``whole``: the run succeeded. ``held``: why it stays whatever its age."""
+
+    number: int
+    sync_id: str
+    run_id: str
+    at: str
+    inserted: int
+    updated: int
+    deleted: int
+    whole: bool
+    held: str | None
+
+
+def listed(backup: Store, most: int = 1_000) -> list[RestorePoint]:
+    """The restore points of a service among its newest runs, newest first."""
+    states = pairing.check_ours(backup)
+    if STATE not in states:
+        return []
+    kept, held = Kept.from_value(states[STATE]), states.get(HELD, {})
+    return [
+        RestorePoint(
+            number=run["RunNumber"],
+            sync_id=run["SyncId"],
+            run_id=run["RunId"],
+            at=run["CompletedAt"] or run["StartedAt"],
+            inserted=run["InsertedCount"],
+            updated=run["UpdatedCount"],
+            deleted=run["DeletedCount"],
+            whole=run["Success"],
+            held=held.get(str(run["RunNumber"])),
+        )
+        for run in backup.journal.newest(most)
+        if run["RunNumber"] and kept.holds(run["RunNumber"])
+    ]
+
+
+def hold(backup: Store, number: int, reason: str, run: SyncResult) -> None:
+    """Keep a restore point whatever its age. Raises ConfigurationError where there is none of that number."""
+    pairing.check_ours(backup)
+    with backup.lock.hold(run, backup.service.lock_wait_seconds):
+        states = backup.journal.states()
+        if STATE not in states or not Kept.from_value(states[STATE]).holds(number) or number > states[RUN]["number"]:
+            raise ConfigurationError(f"{backup.service.name}: there is no restore point {number}; list them first")
+        backup.journal.keep_state(HELD, {**states.get(HELD, {}), str(number): reason})
+
+
+def release(backup: Store, number: int, run: SyncResult) -> None:
+    """Let a restore point that was held grow old. Raises ConfigurationError where it is not held."""
+    pairing.check_ours(backup)
+    with backup.lock.hold(run, backup.service.lock_wait_seconds):
+        held = dict(backup.journal.states().get(HELD, {}))
+        if held.pop(str(number), None) is None:
+            raise ConfigurationError(f"{backup.service.name}: restore point {number} is not held")
+        backup.journal.keep_state(HELD, held or None)
+
+
+def forget(backup: Store, key: Sequence[Any], run: SyncResult) -> int:
+    """Remove one record from the history of records, of which a record is left in the history of runs (without the key).
+
+    What the copy holds now stays: it follows the source. Returns how many entries there were.
+    """
+    pairing.check_ours(backup)
+    if backup.undo is None:
+        return 0
+    with backup.lock.hold(run, backup.service.lock_wait_seconds):
+        gone = backup.undo.forget(key)
+        run.mode = "forgot one key"
+        run.note(f"removed {gone} entries of one key from the history of records")
+        run.complete()
+        backup.journal.save(run)
+    return gone
 
 
 def prune(backup: Store, run: SyncResult) -> None:

@@ -84,6 +84,14 @@ class CosmosUndo:
     def cut(self, number: int) -> int:
         return self._delete(self.entries(f"c.{OURS}.seq <= @last", {"@last": number}))
 
+    def forget(self, key: Sequence[Any]) -> int:
+        if len(key) != 1 + len(self.names):
+            raise ConfigurationError(
+                f"{self.connection.label}: give the document's id, and then {len(self.names)} values of its partition key"
+            )
+        which = {"@key": key_json((key[0], key_text(key[1:])))}
+        return self._delete(self.entries(f"c.{OURS}.key = @key", which))
+
     def thin(self, first: int, last: int) -> int:
         lowest: dict[str, int] = {}
         within = {"@first": first, "@last": last}

@@ -47,6 +47,10 @@ class MssqlUndo(SqlUndo):
     def delete_sql(self, condition: str, limit: int) -> str:
         return f"DELETE TOP ({int(limit)}) u FROM {self.name} u WHERE {condition}"
 
+    def forget_one(self, key: Key) -> int:
+        sql = f"DELETE t FROM {self.name} t JOIN {posted_keys(self.key)} p ON {found_by(self.key)}"
+        return self.session.run(sql, [keys_json([key])])
+
     def as_of_name(self, number: int) -> str:
         return f"{self._beside(AS_OF)}({int(number)})"
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from backup_sync.model import keep
 from backup_sync.model.diff import Key
@@ -61,6 +62,10 @@ class SqlUndo(ABC):
     @abstractmethod
     def delete_sql(self, condition: str, limit: int) -> str:
         """Deletes so many entries ``u`` for which a condition holds."""
+
+    @abstractmethod
+    def forget_one(self, key: Key) -> int:
+        """Remove all entries of one key; how many there were."""
 
     @abstractmethod
     def as_of_name(self, number: int) -> str:
@@ -162,6 +167,14 @@ class SqlUndo(ABC):
 
     def cut(self, number: int) -> int:
         return self._delete(f"u.{self._seq} <= {int(number)}")
+
+    def forget(self, key: Sequence[Any]) -> int:
+        if len(key) != len(self.key):
+            names = ", ".join(column.name for column in self.key)
+            raise ConfigurationError(
+                f"{self.copy.label}: the key of {self.table.full_name} is {names}; give a value for each"
+            )
+        return self.forget_one(tuple(key)) if self.exists() else 0
 
     def thin(self, first: int, last: int) -> int:
         return self._delete(self.thin_condition(first, last))

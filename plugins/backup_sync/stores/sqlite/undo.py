@@ -31,6 +31,10 @@ class SqliteUndo(SqlUndo):
         found = f"SELECT u.rowid FROM {self.name} u WHERE {condition} LIMIT {int(limit)}"
         return f"DELETE FROM {self.name} WHERE rowid IN ({found})"
 
+    def forget_one(self, key: Key) -> int:
+        where = " AND ".join(f"{quote(column.name)} = ?" for column in self.key)
+        return self.session.run(f"DELETE FROM {self.name} WHERE {where}", key)
+
     def as_of_name(self, number: int) -> str:
         return f"({self.as_of_sql(str(int(number)))})"
 
