@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PICTURE = Path(__file__).with_name("floors.svg")
 ROOMS = {
     "operators": (1, "a context in, one job, an XCom out"),
-    "__main__": (2, "python -m backup_sync check"),
+    "__main__": (2, "python -m backup_sync"),
     "settings": (0, "the section [backup_sync]"),
     "hooks": (1, "a connection becomes a store"),
     "walk": (3, "the jobs, and the walk they share"),

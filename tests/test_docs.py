@@ -606,6 +606,57 @@ def test_customers_are_restored_as_the_runbook_says(tmp_path: Path, monkeypatch:
         assert db.execute("SELECT * FROM Customers ORDER BY Id").fetchall() == [tuple(customer(n)) for n in (1, 2, 3)]
 
 
+def test_customers_are_looked_at_as_they_were_as_the_page_says(tmp_path: Path) -> None:
+    from backup_sync.model.result import SyncResult, sync_id
+    from backup_sync.model.service import parse_service
+    from backup_sync.stores.sqlite.store import sqlite_store
+    from backup_sync.walk.initialize import initialize
+    from backup_sync.walk.sync import Options, sync
+    from local.sample_data import CUSTOMER_COLUMNS, customer
+
+    entry = {"source": "s", "backup": "b", "table": "customer.Customers", "changed": {"Version": "higher"}}
+    service = parse_service("customer", entry | {"keep_history": "30d"}, where="test")
+    [query] = [block for block in blocks("docs/history.md", "sql") if "WITH first" in block]
+    columns = ", ".join(["Id INTEGER PRIMARY KEY", *CUSTOMER_COLUMNS[1:]]).replace(
+        "Version", "Version INTEGER NOT NULL"
+    )
+    source, backup = tmp_path / "source.sqlite", tmp_path / "backup.sqlite"
+
+    def ends() -> list[Any]:
+        def store(path: Path, *, copy: bool) -> Any:
+            return sqlite_store(service, lambda _: sqlite3.connect(path, check_same_thread=False), path.stem, copy=copy)
+
+        return [store(source, copy=False), store(backup, copy=True)]
+
+    def run(path: Path, sql: str, *params: Any) -> list[Any]:
+        with closing(sqlite3.connect(path)) as db, db:
+            return db.execute(sql, params).fetchall()
+
+    def night(name: str) -> list[Any]:
+        result = SyncResult(sync_id("dag", name, "customer"), "customer", run_id=name)
+        sync(service, *ends(), result, Options())
+        return sorted(run(backup, "SELECT * FROM Customers"))
+
+    run(source, f"CREATE TABLE Customers ({columns})")
+    for number in range(1, 21):
+        run(source, f"INSERT INTO Customers VALUES ({', '.join('?' * len(CUSTOMER_COLUMNS))})", *customer(number))
+    initialize(*ends())
+    states = {1: night("first")}
+    run(source, "DELETE FROM Customers WHERE Id = 3")
+    run(source, "UPDATE Customers SET Version = Version + 1, City = 'X' WHERE Id < 6")
+    states[2] = night("second")
+    run(source, "UPDATE Customers SET Version = Version + 1, City = 'Y' WHERE Id = 1")
+    run(
+        source,
+        "INSERT INTO Customers SELECT 30, * FROM (SELECT "
+        + ", ".join(CUSTOMER_COLUMNS[1:])
+        + " FROM Customers LIMIT 1)",
+    )
+    night("third")
+    for number, state in states.items():
+        assert sorted(run(backup, query.replace("41", str(number)))) == state
+
+
 # reliability
 
 

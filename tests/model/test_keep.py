@@ -67,6 +67,13 @@ def test_a_history_that_is_younger_stays_as_it_is() -> None:
     assert parse_keep("30d").left(Kept(3), [], [], NOW) == Kept(3)
 
 
+def test_what_was_before_the_first_known_run_stays_while_that_run_is_young() -> None:
+    """The state before the first run that kept something; or a run whose end nobody recorded."""
+    assert parse_keep("30d").left(Kept(0), nightly(3), [], NOW) == Kept(0)
+    assert parse_keep("2d").left(Kept(0), nightly(3), [], NOW) == Kept(1)
+    assert parse_keep({"all": "1d", "daily": "30d"}).left(Kept(0), nightly(3)[:2], [], NOW).since == 0
+
+
 def test_older_points_are_thinned_to_the_last_of_each_period() -> None:
     left = parse_keep({"all": "7d", "weekly": "35d"}).left(Kept(1), nightly(60), [], NOW)
     # NOW is a Thursday: the Sundays before are runs 56, 49, 42, 35, 28; 25 is what it looked like 35 days ago.

@@ -89,9 +89,10 @@ class KeepHistory:
         as long as some moment within its time is answered by it: the newest one older than the limit is still what the
         copy looked like at the limit.
         """
-        known = sorted((point for point in points if kept.holds(point.number)), key=lambda point: point.number)
-        if not known:
-            return kept
+        found = {point.number: point for point in points if kept.holds(point.number)}
+        # What was there before all that is known, whatever it was, is older than any limit.
+        found.setdefault(kept.since, Point(kept.since, datetime.min.replace(tzinfo=timezone.utc)))
+        known = [found[number] for number in sorted(found)]
         whole = _from(known, now - self.all)
         chosen = {number for number in held if kept.holds(number)} | {known[whole].number}
         for period, time in self.thinned.items():
@@ -108,7 +109,7 @@ class KeepHistory:
 
 
 def _from(points: Sequence[Point], limit: datetime) -> int:
-    """Index of the point that says what the copy looked like at a moment; 0 if all are younger.
+    """Index of the point that says what the copy looked like at a moment; the first one's if all are younger.
 
     Clocks may step back, numbers do not: a point counts as no older than those before it, so that rather more is kept.
     """
