@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+import weakref
 from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any
@@ -93,17 +94,30 @@ class CosmosUndo:
         return self._delete(self.entries(f"c.{OURS}.key = @key", which))
 
     def thin(self, first: int, last: int) -> int:
-        lowest: dict[str, int] = {}
         within = {"@first": first, "@last": last}
-        for entry in self.entries(f"c.{OURS}.seq > @first AND c.{OURS}.seq <= @last", within):
-            seq, key = entry[OURS]["seq"], entry[OURS]["key"]
-            lowest[key] = min(seq, lowest.get(key, seq))
-        found = self.entries(f"c.{OURS}.seq > @first AND c.{OURS}.seq <= @last", within)
-        return self._delete(entry for entry in found if entry[OURS]["seq"] > lowest[entry[OURS]["key"]])
+        condition = f"c.{OURS}.seq > @first AND c.{OURS}.seq <= @last"
+        with closing(self.first_entries(condition, within)) as lowest:
+
+            def is_lowest(entry: Mapping[str, Any]) -> bool:
+                found = lowest.execute("SELECT n FROM first WHERE k = ?", [entry[OURS]["key"]]).fetchone()
+                return bool(found == (entry[OURS]["seq"],))
+
+            return self._delete(entry for entry in self.entries(condition, within) if not is_lowest(entry))
+
+    def first_entries(self, condition: str, parameters: Mapping[str, Any]) -> sqlite3.Connection:
+        """Of each key the entry with the lowest number, in a private file (key ``k``, number ``n``, operation ``o``) that
+        SQLite itself removes: memory must not grow with their number."""
+        file = sqlite3.connect("", check_same_thread=False)
+        file.execute("CREATE TABLE first (k TEXT PRIMARY KEY, n INTEGER, o TEXT)")
+        entries = self.entries(f"{condition} AND c.{OURS}.op != 'part'", parameters)
+        rows = ((entry[OURS]["key"], entry[OURS]["seq"], entry[OURS]["op"]) for entry in entries)
+        lower = "ON CONFLICT (k) DO UPDATE SET n = excluded.n, o = excluded.o WHERE excluded.n < n"
+        file.executemany(f"INSERT INTO first VALUES (?, ?, ?) {lower}", rows)
+        return file
 
     def _delete(self, entries: Iterable[dict[str, Any]]) -> int:
         gone = 0
-        for some in batches(list(entries), self.limits.batch):
+        for some in batches(entries, self.limits.batch):
             keys = [(entry["id"], key_text(_own_values(entry, self.names))) for entry in some]
             gone += self.connection.run(delete_all(self.connection, keys, self.name))
         return gone
@@ -261,7 +275,7 @@ def _encoded(document: Record) -> str:
 class CosmosAsOf(CosmosReader):
     """Reads the copy as it was at the end of a run: its documents, but for those that later runs changed.
 
-    Which those are stands in a private file, so that memory does not grow with their number.
+    Entries are asked for by number, so that what was changed since is what it costs beside the copy itself.
     """
 
     def __init__(self, undo: CosmosUndo, shape: ContainerShape, number: int) -> None:
@@ -357,11 +371,6 @@ class CosmosAsOf(CosmosReader):
     def _overlay(self) -> sqlite3.Connection:
         """The entries of later runs, without their images: of each key the one with the lowest number."""
         if self._file is None:
-            self._file = sqlite3.connect("", check_same_thread=False)  # removed by SQLite itself
-            self._file.execute("CREATE TABLE first (k TEXT PRIMARY KEY, n INTEGER, o TEXT)")
-            condition = f"c.{OURS}.seq > @number AND c.{OURS}.op != 'part'"
-            found = self._undo.entries(condition, {"@number": self._number})
-            rows = ((entry[OURS]["key"], entry[OURS]["seq"], entry[OURS]["op"]) for entry in found)
-            lower = "ON CONFLICT (k) DO UPDATE SET n = excluded.n, o = excluded.o WHERE excluded.n < n"
-            self._file.executemany(f"INSERT INTO first VALUES (?, ?, ?) {lower}", rows)
+            self._file = self._undo.first_entries(f"c.{OURS}.seq > @number", {"@number": self._number})
+            weakref.finalize(self, self._file.close)
         return self._file
