@@ -259,6 +259,35 @@ def test_a_run_removes_what_is_older_than_it_has_to_be(keeping: Backend, monkeyp
     assert as_of(keeping, 6, 7, 8, 9) == {number: states[number] for number in (6, 7, 8, 9)}
 
 
+@pytest.mark.parametrize("boundary", ["before cut", "before thin"])
+def test_a_run_that_dies_while_it_removes_old_entries_loses_nothing_that_is_promised(
+    keeping: Backend, monkeypatch: pytest.MonkeyPatch, boundary: str
+) -> None:
+    clock = [utc_now()]
+    for module in (points, moments, result):
+        monkeypatch.setattr(module, "utc_now", lambda: clock[0])
+    service = keeping.service(**{**KEEP, "keep_history": {"all": "2d", "weekly": "60d"}})
+    states, deaths = {1: now(keeping)}, 0
+    for version in range(2, 14):
+        clock[0] += timedelta(days=1)
+        keeping.put((1, version, str(version)), (50 + version, 1, "new"))
+        try:
+            with installed(killed(boundary, 1)):
+                number = keeping.sync(f"night {version}", service=service).run_number
+        except Killed:
+            deaths += 1
+            number = keeping.sync(f"night {version}", service=service).run_number
+        states[number] = now(keeping)
+    found = kept(keeping)
+    assert deaths
+    assert found is not None
+    assert found.gaps
+    assert not found.due
+    there = [number for number in states if found.holds(number)]
+    assert 3 < len(there) < len(states)
+    assert as_of(keeping, *there) == {number: states[number] for number in there}
+
+
 def test_a_run_that_failed_removes_nothing(keeping: Backend) -> None:
     service = keeping.service(**{**KEEP, "guard": {"count": 0, "share": 0.0}, "keep_history": "1h"})
     keeping.remove(*range(1, 20))

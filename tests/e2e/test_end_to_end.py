@@ -218,8 +218,18 @@ def test_clearing_a_run_updates_its_history_records(stage: Stage) -> None:
 
 def test_backup_initialize_creates_what_is_missing_and_nothing_twice(stage: Stage, initialized: str) -> None:
     created = {service: stage.xcom(initialized, service, INITIALIZE)["Created"] for service in COUNTS}
-    assert set(created["customer"]) == {"table Customers", "table SyncHistory", "table SyncState"}
-    assert set(created["order"]) == {"database orderdb-backup", "container orders", "container sync-history"}
+    assert set(created["customer"]) == {
+        "table Customers",
+        "table SyncHistory",
+        "table SyncState",
+        "table Customers_Undo",
+    }
+    assert set(created["order"]) == {
+        "database orderdb-backup",
+        "container orders",
+        "container sync-history",
+        "container orders-undo",
+    }
     before = stage.backups()
     again = stage.run(dag=INITIALIZE)
     assert [stage.xcom(again, service, INITIALIZE)["Created"] for service in COUNTS] == [[], []]

@@ -105,6 +105,7 @@ BOUNDARIES = sorted(
     {
         name
         for path in Path(backup_sync.walk.__file__).parent.glob("*.py")
+        if path.stem != "points"  # few runs pass these; forget_some_points does
         for name in re.findall(r'point\("(.+?)"\)', path.read_text())
     }
 )
@@ -302,6 +303,7 @@ class Machine(RuleBasedStateMachine):
     def dry_run(self, allow: int | None, force: bool) -> None:
         self._finish(self._new(dry_run=True, allow_deletes=allow, force=force))
 
+    @precondition(lambda self: self.source)  # what is empty could be a copy's place
     @rule(force=st.booleans())
     def run_with_another_source(self, force: bool) -> None:
         """Nothing is written: neither to the copy nor to its history."""

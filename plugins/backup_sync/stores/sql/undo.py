@@ -73,12 +73,17 @@ class SqlUndo(ABC):
 
     # the table
 
+    @property
+    def shown(self) -> str:
+        """What people call it."""
+        return self.beside.table.full_name
+
     def exists(self) -> bool:
         return self.dialect.exists(self.session, self.name)
 
     def create(self, *, dry_run: bool = False) -> list[str]:
         own = self.copy.own_shape() if self.copy.exists() else None
-        full_name = self.beside.table.full_name
+        full_name = self.shown
         there = self.beside.own_shape() if own is not None else None
         if there is None:
             if not dry_run:
@@ -110,7 +115,7 @@ class SqlUndo(ABC):
         assert own is not None
         if there is None or self._difference(own, there).alters:
             raise FatalError(
-                f"{self.copy.label}: the history of records {self.beside.table.full_name} "
+                f"{self.copy.label}: the history of records {self.shown} "
                 f"{'does not exist' if there is None else 'lacks columns of the copy'}; run the DAG backup_initialize, or clear "
                 "the run from initialize on"
             )
@@ -125,13 +130,13 @@ class SqlUndo(ABC):
     def _difference(self, own: TableShape, there: TableShape) -> Difference:
         if not all(map(there.has, OWN)):
             raise ConfigurationError(
-                f"{self.copy.label}: the table {self.beside.table.full_name} is not a history of records made by backup_sync "
+                f"{self.copy.label}: the table {self.shown} is not a history of records made by backup_sync "
                 f"(it has no column {SEQ}); rename it away, or remove 'keep_history'"
             )
         found = difference(own, replace(there, key=own.key), self.dialect.types)
         if found.problems:
             raise FatalError(
-                f"{self.copy.label}: the history of records {self.beside.table.full_name} does not fit the copy: it "
+                f"{self.copy.label}: the history of records {self.shown} does not fit the copy: it "
                 f"{'; it '.join(found.problems)}. Rename it away and run backup_initialize; older restore points go with it"
             )
         # Everything here may be NULL, and what the copy does not have is ours.

@@ -18,6 +18,10 @@ class SqliteUndo(SqlUndo):
 
     session: SqliteSession
 
+    @property
+    def shown(self) -> str:
+        return self.beside.table.table  # SQLite knows no schemas
+
     def create_sql(self, own: TableShape) -> str:
         lines = [f"{quote(SEQ)} INTEGER NOT NULL", f"{quote(OP)} TEXT NOT NULL", f"{quote(SYNC_ID)} TEXT NOT NULL"]
         lines += [f"{quote(column.name)} {written(column.type)}" for column in own.columns]
