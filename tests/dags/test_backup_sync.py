@@ -246,11 +246,17 @@ def test_no_secret_and_no_value_of_a_record_is_logged(world: World):
 def test_initialize_alone_makes_everything_and_can_be_run_again(world: World):
     first = world.run("backup_initialize")
     assert first.state == "success"
-    assert first.returned["customer"]["Created"] == ["table Customers", "table SyncHistory", "table SyncState"]
+    assert first.returned["customer"]["Created"] == [
+        "table Customers",
+        "table SyncHistory",
+        "table SyncState",
+        "table Customers_Undo",
+    ]
     assert first.returned["order"]["Created"] == [
         "database orderdb-backup",
         "container orders",
         "container sync-history",
+        "container orders-undo",
     ]
     second = world.run("backup_initialize")
     assert [second.returned[name]["Created"] for name in ("customer", "order")] == [[], []]
