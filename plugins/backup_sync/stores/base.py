@@ -237,6 +237,15 @@ class Unfilled(Protocol):
         """All records hold the source's values in these fields now."""
 
 
+@dataclass(frozen=True)
+class Points:
+    """``numbered``: the runs of this service that succeeded and have a number. ``unnumbered``: when the newest run began that
+    wrote something and has none, because it was one of an earlier version of this package; None: there is none."""
+
+    numbered: Sequence[Point]
+    unnumbered: datetime | None
+
+
 class Journal(Protocol):
     """What a backup remembers: its runs, and what is kept of the copy beside them. Always in the backup."""
 
@@ -264,11 +273,8 @@ class Journal(Protocol):
     def save(self, run: SyncResult) -> None:
         """Write the run's history record (once for each SyncId, however often it is called)."""
 
-    def points(self) -> list[Point]:
-        """The runs of this service that succeeded and have a number."""
-
-    def wrote_without_number(self, after: datetime) -> bool:
-        """Whether a run that began after a moment wrote something and has no number: one of an earlier version of this."""
+    def points(self) -> Points:
+        """What the history says of restore points, in one request."""
 
     def newest(self, limit: int = 20) -> list[dict[str, Any]]:
         """The newest runs of this service, newest first, in the names of :meth:`SyncResult.to_dict`."""

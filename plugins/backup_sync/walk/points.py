@@ -6,7 +6,7 @@ The numbers and what there is of a history stand in the backup's states, and are
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,8 +35,21 @@ def number(backup: Store, run: SyncResult, states: Mapping[str, Any]) -> int:
     return highest + 1
 
 
-def begin(backup: Store, run: SyncResult, states: Mapping[str, Any], *, empty: bool, force: bool) -> Keep | None:
-    """How this run has to keep what it replaces; None: it need not.
+@dataclass(frozen=True)
+class Keeping:
+    """What a run knows of the history of records as it begins. It holds the lock, so that nobody else changes it.
+
+    ``entries``: how the writer has to keep what it replaces; None: it need not. ``points``, ``held``: of the runs before.
+    """
+
+    kept: Kept
+    entries: Keep | None
+    points: Sequence[Point]
+    held: Collection[int]
+
+
+def begin(backup: Store, run: SyncResult, states: Mapping[str, Any], *, empty: bool, force: bool) -> Keeping | None:
+    """Begin to keep what this run replaces; None: the service keeps nothing.
 
     ``states``: as they were before the run got its number. ``empty``: the copy holds nothing. A first load makes no
     entries: restore points begin with it. A run that keeps nothing ends all restore points before it, and so does one that
@@ -44,23 +57,27 @@ def begin(backup: Store, run: SyncResult, states: Mapping[str, Any], *, empty: b
     """
     if backup.undo is None:
         return None
-    kept = Kept.from_value(states[STATE]) if STATE in states else None
+    before = Kept.from_value(states[STATE]) if STATE in states else None
     if backup.service.keep is None:
-        if kept is not None:
+        if before is not None:
             backup.journal.keep_state(STATE, None)
             run.note("keep_history is off: restore points older than this run are gone")
         return None
-    if kept is not None and RUN in states and backup.journal.wrote_without_number(parse(states[RUN]["at"])):
+    found = backup.journal.points()
+    kept = before
+    if kept is not None and RUN in states and found.unnumbered and found.unnumbered > parse(states[RUN]["at"]):
         run.note("a run of an earlier version wrote to the backup: restore points older than this run are gone")
         kept = None
     if empty:
         if kept is not None and kept.since < run.run_number:
             run.note("the backup was empty: restore points older than this run are gone")
-        backup.journal.keep_state(STATE, Kept(run.run_number).to_value())
-        return None
-    if kept is None:
-        backup.journal.keep_state(STATE, Kept(run.run_number - 1).to_value())
-    return Keep(run.run_number, str(run.sync_id), exact=force)
+        kept = Kept(run.run_number)
+    elif kept is None:
+        kept = Kept(run.run_number - 1)
+    if kept != before:
+        backup.journal.keep_state(STATE, kept.to_value())
+    entries = None if empty else Keep(run.run_number, str(run.sync_id), exact=force)
+    return Keeping(kept, entries, found.numbered, list(map(int, states.get(HELD, {}))))
 
 
 @dataclass(frozen=True)
@@ -138,18 +155,13 @@ def forget(backup: Store, key: Sequence[Any], run: SyncResult) -> int:
     return gone
 
 
-def prune(backup: Store, run: SyncResult) -> None:
+def prune(backup: Store, run: SyncResult, keeping: Keeping) -> None:
     """Remove what is older than the service keeps it. At the end of a run that succeeded, under its lock."""
-    keep, undo = backup.service.keep, backup.undo
-    if keep is None or undo is None:
-        return
-    states = backup.journal.states()
-    if STATE not in states:
-        return
-    before = Kept.from_value(states[STATE])
-    points = [*backup.journal.points(), Point(run.run_number, utc_now())]
-    left = keep.left(before, points, map(int, states.get(HELD, {})), utc_now())
-    if left != before or left.due:
+    keep = backup.service.keep
+    assert keep is not None
+    points = [*keeping.points, Point(run.run_number, utc_now())]
+    left = keep.left(keeping.kept, points, keeping.held, utc_now())
+    if left != keeping.kept or left.due:
         shrink(backup, left)
 
 

@@ -119,8 +119,8 @@ def sync(
             reader = source.reader(shape, compare_also=target.unfilled)
         with closing(_Sync(service, source, reader, backup, target, result, options, check)) as run:
             run.run(first)
-        if not options.dry_run:
-            points.prune(backup, result)
+        if target.keeping is not None:
+            points.prune(backup, result, target.keeping)
         if target.check_lock is not None:
             target.check_lock()
     result.complete()

@@ -12,6 +12,7 @@ from backup_sync.model.errors import ConfigurationError
 from backup_sync.model.result import PAIRING_CHECKED, SyncResult
 from backup_sync.stores.base import Reader, Store, Writer
 from backup_sync.walk import hold, pairing, points, withheld
+from backup_sync.walk.points import Keeping
 from backup_sync.walk.withheld import Withheld
 
 
@@ -20,8 +21,8 @@ class Target:
     """The backup, opened for one run.
 
     ``empty``: it holds nothing, so that there is nothing to compare. ``unfilled``: fields that its records may lack.
-    ``resumed``: an earlier attempt of this run wrote something. ``withheld``: what earlier runs withheld. ``check_lock``
-    raises where the lock may have been lost; None: it cannot be.
+    ``resumed``: an earlier attempt of this run wrote something. ``withheld``: what earlier runs withheld. ``keeping``: what
+    is kept of what it replaces. ``check_lock`` raises where the lock may have been lost; None: it cannot be.
     """
 
     reader: Reader
@@ -30,6 +31,7 @@ class Target:
     unfilled: Sequence[str]
     resumed: bool
     withheld: Withheld
+    keeping: Keeping | None
     check_lock: Callable[[], None] | None
 
 
@@ -81,6 +83,7 @@ def take(
     unfilled = backup.unfilled.pending(shape, lacking) if backup.unfilled else ()
     reader = backup.reader(shape, compare_also=unfilled, lacking=lacking)
     empty = reader.empty()
-    keep = None if dry_run else points.begin(backup, result, states, empty=empty, force=force)
+    keeping = None if dry_run else points.begin(backup, result, states, empty=empty, force=force)
+    writer = backup.writer(shape, keep=keeping.entries if keeping else None)
     known = Withheld.from_value(states.get(withheld.STATE))
-    return Target(reader, backup.writer(shape, keep=keep), empty, unfilled, resumed, known, check_lock)
+    return Target(reader, writer, empty, unfilled, resumed, known, keeping, check_lock)

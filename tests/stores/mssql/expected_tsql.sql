@@ -95,10 +95,7 @@ INSERT INTO [app].[SyncState] (TableName, Name, Value) VALUES (CONVERT(NVARCHAR(
 DELETE FROM [app].[SyncState] WHERE TableName = CONVERT(NVARCHAR(MAX), %s) AND Name = CONVERT(NVARCHAR(MAX), %s);
 
 -- customers: restore points, 1 bound
-SELECT RunNumber, CompletedAt FROM [app].[SyncHistory] WHERE ServiceName = CONVERT(NVARCHAR(MAX), %s) AND Success = 1 AND RunNumber IS NOT NULL;
-
--- customers: runs without a number, 2 bound
-SELECT TOP (1) SyncId FROM [app].[SyncHistory] WHERE ServiceName = CONVERT(NVARCHAR(MAX), %s) AND RunNumber IS NULL AND StartedAt > CONVERT(DATETIME2(7), %s) AND InsertedCount + UpdatedCount + DeletedCount > 0 ;
+SELECT RunNumber, StartedAt, CompletedAt FROM [app].[SyncHistory] WHERE ServiceName = CONVERT(NVARCHAR(MAX), %s) AND (RunNumber IS NOT NULL AND Success = 1 OR RunNumber IS NULL AND InsertedCount + UpdatedCount + DeletedCount > 0);
 
 -- customers: create undo, 0 bound
 CREATE TABLE [app].[Customers_Undo] ([_Seq] BIGINT NOT NULL, [_Op] CHAR(1) NOT NULL, [_SyncId] UNIQUEIDENTIFIER NOT NULL, [Id] int NOT NULL, [Email] nvarchar(256) COLLATE SQL_Latin1_General_CP1_CI_AS NULL, [Balance] decimal(18,2) NULL, [Photo] varbinary(max) NULL, [CreatedAt] datetime2(7) NULL, [Version] int NULL, [SyncedAt] datetime2(7) NULL, PRIMARY KEY NONCLUSTERED ([_Seq], [Id]));
@@ -254,10 +251,7 @@ INSERT INTO [app].[SyncState] (TableName, Name, Value) VALUES (CONVERT(NVARCHAR(
 DELETE FROM [app].[SyncState] WHERE TableName = CONVERT(NVARCHAR(MAX), %s) AND Name = CONVERT(NVARCHAR(MAX), %s);
 
 -- lines: restore points, 1 bound
-SELECT RunNumber, CompletedAt FROM [app].[SyncHistory] WHERE ServiceName = CONVERT(NVARCHAR(MAX), %s) AND Success = 1 AND RunNumber IS NOT NULL;
-
--- lines: runs without a number, 2 bound
-SELECT TOP (1) SyncId FROM [app].[SyncHistory] WHERE ServiceName = CONVERT(NVARCHAR(MAX), %s) AND RunNumber IS NULL AND StartedAt > CONVERT(DATETIME2(7), %s) AND InsertedCount + UpdatedCount + DeletedCount > 0 ;
+SELECT RunNumber, StartedAt, CompletedAt FROM [app].[SyncHistory] WHERE ServiceName = CONVERT(NVARCHAR(MAX), %s) AND (RunNumber IS NOT NULL AND Success = 1 OR RunNumber IS NULL AND InsertedCount + UpdatedCount + DeletedCount > 0);
 
 -- lines: create undo, 0 bound
 CREATE TABLE [app].[Lines_Undo] ([_Seq] BIGINT NOT NULL, [_Op] CHAR(1) NOT NULL, [_SyncId] UNIQUEIDENTIFIER NOT NULL, [Tenant] uniqueidentifier NOT NULL, [Code] varchar(20) NOT NULL, [Version] binary(8) NULL, [SyncedAt] datetime2(7) NULL, PRIMARY KEY NONCLUSTERED ([_Seq], [Tenant], [Code]));

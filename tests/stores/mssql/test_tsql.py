@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -168,7 +167,6 @@ def statements() -> dict[str, tuple[str, Any]]:
             "keep state": partial(journal.keep_state, "pairing", {"a": 1}),
             "forget state": partial(journal.keep_state, "pairing", None),
             "restore points": journal.points,
-            "runs without a number": partial(journal.wrote_without_number, datetime(2024, 1, 1, tzinfo=timezone.utc)),
             "create undo": partial(run, store.undo.create_sql(store.undo.copy.own_shape())),
             "look at undo": store.undo.look,
             "highest entry": store.undo.highest,

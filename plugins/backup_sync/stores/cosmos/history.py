@@ -7,7 +7,6 @@ their own (``lease:…``, ``state:…``), so that queries by service see runs on
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from azure.core import MatchConditions
@@ -16,6 +15,7 @@ from backup_sync.model.errors import BackupSyncError, FatalError, RetriableError
 from backup_sync.model.keep import Point
 from backup_sync.model.moments import iso, parse, utc_now
 from backup_sync.model.result import SyncResult
+from backup_sync.stores.base import Points
 from backup_sync.stores.cosmos.account import Connection, CosmosError
 from backup_sync.stores.history import as_result, resume
 
@@ -105,14 +105,14 @@ class CosmosHistory:
         found = self._query("true ORDER BY c.startedAt DESC", {}, f"TOP {limit} ")
         return [_from_document(document) for document in found]
 
-    def points(self) -> list[Point]:
-        found = self._query("c.success = true AND c.runNumber > 0", {})
-        return [Point(int(document["runNumber"]), parse(document["completedAt"])) for document in found]
-
-    def wrote_without_number(self, after: datetime) -> bool:
+    def points(self) -> Points:
         wrote = "(c.insertedCount > 0 OR c.updatedCount > 0 OR c.deletedCount > 0)"
         unnumbered = "(NOT IS_DEFINED(c.runNumber) OR c.runNumber = 0)"
-        return bool(self._query(f"{unnumbered} AND c.startedAt > @after AND {wrote}", {"@after": iso(after)}))
+        found = self._query(f"(c.runNumber > 0 AND c.success = true OR {unnumbered} AND {wrote})", {})
+        return Points(
+            [Point(int(run["runNumber"]), parse(run["completedAt"])) for run in found if run.get("runNumber")],
+            max((parse(run["startedAt"]) for run in found if not run.get("runNumber")), default=None),
+        )
 
     def has_success(self) -> bool:
         """Whether a run of this service has succeeded here; not where there is no such container."""

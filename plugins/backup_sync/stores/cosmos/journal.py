@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
-from backup_sync.model.keep import Point
 from backup_sync.model.result import SyncResult
-from backup_sync.stores.base import Applied
+from backup_sync.stores.base import Applied, Points
 from backup_sync.stores.cosmos.account import Connection
 from backup_sync.stores.cosmos.history import CosmosHistory
 from backup_sync.stores.cosmos.state import CosmosState
@@ -49,11 +47,8 @@ class CosmosJournal:
         self._run.deleted += applied.deleted
         self._history.count(self._run)
 
-    def points(self) -> list[Point]:
+    def points(self) -> Points:
         return self._history.points()
-
-    def wrote_without_number(self, after: datetime) -> bool:
-        return self._history.wrote_without_number(after)
 
     def newest(self, limit: int = 20) -> list[dict[str, Any]]:
         return self._history.newest(limit)

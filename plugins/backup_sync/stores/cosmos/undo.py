@@ -34,7 +34,7 @@ from backup_sync.stores.cosmos.documents import (
 from backup_sync.stores.cosmos.queries import pages
 from backup_sync.stores.cosmos.ranges import EpkRange, FeedCut
 from backup_sync.stores.cosmos.reader import CosmosReader
-from backup_sync.stores.cosmos.writes import batch, delete_all, in_batches, unexpected
+from backup_sync.stores.cosmos.writes import batch, delete_all, found_by_sdk, in_batches, unexpected
 
 ENDING = "-undo"
 OURS = "backup_sync"
@@ -250,8 +250,12 @@ class CosmosEntries:
         await all_of(self._one(value, entry) for entry in entries)
 
     async def _one(self, value: str, entry: Record) -> None:
+        container = self._connection.container(self._undo.name)
         try:
-            await batch(self._connection, value, [entry], operation="create", container=self._undo.name)
+            if found_by_sdk(value, entry, self._undo.names):
+                await self._connection.call(lambda: container.create_item(entry, no_response=True), write=True)
+            else:
+                await batch(self._connection, value, [entry], operation="create", container=self._undo.name)
         except CosmosError as error:
             if error.status != 409:  # the first entry of a run counts
                 raise unexpected(self._connection, error, "keeping what is replaced") from None

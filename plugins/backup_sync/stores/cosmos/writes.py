@@ -92,7 +92,7 @@ async def batch(
 async def _upsert(connection: Connection, value: str, document: dict[str, Any], paths: Sequence[Names]) -> int:
     container = connection.container()
     try:
-        if _found_by_sdk(value, document, paths):
+        if found_by_sdk(value, document, paths):
             await connection.call(lambda: container.upsert_item(document, no_response=True), write=True)
         else:
             await batch(connection, value, [document])
@@ -109,7 +109,7 @@ async def _upsert(connection: Connection, value: str, document: dict[str, Any], 
         return 0
 
 
-def _found_by_sdk(value: str, document: dict[str, Any], paths: Sequence[Names]) -> bool:
+def found_by_sdk(value: str, document: dict[str, Any], paths: Sequence[Names]) -> bool:
     """Whether the SDK takes this partition key value out of the document when none is given, as it must for an upsert.
 
     It does not where a part of a hierarchical key is undefined, for which it says null, or where an array stands

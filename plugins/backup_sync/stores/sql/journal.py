@@ -17,7 +17,7 @@ from backup_sync.model.keep import Point
 from backup_sync.model.moments import parse, utc_now
 from backup_sync.model.names import without_case
 from backup_sync.model.result import SyncResult
-from backup_sync.stores.base import Applied
+from backup_sync.stores.base import Applied, Points
 from backup_sync.stores.history import as_result, resume
 from backup_sync.stores.sql.dialect import Dialect
 from backup_sync.stores.sql.session import SqlSession
@@ -169,20 +169,18 @@ class SqlJournal:
                 "or another attempt has begun), so it writes nothing more"
             )
 
-    def points(self) -> list[Point]:
-        slot = self.dialect.slot
-        rest = f"WHERE ServiceName = {slot('text')} AND Success = 1 AND RunNumber IS NOT NULL"
-        sql = f"SELECT RunNumber, CompletedAt FROM {self.history_name} {rest}"
-        return [Point(int(number), parse(at)) for number, at in self.session.query(sql, [self.service.name])]
-
-    def wrote_without_number(self, after: datetime) -> bool:
-        slot = self.dialect.slot
-        top, end = self.dialect.newest_first(1)
+    def points(self) -> Points:
+        wrote = "InsertedCount + UpdatedCount + DeletedCount > 0"
         sql = (
-            f"SELECT {top} SyncId FROM {self.history_name} WHERE ServiceName = {slot('text')} AND RunNumber IS NULL "
-            f"AND StartedAt > {slot('moment')} AND InsertedCount + UpdatedCount + DeletedCount > 0 {end}"
+            f"SELECT RunNumber, StartedAt, CompletedAt FROM {self.history_name} "
+            f"WHERE ServiceName = {self.dialect.slot('text')} "
+            f"AND (RunNumber IS NOT NULL AND Success = 1 OR RunNumber IS NULL AND {wrote})"
         )
-        return next(iter(self.session.query(sql, [self.service.name, _moment(after)])), None) is not None
+        found = list(self.session.query(sql, [self.service.name]))
+        return Points(
+            [Point(int(number), parse(ended)) for number, _, ended in found if number],
+            max((parse(began) for number, began, _ in found if not number), default=None),
+        )
 
     def newest(self, limit: int = 20) -> list[dict[str, Any]]:
         top, end = self.dialect.newest_first(limit)
