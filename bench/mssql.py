@@ -74,8 +74,9 @@ class MssqlRig(Rig):
 
     def reset_backup(self) -> None:
         self.run(1, f"IF DB_ID('{self.backup_database}') IS NULL CREATE DATABASE [{self.backup_database}]", "master")
-        for table in ("Customers", "SyncHistory"):
-            self.run(1, f"IF OBJECT_ID('customer.{table}') IS NOT NULL DROP TABLE customer.{table}")
+        beside = [("VIEW", "Customers_RestorePoints"), ("FUNCTION", "Customers_AsOf"), ("TABLE", "Customers_Undo")]
+        for kind, name in (*beside, ("TABLE", "Customers"), ("TABLE", "SyncHistory")):
+            self.run(1, f"IF OBJECT_ID('customer.{name}') IS NOT NULL DROP {kind} customer.{name}")
 
     def change(self, updated: list[int], inserted: range, deleted: list[int]) -> None:
         with closing(self.connect(0)) as db, db.cursor() as cursor:
