@@ -20,6 +20,7 @@ from backup_sync.model.keep import STATE, Kept
 from backup_sync.model.moments import utc_now
 from backup_sync.model.result import SyncResult, sync_id
 from backup_sync.walk import points
+from backup_sync.walk.record import record_history
 from tests.conformance.backends import Backend
 
 
@@ -158,6 +159,26 @@ def test_a_retry_keeps_its_number_unless_another_run_has_begun(keeping: Backend)
     die("b")
     assert keeping.sync("c", service=service).run_number == 4
     assert keeping.sync("b", service=service).run_number == 5
+
+
+def test_a_run_that_was_killed_and_recorded_has_its_number_and_ends_no_points(keeping: Backend) -> None:
+    service = keeping.service(**KEEP)
+    before = now(keeping)
+    keeping.put((1, 2, "x"))
+    with pytest.raises(Killed), installed(killed("after write", 1)):
+        keeping.sync("killed", service=service)
+    # As the task behind it does, which knows nothing of what the killed one had found out.
+    source, backup = keeping.open(service)
+    with closing(source), closing(backup):
+        run = SyncResult(sync_id("dag", "killed", "thing"), "thing", run_id="killed")
+        run.fail("killed")
+        record_history(backup, run)
+        assert backup.journal.newest(1)[0]["RunNumber"] == 2
+        assert backup.journal.points().unnumbered is None
+    found = keeping.sync(service=service)
+    assert found.run_number == 3
+    assert found.notice is None
+    assert as_of(keeping, 1) == {1: before}
 
 
 def test_a_run_that_keeps_nothing_ends_the_points_before_it(keeping: Backend) -> None:

@@ -35,7 +35,7 @@ def record_history(
     if not certain and committed.attempt > 1:
         return
     run.started_at = min(run.started_at, committed.started_at)
-    for name in ("inserted", "updated", "deleted"):
+    for name in ("inserted", "updated", "deleted", "run_number"):
         setattr(run, name, max(getattr(run, name), getattr(committed, name)))
     point("before history")
     stopping.check(stop, run.service_name)
