@@ -9,9 +9,13 @@ from typing import Any
 
 import pytest
 
+from backup_sync.model.faults import installed
 from backup_sync.stores.cosmos.undo import OURS
 from local.cosmos import EmbeddedCosmos
+from tests.conformance.backends import CosmosBackend
 from tests.conformance.test_cosmos_keys import Keyed
+from tests.conformance.test_points import Killed, killed
+from tests.test_docs import blocks
 
 KEEP = {"keep_history": "30d", "guard": {"count": 1_000}}
 LONG = "漢" * 341
@@ -66,3 +70,40 @@ def test_large_documents_and_long_ids_are_kept(keyed: Keyed) -> None:
         assert as_of(keyed, 1) == states[1]
         backup.undo.cut(4)
     assert own.undo_rows() == []
+
+
+def test_a_retry_that_finds_a_larger_document_leaves_what_was_kept_readable(own: CosmosBackend) -> None:
+    """The run dies after its update; meanwhile the document, now of more parts, is deleted in the source."""
+    service = own.service(**KEEP)
+    first = {"id": "a", "group": "g", "type": "Thing", "version": 1, "state": "new", "body": "x" * 1_510_000}
+    own.put_documents(("g", first), ("g", first | {"id": "b", "body": "small"}))
+    own.initialize(service=service)
+    own.sync(service=service)
+    before = own.backup_rows()
+    own.put_documents(("g", first | {"version": 2, "body": "y" * 1_990_000}))
+    with pytest.raises(Killed), installed(killed("after write", 1)):
+        own.sync("dies", service=service)
+    own.source.delete_item("a", "g")
+    own.sync("dies", service=service)
+    source, backup = own.open(service)
+    with closing(source), closing(backup):
+        assert backup.undo is not None
+        reader = backup.undo.reader(backup.catalog.describe(), 1)
+        assert sorted((d for page in reader.records(None) for d in page), key=repr) == before
+
+
+def test_what_a_document_was_is_found_as_the_page_says(own: CosmosBackend) -> None:
+    service = own.service(**KEEP)
+    own.put((7, 1, "a"))
+    own.initialize(service=service)
+    for version in (1, 2, 3):
+        own.put((7, version, str(version)))
+        own.sync(service=service)
+    [query] = [block for block in blocks("docs/history.md", "sql") if "c.backup_sync.id" in block]
+    query = query.replace("customerId = 'customer-3'", "group = 'group-0'").replace("order-7", "thing-7")
+    container = own.clients[1].get_database_client(own.backup_database).get_container_client(f"{own.container}-undo")
+    query = query.replace("c.group", 'c["group"]')
+    found = sorted(
+        (row["seq"], row["image"]["text"]) for row in container.query_items(query, enable_cross_partition_query=True)
+    )
+    assert found == [(2, "1"), (3, "2")]

@@ -181,7 +181,7 @@ def test_a_run_that_was_killed_and_recorded_has_its_number_and_ends_no_points(ke
     assert as_of(keeping, 1) == {1: before}
 
 
-def test_a_run_that_keeps_nothing_ends_the_points_before_it(keeping: Backend) -> None:
+def test_a_run_without_history_invalidates_older_restore_points(keeping: Backend) -> None:
     keeping.put((1, 2, "x"))
     keeping.sync(service=keeping.service(**KEEP))
     keeping.put((1, 3, "y"))
@@ -194,7 +194,7 @@ def test_a_run_that_keeps_nothing_ends_the_points_before_it(keeping: Backend) ->
     assert as_of(keeping, 3, 4) == {3: before, 4: now(keeping)}
 
 
-def test_a_run_of_an_earlier_version_ends_the_points_before_it(keeping: Backend) -> None:
+def test_a_run_by_an_earlier_version_invalidates_older_restore_points(keeping: Backend) -> None:
     keeping.put((2, 2, "x"))
     run = keeping.sync(service=keeping.service(**KEEP))
     run.sync_id = sync_id("dag", "old", "thing")
@@ -207,7 +207,7 @@ def test_a_run_of_an_earlier_version_ends_the_points_before_it(keeping: Backend)
     assert kept(keeping) == Kept(found.run_number - 1)
 
 
-def test_points_begin_anew_with_a_copy_that_is_made_anew(keeping: Backend) -> None:
+def test_restore_points_start_over_when_the_copy_is_recreated(keeping: Backend) -> None:
     service = keeping.service(**KEEP)
     keeping.put((1, 2, "x"))
     keeping.sync(service=service)
@@ -221,7 +221,7 @@ def test_points_begin_anew_with_a_copy_that_is_made_anew(keeping: Backend) -> No
     assert as_of(keeping, number) == {number: before}
 
 
-def test_points_begin_anew_with_a_copy_that_somebody_emptied(keeping: Backend) -> None:
+def test_restore_points_start_over_when_somebody_empties_the_copy(keeping: Backend) -> None:
     service = keeping.service(**KEEP)
     keeping.put((1, 2, "x"))
     keeping.sync(service=service)

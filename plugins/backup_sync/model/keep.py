@@ -100,9 +100,8 @@ class KeepHistory:
             last = {PERIODS[period](point.at.astimezone(timezone.utc)): point.number for point in known[first:]}
             chosen |= {*last.values(), known[first].number}
         stay = sorted(number for number in chosen if number <= known[whole].number)
-        gaps = [
-            gap for gap in kept.gaps if gap[0] >= stay[-1]
-        ]  # none is younger than what is kept whole, but for a longer time
+        # Gaps among what is kept whole: made while the setting was shorter.
+        gaps = [gap for gap in kept.gaps if gap[0] >= stay[-1]]
         gaps += [(first, last) for first, last in pairwise(stay) if last - first > 1]
         due = {*kept.due, *gaps}.difference(set(kept.gaps) - set(kept.due)).intersection(gaps)
         return replace(kept, since=stay[0], gaps=tuple(sorted(gaps)), due=tuple(sorted(due)))

@@ -145,12 +145,9 @@ class CosmosUndo:
             self._shape = found.shape
         return self._shape.names
 
-    def pages(
-        self, text: str, parameters: Sequence[dict[str, Any]], within: EpkRange | None = None
-    ) -> Iterator[list[Any]]:
-        spans = within.spans if within else None
+    def pages(self, text: str, parameters: Sequence[dict[str, Any]]) -> Iterator[list[Any]]:
         with closing(
-            pages(self.connection, text, parameters, spans, self.limits.page, eager=False, container=self.name)
+            pages(self.connection, text, parameters, None, self.limits.page, eager=False, container=self.name)
         ) as found:
             yield from found
 
@@ -219,6 +216,7 @@ class CosmosEntries:
             "seq": self._keep.number,
             "op": operation,
             "syncId": self._keep.sync_id,
+            "id": id_,
             "key": key_json((id_, place)),
             **image,
         }
@@ -258,7 +256,7 @@ class CosmosEntries:
                 await batch(self._connection, value, [entry], operation="create", container=self._undo.name)
         except CosmosError as error:
             if error.status != 409:  # the first entry of a run counts
-                raise unexpected(self._connection, error, "keeping what is replaced") from None
+                raise unexpected(self._connection, error, "keeping what is replaced", self._undo.name) from None
 
 
 def entry_id(number: int, id_: str) -> str:
@@ -352,7 +350,9 @@ class CosmosAsOf(CosmosReader):
         which = {"@seq": ours["seq"], "@key": ours["key"]}
         condition = f"c.{OURS}.seq = @seq AND c.{OURS}.key = @key AND c.{OURS}.op = 'part'"
         pages_ = self._undo.pages(f"SELECT c.{OURS}.number, c.{OURS}.text FROM c WHERE {condition}", _bound(which))
-        parts = sorted((row["number"], row["text"]) for page in pages_ for row in page)
+        # A later attempt of that run may have left parts of what it was to keep, and did not, as this was there already.
+        found = sorted((row["number"], row["text"]) for page in pages_ for row in page)
+        parts = [part for part in found if part[0] < ours["parts"]]
         if [number for number, _ in parts] != list(range(ours["parts"])):
             raise FatalError(
                 f"{self.label}: an entry of {self._undo.name} lacks parts of its document, so what was before run "

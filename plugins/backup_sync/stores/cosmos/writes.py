@@ -135,7 +135,7 @@ async def delete_all(connection: Connection, keys: Sequence[Key], name: str | No
         except CosmosError as error:
             if error.status == 404 and not error.sub_status:  # gone already, for example by a try whose answer was lost
                 return False
-            raise unexpected(connection, error, "deleting a document") from None
+            raise unexpected(connection, error, "deleting a document", name) from None
 
     deleted = sum(await all_of(map(one, keys)))
     if deleted < len(keys):
@@ -149,14 +149,14 @@ async def _container_is_there(connection: Connection, name: str | None) -> None:
     try:
         await connection.call(container.read)
     except CosmosError as error:
-        raise unexpected(connection, error, "reading the container") from None
+        raise unexpected(connection, error, "reading the container", name) from None
 
 
-def unexpected(connection: Connection, error: CosmosError, doing: str) -> FatalError:
+def unexpected(connection: Connection, error: CosmosError, doing: str, name: str | None = None) -> FatalError:
     if error.status == 404:
         account = connection.account
         return FatalError(
-            f"{connection.label}: container {account.container} of database {account.database} is gone (404 on {doing}); "
+            f"{connection.label}: container {name or account.container} of database {account.database} is gone (404 on {doing}); "
             "restore it, or run the DAG backup_initialize to get an empty one"
         )
     return connection.unexpected(error, doing)

@@ -1,7 +1,7 @@
 """The history of records of a SQL copy: what each row was before each run that changed it.
 
-It lies in a table beside the copy, ``<Table>_Undo``, with the copy's columns and three of its own: the run's number, what
-the run did (``I``, ``U`` or ``D``), and its SyncId. For an insert only the key is there. The state at the end of run S is the
+The table ``<Table>_Undo`` next to the copy has the copy's columns plus three: the run's number, what the run did (``I``,
+``U`` or ``D``), and its SyncId. An insert stores the key alone. The state at the end of run S is the
 copy with all entries of later runs undone: for each key the entry with the lowest number above S decides.
 """
 
