@@ -8,6 +8,7 @@
     │   ├── DeletesWithheld  so many deletes that it looks like an accident
     │   ├── SetBackWithheld  so many older records that it looks like a source that was set back
     │   ├── UpdatesWithheld  so many updates that it looks like an accident, where a service wants to be asked
+    │   ├── DriftFound       the backup is not what its source is, though no sync would see it
     │   └── TooManyRejected  so many records cannot be copied that the copy is none
     ├── Held                 the backup is held, on purpose           → skip: neither good nor bad
     └── RetriableError       a store is away, busy or locked; disk full   → Airflow retries with back-off
@@ -67,6 +68,12 @@ class SetBackWithheld(FatalError):
 
 class UpdatesWithheld(FatalError):
     """The guard stopped a run that would have changed most of the backup; nothing was written."""
+
+
+class DriftFound(FatalError):
+    """Records of the backup differ from the source in a way that no sync mends, or the backup was changed by somebody."""
+
+    page = "recover.md#the-backup-differs-from-its-source"
 
 
 class TooManyRejected(FatalError):

@@ -35,7 +35,10 @@ class SyncResult:
     another's (``refused``: nothing may be written there, its history included); empty: the run did not get that far.
     ``mode``: what was special about the run, in words (``forced``, ``allowed 50 deletes``, ``planned`` …). ``started_by``: what
     started it (``scheduled``, ``manual by anna`` …). ``help``: for a failure, the page of the docs that says what to do.
-    ``run_number``: its place among the runs that wrote to this backup; 0: it did not get that far.
+    ``run_number``: its place among the runs that wrote to this backup; 0: it did not get that far. ``drift``: records whose
+    content was found to differ though no sync would see it. ``verified``: what comparing the whole content found
+    (:meth:`backup_sync.model.verdicts.Verified.to_value`); ``verified_share``: how much of the records was compared so at
+    least once, 0..1, and ``verified_since``: all of them since then; None: not all yet.
     """
 
     sync_id: uuid.UUID
@@ -62,6 +65,10 @@ class SyncResult:
     started_by: str = ""
     help: str = ""
     run_number: int = 0
+    drift: int = 0
+    verified: dict[str, Any] | None = None
+    verified_share: float = 0.0
+    verified_since: datetime | None = None
 
     @property
     def total_processed(self) -> int:
@@ -104,7 +111,7 @@ class SyncResult:
         """The inverse of :meth:`to_dict`."""
         values = {item.name: data[_public(item.name)] for item in fields(cls) if _public(item.name) in data}
         values["sync_id"] = uuid.UUID(values["sync_id"])
-        for name in ("started_at", "completed_at"):
+        for name in ("started_at", "completed_at", "verified_since"):
             if values.get(name):
                 values[name] = parse(values[name])
         return cls(**values)
@@ -119,7 +126,7 @@ def status_of(success: bool, completed_at: Any, error_message: str | None) -> st
     return FAILED if error_message is not None else HELD
 
 
-_COUNTS = {"inserted", "updated", "deleted", "skipped", "withheld", "rejected", "ahead", "throttled"}
+_COUNTS = {"inserted", "updated", "deleted", "skipped", "withheld", "rejected", "ahead", "throttled", "drift"}
 
 
 def _public(name: str) -> str:

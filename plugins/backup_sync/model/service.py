@@ -11,6 +11,7 @@ from backup_sync.model.errors import ConfigurationError
 from backup_sync.model.keep import KeepHistory, parse_keep
 from backup_sync.model.loss import LossLimits
 from backup_sync.model.names import parse_table, without_case
+from backup_sync.model.verdicts import parse_share
 
 ASSIGNED = ("_rid", "_self", "_etag", "_attachments", "_ts", "_lsn")
 """Properties of a document that Cosmos DB assigns (https://learn.microsoft.com/azure/cosmos-db/resource-model)."""
@@ -73,6 +74,12 @@ class Service(BaseModel):
     keep_history: str | dict[str, str] | None = Field(
         default=None, description="how long what a run replaces is kept, such as 30d; null: not at all"
     )
+    verify: str | None = Field(
+        default=None, description="share of the records whose whole content each run checks, such as 1/7; null: none"
+    )
+    verify_again_seconds: float = Field(
+        default=30, ge=0, description="how long after what differs is looked at once more, because the source is in use"
+    )
     guard: Guard = Guard()
     rejects: Rejects = Rejects()
     concurrency: int = Field(default=16, ge=1, le=256, description="container: requests in flight at most")
@@ -91,6 +98,13 @@ class Service(BaseModel):
     def _times(cls, value: str | dict[str, str] | None) -> str | dict[str, str] | None:
         if value is not None:
             parse_keep(value)
+        return value
+
+    @field_validator("verify")
+    @classmethod
+    def _share(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_share(value)
         return value
 
     @model_validator(mode="after")
@@ -129,6 +143,11 @@ class Service(BaseModel):
     def keep(self) -> KeepHistory | None:
         """How long the history of records is kept; None: none is."""
         return parse_keep(self.keep_history) if self.keep_history is not None else None
+
+    @property
+    def verify_of(self) -> int | None:
+        """Each run checks one of so many shares of the records; None: none."""
+        return parse_share(self.verify) if self.verify is not None else None
 
     @property
     def rules(self) -> tuple[str, ...]:

@@ -158,6 +158,27 @@ class Reader(Protocol):
 
     def key_of(self, record: Record) -> Key: ...
 
+    def stamp_of(self, record: Record) -> Stamp:
+        """The configured part of a record's stamp."""
+
+    def parts_of(self, record: Record) -> dict[str, int]:
+        """For each column or outermost property a number that stands for its value, byte for byte: the same in this process
+        for all readers of the kind."""
+
+    def between(self, after: Any, upto: Any) -> Any:
+        """The range from one position to another (see :meth:`portion`); None: open at that end."""
+
+    def portion(self, after: Any, part: float) -> tuple[Any, Any]:
+        """(range, position) of about this part (above 0, up to 1) of the records behind a position (None: of all).
+
+        The position returned is the one where the range ends; None: it reaches the end of the key space, as it does for 1.
+        Positions are JSON values.
+        """
+
+    def content_digest(self, within: Any) -> tuple[int, str]:
+        """How many records a range holds, and a digest of their whole content, the same whenever that is the same. Of a
+        reader that compares content."""
+
     def present(self, keys: Sequence[Key]) -> set[Key]:
         """Which of these keys exist (now)."""
 
@@ -212,8 +233,8 @@ class Undo(Protocol):
     def highest(self) -> int:
         """The highest number of a run that made an entry; 0 where there is none."""
 
-    def reader(self, shape: Shape, number: int) -> Reader:
-        """Reads the records as they were at the end of a run."""
+    def reader(self, shape: Shape, number: int, *, content: bool = False) -> Reader:
+        """Reads the records as they were at the end of a run. ``content``: see :class:`Store`."""
 
     def cut(self, number: int) -> int:
         """Remove the entries up to and with this run's, in bounded batches; returns how many."""
@@ -297,7 +318,8 @@ class Store:
 
     ``kind``: ``mssql``, ``sqlite`` or ``azure_cosmos``; both ends of a service have the same. ``label``: how messages
     call this end, the connection id. ``reader``: opens a :class:`Reader` of records of a shape; fields in
-    ``compare_also`` are part of every stamp, behind the configured ones, and those in ``lacking`` are read as null.
+    ``compare_also`` are part of every stamp, behind the configured ones, and those in ``lacking`` are read as null; with
+    ``content`` the whole record is part of it as well, byte for byte, in between.
     ``writer``: opens a :class:`Writer`; with ``keep``, a :class:`Keep`, what it replaces is kept in ``undo``.
 
     Parts that an end may lack are None: ``unfilled``, ``undo`` (of a copy), ``usage``, and ``check_fields``, which raises

@@ -27,7 +27,7 @@ def resume(run: SyncResult, earlier: dict[str, Any] | None) -> bool:
 def as_result(found: dict[str, Any]) -> dict[str, Any]:
     """A history record in the names and forms of :meth:`SyncResult.to_dict`, whatever form its store gave it back in."""
     found["Success"] = bool(found["Success"])
-    for name in ("SyncedAt", "StartedAt", "CompletedAt"):
+    for name in ("SyncedAt", "StartedAt", "CompletedAt", "VerifiedSince"):
         found[name] = iso(parse(found[name])) if found[name] is not None else None
     found["Status"] = status_of(found["Success"], found["CompletedAt"], found["ErrorMessage"])
     return found

@@ -109,7 +109,7 @@ class Finder:
             if kind == "copy":
                 yield Found(sum(count(source, piece) for piece in group), 0, None, within)
             elif kind == "delete":
-                for keys in self._keys_of(self.target, within):
+                for keys in self.keys_of(self.target, within):
                     yield Found(0, len(keys), Changes(deletes=keys))
             elif kind == "compare" or (most := max(count(source, group[0]), count(target, group[0]))) >= held:
                 yield from self.compare(within)
@@ -118,7 +118,8 @@ class Finder:
                 yield from self.find(larger.cut(within, self.limits.range_records), most)
 
     @staticmethod
-    def _keys_of(reader: Reader, within: Any) -> Iterator[list[Key]]:
+    def keys_of(reader: Reader, within: Any) -> Iterator[list[Key]]:
+        """The keys of a range."""
         for bundles in reader.pairs(within):
             yield [reader.codec.split(pair)[0] for pair in reader.codec.open(set(bundles))]
 

@@ -10,13 +10,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from backup_sync.model import verdicts
 from backup_sync.model.errors import ConfigurationError
 from backup_sync.model.faults import point
 from backup_sync.model.keep import RUN, STATE, Kept, Point
 from backup_sync.model.moments import iso, parse, utc_now
 from backup_sync.model.result import SyncResult
 from backup_sync.stores.base import Keep, Store
-from backup_sync.walk import pairing
+from backup_sync.walk import pairing, seal
 
 log = logging.getLogger(__name__)
 
@@ -40,12 +41,14 @@ class Keeping:
     """What a run knows of the history of records as it begins. It holds the lock, so that nobody else changes it.
 
     ``entries``: how the writer has to keep what it replaces; None: it need not. ``points``, ``held``: of the runs before.
+    ``drift``: the last verify found that the backup is not what its source is, so that nothing may be removed.
     """
 
     kept: Kept
     entries: Keep | None
     points: Sequence[Point]
     held: Collection[int]
+    drift: bool
 
 
 def begin(backup: Store, run: SyncResult, states: Mapping[str, Any], *, empty: bool, force: bool) -> Keeping | None:
@@ -76,8 +79,9 @@ def begin(backup: Store, run: SyncResult, states: Mapping[str, Any], *, empty: b
         kept = Kept(run.run_number - 1)
     if kept != before:
         backup.journal.keep_state(STATE, kept.to_value())
+    drift = bool(states.get(verdicts.STATE, {}).get("drift"))
     entries = None if empty else Keep(run.run_number, str(run.sync_id), exact=force)
-    return Keeping(kept, entries, found.numbered, list(map(int, states.get(HELD, {}))))
+    return Keeping(kept, entries, found.numbered, list(map(int, states.get(HELD, {}))), drift)
 
 
 @dataclass(frozen=True)
@@ -148,6 +152,7 @@ def forget(backup: Store, key: Sequence[Any], run: SyncResult) -> int:
         return 0
     with backup.lock.hold(run, backup.service.lock_wait_seconds):
         gone = backup.undo.forget(key)
+        backup.journal.keep_state(seal.STATE, None)  # what was sealed can no longer be rebuilt
         run.mode = "forgot one key"
         run.note(f"removed {gone} entries of one key from the history of records")
         run.complete()
@@ -159,6 +164,9 @@ def prune(backup: Store, run: SyncResult, keeping: Keeping) -> None:
     """Remove what is older than the service keeps it. At the end of a run that succeeded, under its lock."""
     keep = backup.service.keep
     assert keep is not None
+    if keeping.drift:
+        run.note("nothing of the history of records was removed, since the last verify found drift")
+        return
     points = [*keeping.points, Point(run.run_number, utc_now())]
     left = keep.left(keeping.kept, points, keeping.held, utc_now())
     if left != keeping.kept or left.due:

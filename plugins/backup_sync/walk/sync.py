@@ -20,7 +20,7 @@ from backup_sync.model.moments import iso, utc_now
 from backup_sync.model.result import IN_PROGRESS, SyncResult
 from backup_sync.model.service import Service
 from backup_sync.stores.base import Cut, Reader, Store
-from backup_sync.walk import guard, hold, pairing, points, withheld
+from backup_sync.walk import guard, hold, pairing, points, verify, withheld
 from backup_sync.walk import stop as stopping
 from backup_sync.walk.apply import Applier
 from backup_sync.walk.find import Finder, Found
@@ -38,17 +38,21 @@ class Options:
     """The options a run was started with.
 
     ``force``: rewrite every record. ``dry_run``: count what would be done, and write nothing. ``allow_deletes``: let so
-    many deletes through, though they look like an accident.
+    many deletes through, though they look like an accident. ``content``: compare whole records and not their stamps alone,
+    so that drift is mended.
     """
 
     force: bool = False
     dry_run: bool = False
     allow_deletes: int | None = None
+    content: bool = False
 
     def words(self) -> str:
         """What is special about the run; empty for a nightly one."""
         deletes = "" if self.allow_deletes is None else f"allowed {self.allow_deletes} deletes"
-        return ", ".join(filter(None, ["planned" * self.dry_run, "forced" * self.force, deletes]))
+        return ", ".join(
+            filter(None, ["planned" * self.dry_run, "forced" * self.force, "repaired" * self.content, deletes])
+        )
 
 
 def sync(
@@ -92,7 +96,7 @@ def sync(
     if not exists:
         _without_backup(source, backup, result, options, shape, before)
         return
-    reader = source.reader(shape)
+    reader = source.reader(shape, content=options.content)
     with ExitStack() as held:
         try:
             first, target = both(
@@ -105,6 +109,7 @@ def sync(
                     before,
                     dry_run=options.dry_run,
                     force=options.force,
+                    content=options.content,
                     held=held,
                     over=over,
                     check=check,
@@ -116,14 +121,28 @@ def sync(
         first = target.reader.readable(first)
         point("after cut")
         if target.unfilled:
-            reader = source.reader(shape, compare_also=target.unfilled)
+            reader = source.reader(shape, compare_also=target.unfilled, content=options.content)
         with closing(_Sync(service, source, reader, backup, target, result, options, check)) as run:
             run.run(first)
+        if not options.dry_run:
+            _verify(source, backup, shape, result, options, check)
         if target.keeping is not None:
             points.prune(backup, result, target.keeping)
         if target.check_lock is not None:
             target.check_lock()
     result.complete()
+
+
+def _verify(
+    source: Store, backup: Store, shape: Any, result: SyncResult, options: Options, check: Callable[[], None]
+) -> None:
+    """Compare a share of the whole content; or remember that this run has compared, and mended, all of it."""
+    if options.content:
+        verify.mended(backup, result)
+    elif backup.service.verify_of:
+        verify.check_share(
+            source, backup, shape, result, of=backup.service.verify_of, number=result.run_number, check=check
+        )
 
 
 def _without_backup(
@@ -161,7 +180,7 @@ class _Sync:
         self.finder = Finder(
             reader,
             target.reader,
-            service.rules + (UNFILLED,) * len(target.unfilled),
+            service.rules + (verify.CONTENT,) * options.content + (UNFILLED,) * len(target.unfilled),
             force=options.force,
             written=self._written,
             progress=self.progress,

@@ -11,7 +11,7 @@ from typing import Any
 from backup_sync.model.errors import ConfigurationError
 from backup_sync.model.result import PAIRING_CHECKED, SyncResult
 from backup_sync.stores.base import Reader, Store, Writer
-from backup_sync.walk import hold, pairing, points, withheld
+from backup_sync.walk import hold, pairing, points, seal, withheld
 from backup_sync.walk.points import Keeping
 from backup_sync.walk.withheld import Withheld
 
@@ -44,6 +44,7 @@ def take(
     *,
     dry_run: bool,
     force: bool,
+    content: bool,
     held: ExitStack,
     over: threading.Event,
     check: Callable[[], None],
@@ -79,9 +80,10 @@ def take(
         if pairing.accepted_by(result.run_id, states):
             result.mode = ", ".join(filter(None, [result.mode, "accepted another source"]))
         result.run_number = points.number(backup, result, states)
+        seal.void(backup, states, result.run_number)
         resumed = backup.journal.begin(result)
     unfilled = backup.unfilled.pending(shape, lacking) if backup.unfilled else ()
-    reader = backup.reader(shape, compare_also=unfilled, lacking=lacking)
+    reader = backup.reader(shape, compare_also=unfilled, lacking=lacking, content=content)
     empty = reader.empty()
     keeping = None if dry_run else points.begin(backup, result, states, empty=empty, force=force)
     writer = backup.writer(shape, keep=keeping.entries if keeping else None)

@@ -46,6 +46,9 @@ PROPERTIES = {
     "Mode": "mode",
     "StartedBy": "startedBy",
     "RunNumber": "runNumber",
+    "DriftCount": "driftCount",
+    "VerifiedShare": "verifiedShare",
+    "VerifiedSince": "verifiedSince",
 }
 
 

@@ -21,6 +21,7 @@ Span = tuple[str, str]
 _DIGITS = 32
 _TOP = 1 << 126  # the first value beyond the hash space of version 2, in that many digits
 _LAST = "FF"
+_PLACES = 1 << 53
 _ASKED = 16  # feed ranges that are tried: servers that do not keep to slices are small
 
 
@@ -33,10 +34,14 @@ class EpkRange:
 
 @dataclass(frozen=True)
 class FeedCut:
-    """Piece n is the n-th slice of every feed range, so that each piece keeps all physical partitions busy."""
+    """Piece n is the n-th slice of every feed range, so that each piece keeps all physical partitions busy.
+
+    ``whole``: these are all feed ranges, and not spans out of them.
+    """
 
     feed_ranges: tuple[Span, ...]
     pieces: int
+    whole: bool = True
     gaps: ClassVar[bool] = True
 
     def __len__(self) -> int:
@@ -44,7 +49,7 @@ class FeedCut:
 
     def select(self, pieces: Sequence[int]) -> EpkRange:
         if self.pieces == 1:
-            return EpkRange()
+            return EpkRange(None if self.whole else self.feed_ranges)
         return EpkRange(tuple((low, high) for piece in pieces for low, high in self._spans(piece) if low < high))
 
     def parts(self) -> Iterable[FeedCut]:
@@ -55,7 +60,7 @@ class FeedCut:
 
         A server that finds documents there does not keep to slices.
         """
-        if self.pieces == 1:
+        if self.pieces == 1 and self.whole:
             return ()
         ranges = self.feed_ranges[:_ASKED]
         count = 1 << 64
@@ -81,3 +86,18 @@ def _value(bound: str, digits: int) -> int:
     if bound == _LAST:
         return _TOP << 4 * (digits - _DIGITS)
     return int(bound.ljust(digits, "0"), 16)
+
+
+def portion(feed_ranges: Sequence[Span], after: float, upto: float) -> EpkRange:
+    """What lies between two places of the hash space, each 0 (its beginning) up to 1 (its end)."""
+    if after <= 0 and upto >= 1:
+        return EpkRange()
+    first, last = (_bound("", _LAST, int(place * _PLACES), _PLACES) for place in (after, upto))
+    # Each span within one feed range: a server takes no slice of two.
+    spans = ((max(low, first), min(high, last)) for low, high in feed_ranges)
+    return EpkRange(tuple((low, high) for low, high in spans if low < high))
+
+
+def share_of(spans: Sequence[Span]) -> float:
+    """How much of the hash space some spans cover, 0..1."""
+    return sum(_value(high, _DIGITS) - _value(low, _DIGITS) for low, high in spans) / _TOP

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 from collections.abc import Coroutine, Generator, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from typing import Any
 
-from backup_sync.model.diff import MISSING, Key
+from backup_sync.model.diff import MISSING, Key, Stamp
 from backup_sync.model.limits import Limits
 from backup_sync.model.service import Service
 from backup_sync.stores import weight
@@ -22,37 +23,48 @@ from backup_sync.stores.cosmos.account import Connection
 from backup_sync.stores.cosmos.catalog import ContainerShape, any_document
 from backup_sync.stores.cosmos.documents import (
     bundled,
+    content_of,
     key_text,
     names_of_field,
     problem_of,
     property_of,
     shown,
+    stamp_of,
     value_at,
     weight_of_document,
     without_system,
 )
 from backup_sync.stores.cosmos.pairs import DocumentPairs
 from backup_sync.stores.cosmos.queries import pages, question
-from backup_sync.stores.cosmos.ranges import EpkRange, FeedCut
+from backup_sync.stores.cosmos.ranges import EpkRange, FeedCut, portion, share_of
 from backup_sync.stores.cosmos.reads import ByKey
 
 log = logging.getLogger(__name__)
 
 
 class CosmosReader:
-    """See :class:`backup_sync.stores.base.Reader`. ``documents``: about how many the container holds, of all kinds."""
+    """See :class:`backup_sync.stores.base.Reader`. ``documents``: about how many the container holds, of all kinds.
+    ``content``: whole documents are compared, which both ends have to read: there is no hash function in a query."""
 
     reread_share = 1.0  # a document that did not change is never read
     digests = None
 
     def __init__(
-        self, connection: Connection, service: Service, shape: ContainerShape, limits: Limits, documents: int | None
+        self,
+        connection: Connection,
+        service: Service,
+        shape: ContainerShape,
+        limits: Limits,
+        documents: int | None,
+        *,
+        content: bool = False,
     ) -> None:
         self.connection, self.service, self.limits = connection, service, limits
         self.shape, self.label = shape, connection.label
         self.rejected = 0
         self.codec = DocumentPairs(shape.paths, self._reject)
-        self._documents = documents
+        self._documents, self._content = documents, content
+        self._fields = list(map(names_of_field, service.fields))
         self._names = shape.names
         self._key_names = [f"k{number}" for number in range(len(shape.names))]
         parts = zip(shape.names, self._key_names, strict=True)
@@ -63,12 +75,23 @@ class CosmosReader:
     # cutting
 
     def cut(self, within: EpkRange | None, records: int) -> FeedCut:
+        spans = within.spans if within else None
+        ranges = spans or tuple(self._run(self._feed_ranges()))
         if self.shape.version == 1:
-            return FeedCut(tuple(self._run(self._feed_ranges())), 1)
-        pieces = -(-self._documents // records) if self._documents else 0
+            return FeedCut(ranges, 1, not spans)
+        share = share_of(spans) if spans else 1
+        pieces = math.ceil(self._documents * share / records) if self._documents else 0
         if not pieces or (pieces > self.limits.few_slices and self.service.where):
-            pieces = max(1, -(-self.count() // records))
-        return self.readable(FeedCut(tuple(self._run(self._feed_ranges())), pieces))
+            pieces = max(1, math.ceil(self.count() * share / records))
+        return self.readable(FeedCut(ranges, pieces, not spans))
+
+    def portion(self, after: Any, part: float) -> tuple[EpkRange, Any]:
+        begin = float(after or 0)
+        end = begin + (1 - begin) * part
+        if self.shape.version == 1 or (begin == 0 and part >= 1):
+            return EpkRange(), None
+        upto = None if part >= 1 else end
+        return self.between(begin, upto), upto
 
     def readable(self, cut: FeedCut) -> FeedCut:
         slivers = cut.slivers()
@@ -99,12 +122,46 @@ class CosmosReader:
     # pairs
 
     def pairs(self, within: EpkRange | None) -> Iterator[list[tuple[Any, ...]]]:
+        if self._content:
+            for page in self._pages("SELECT * FROM c", within, size=self.limits.page, eager=True):
+                yield self.pairs_of(list(map(without_system, page)))
+            return
         stamps = [f"s{number}" for number in range(len(self.service.fields))]
         fields = map(names_of_field, self.service.fields)
         also = "".join(f", {property_of(names)} AS {stamp}" for names, stamp in zip(fields, stamps, strict=True))
         select = f"SELECT {self._key_columns}{also} FROM c"
         for page in self._pages(select, within, size=self.limits.stamps_page, eager=True):
             yield bundled(page, self._key_names, stamps)
+
+    def pairs_of(self, documents: Sequence[dict[str, Any]]) -> list[tuple[Any, ...]]:
+        """The pairs of whole documents."""
+        stamps = [f"s{number}" for number in range(len(self._fields))]
+        paths = [*zip(self._key_names, self._names, strict=True), *zip(stamps, self._fields, strict=True)]
+        rows = []
+        for document in documents:
+            values = {name: value_at(document, names) for name, names in paths}
+            row = {name: value for name, value in values.items() if value is not MISSING}
+            row["i"] = document.get("id")
+            if self._content:
+                row["c"] = content_of(document)
+            rows.append(row)
+        return bundled(rows, self._key_names, [*stamps, *["c"] * self._content])
+
+    def stamp_of(self, record: Record) -> Stamp:
+        return stamp_of(record, self._fields)
+
+    def parts_of(self, record: Record) -> dict[str, int]:
+        return {name: content_of({"": value}) for name, value in record.items()}
+
+    def between(self, after: Any, upto: Any) -> EpkRange:
+        return portion(self._run(self._feed_ranges()), float(after or 0), 1 if upto is None else upto)
+
+    def content_digest(self, within: EpkRange) -> tuple[int, str]:
+        count = total = 0
+        for documents in self.records(within):
+            count += len(documents)
+            total += sum(map(content_of, documents))
+        return count, str(total % 2**64)
 
     # documents
 

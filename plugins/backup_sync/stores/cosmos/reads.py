@@ -160,6 +160,10 @@ class ByKey:
         """What there is of some keys, by key, wherever it lies."""
         return await self._rows(select, {FULL: keys}, key_of)
 
+    async def place(self, key: Key) -> str:
+        """Where a document lies in the hash space; "" where the SDK does not know."""
+        return await self._places.place(key)
+
     async def _rows(
         self, select: str, by_place: Mapping[Span, Sequence[Key]], key_of: KeyOf
     ) -> dict[Key, dict[str, Any]]:
@@ -199,11 +203,11 @@ class Places:
         lows = [low for low, _ in self._ranges]
         found: dict[Span, list[Key]] = {}
         for members in by_value.values():
-            place = bisect_right(lows, await self._place(members[0])) - 1
+            place = bisect_right(lows, await self.place(members[0])) - 1
             found.setdefault(self._ranges[max(0, place)], []).extend(members)
         return found
 
-    async def _place(self, key: Key) -> str:
+    async def place(self, key: Key) -> str:
         """The effective partition key of a key's partition key value; "" where the SDK knows none for it."""
         value = key_value(key)
         # With hash version 1 the SDK takes a whole number modulo 2³², which the service does not.

@@ -6,11 +6,13 @@ from backup_sync.model.limits import Limits
 from backup_sync.model.service import Service
 from backup_sync.stores.base import Keep, Store
 from backup_sync.stores.cosmos.account import Account, Connection
+from backup_sync.stores.cosmos.as_of import CosmosAsOf
 from backup_sync.stores.cosmos.catalog import ContainerShape, CosmosCatalog
+from backup_sync.stores.cosmos.entries import CosmosEntries
 from backup_sync.stores.cosmos.journal import CosmosJournal
 from backup_sync.stores.cosmos.lease import Lease
 from backup_sync.stores.cosmos.reader import CosmosReader
-from backup_sync.stores.cosmos.undo import CosmosEntries, CosmosUndo
+from backup_sync.stores.cosmos.undo import CosmosUndo
 from backup_sync.stores.cosmos.writer import CosmosWriter
 
 HISTORY = "sync-history"
@@ -27,15 +29,16 @@ def cosmos_store(service: Service, account: Account, label: str, *, copy: bool, 
     catalog = CosmosCatalog(connection, service, history)
     journal = CosmosJournal(connection, service.name, history=history, copy=account.container)
 
-    def reader(shape: ContainerShape, **_: object) -> CosmosReader:
+    def reader(shape: ContainerShape, *, content: bool = False, **_: object) -> CosmosReader:
         found = catalog.found()
-        return CosmosReader(connection, service, shape, limits, found.documents if found else None)
+        documents = found.documents if found else None
+        return CosmosReader(connection, service, shape, limits, documents, content=content)
 
     def writer(shape: ContainerShape, keep: Keep | None = None) -> CosmosWriter:
         entries = CosmosEntries(undo, keep, reader(shape)) if keep else None
         return CosmosWriter(connection, shape, limits, journal.count if copy else None, entries)
 
-    undo = CosmosUndo(connection, service, limits, account.container)
+    undo = CosmosUndo(connection, service, limits, account.container, CosmosAsOf)
 
     return Store(
         kind="azure_cosmos",

@@ -54,8 +54,24 @@ class MssqlCutter(SqlCutter):
         )
         return [tuple(row) for row in self.session.query(sql, params)]
 
+    def count(self, within: KeyRange) -> int:
+        where, params = self._ranges.where(within)
+        return int(self.session.scalar(f"SELECT COUNT_BIG(*) FROM {self.view.table.name} WHERE {where}", params))
+
+    def content_digest(self, within: KeyRange) -> tuple[int, str]:
+        """The digests of its pieces, added up: the same however it is cut."""
+        count = total = 0
+        for part in self.cut(within, self.limits.range_records).parts():
+            for records, sum_ in self._digests(part).values():
+                count, total = count + records, total + sum_
+        return count, str(total)
+
     def digest_rows(self, within: KeyRange, even: EvenCut | None) -> Iterator[tuple[Any, ...]]:
-        sql, params = self._ranges.digest_sql(self.view.compared, self.view.stamp, within, even)
+        compared, content = self.view.compared, self.view.content
+        if content is not None:
+            sql, params = self._ranges.content_sql(compared, content, within, even)
+        else:
+            sql, params = self._ranges.digest_sql(compared, self.view.stamp, within, even)
         found: dict[int, tuple[int, ...]] = {}
         for number, *sums in chain.from_iterable(self.session.pages(sql, params, DIGEST_ROWS)):
             piece = min(max(int(number), 0), even.count - 1) if even else 0

@@ -17,6 +17,7 @@ MSSQL_TYPES = {
     "count": "BIGINT",
     "flag": "BIT",
     "moment": "DATETIME2(7)",
+    "real": "FLOAT",
 }
 
 

@@ -13,6 +13,9 @@ from backup_sync.stores.sql.digest import DIGEST_P, DIGEST_Q, MIX, SMALL_COLUMNS
 from backup_sync.stores.sql.ranges import EvenCut, KeyRange
 from backup_sync.stores.sql.shape import Column
 
+CONTENT_P = 2**40 - 87
+"""A prime: the sum of the remainders of eight million rows fits into 64 bits."""
+
 
 class MssqlRanges:
     """``key``: the key columns, in key order."""
@@ -64,6 +67,14 @@ class MssqlRanges:
         if types.base(column.type) == "bigint":
             return self.piece(even)
         return f"(CONVERT(BIGINT, {quote(column.name)}) - ({even.first})) / {even.width}"
+
+    def content_sql(self, table: str, content: Column, within: KeyRange, even: EvenCut | None) -> tuple[str, list[Any]]:
+        """As :meth:`digest_sql`, of the numbers that stand for whole rows. They are hashes already, so that their sum will do."""
+        where, params = self.where(within)
+        inner = f"SELECT {self.number(even) if even else '0'} AS piece, {quote(content.name)} AS mix"
+        return (
+            f"SELECT piece, COUNT_BIG(*), SUM(mix % {CONTENT_P}) FROM ({inner} FROM {table} WHERE {where}) d GROUP BY piece"
+        ), params
 
     def digest_sql(
         self, table: str, stamp: Sequence[Column], within: KeyRange, even: EvenCut | None

@@ -11,6 +11,7 @@ from backup_sync.model.names import as_written
 from backup_sync.model.service import Service
 from backup_sync.stores.base import Keep, Store
 from backup_sync.stores.mssql.catalog import MssqlCatalog
+from backup_sync.stores.mssql.content import content_of
 from backup_sync.stores.mssql.dialect import DIALECT, quote
 from backup_sync.stores.mssql.lock import MssqlLock
 from backup_sync.stores.mssql.reader import MssqlReader
@@ -46,8 +47,9 @@ def mssql_store(
     journal = SqlJournal(session, DIALECT, table)
     catalog = MssqlCatalog(session, table, journal, database, copy=copy)
 
-    def open_reader(table: Table, shape: TableShape, **options: Sequence[str]) -> MssqlReader:
-        return MssqlReader(session, View.of(DIALECT, table, shape, **options), limits, joined=joined)
+    def open_reader(table: Table, shape: TableShape, *, content: bool = False, **options: Sequence[str]) -> MssqlReader:
+        whole = content_of(shape.columns) if content else ""
+        return MssqlReader(session, View.of(DIALECT, table, shape, content=whole, **options), limits, joined=joined)
 
     def writer(shape: TableShape, keep: Keep | None = None) -> MssqlWriter:
         own = catalog.own_shape()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -10,7 +11,7 @@ from backup_sync.model.diff import Key
 from backup_sync.model.limits import Limits, Pieces
 from backup_sync.stores.base import Cut, Digest
 from backup_sync.stores.sql.dialect import Dialect
-from backup_sync.stores.sql.ranges import EVERYTHING, EvenCut, KeyRange, ListCut
+from backup_sync.stores.sql.ranges import EVERYTHING, EvenCut, KeyRange, ListCut, key_of_position, position_of_key
 from backup_sync.stores.sql.session import SqlSession
 from backup_sync.stores.sql.view import View
 
@@ -41,8 +42,16 @@ class SqlCutter(ABC):
         """Lowest and highest key of a range, of one column whose type is that of whole numbers; None if it is empty."""
 
     @abstractmethod
+    def count(self, within: KeyRange) -> int:
+        """How many rows a range holds."""
+
+    @abstractmethod
     def boundaries(self, within: KeyRange, every: int) -> list[Key]:
         """Every ``every``-th key of a range, in the engine's order."""
+
+    @abstractmethod
+    def content_digest(self, within: KeyRange) -> tuple[int, str]:
+        """See :class:`backup_sync.stores.base.Reader`."""
 
     @abstractmethod
     def digest_rows(self, within: KeyRange, even: EvenCut | None) -> Iterator[tuple[Any, ...]]:
@@ -62,6 +71,21 @@ class SqlCutter(ABC):
             if all(isinstance(end, int) for end in ends) and (span := ends[1] - ends[0] + 1) < 2**62:
                 return self._even(within, ends[0], span)
         return ListCut(within, tuple(self.boundaries(within, records)))
+
+    def portion(self, after: Any, part: float) -> tuple[KeyRange, Any]:
+        within = KeyRange(after=key_of_position(after) if after else None)
+        if part >= 1:
+            return within, None
+        key = self.view.key
+        ends = self.bounds(within) if len(key) == 1 and self.dialect.is_integer(key[0]) else None
+        if ends and all(isinstance(end, int) for end in ends):
+            last = ends[0] + math.ceil((ends[1] - ends[0] + 1) * part) - 1
+            bounds: list[Key] = [(last,)] if last < ends[1] else []
+        else:
+            bounds = self.boundaries(within, max(1, math.ceil(self.count(within) * part)))
+        if not bounds:
+            return within, None
+        return KeyRange(within.after, bounds[0]), position_of_key(bounds[0])
 
     def _even(self, within: KeyRange, first: int, span: int) -> EvenCut:
         pieces, held = self.limits.pieces or self.pieces, self.limits.digests

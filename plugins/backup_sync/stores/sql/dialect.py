@@ -10,7 +10,7 @@ from backup_sync.stores.sql.session import Row, SqlSession
 from backup_sync.stores.sql.shape import Column, Types
 
 Kind = str
-"""Of a value in a table of ours: ``uuid``, ``text``, ``count``, ``flag``, ``moment``."""
+"""Of a value in a table of ours: ``uuid``, ``text``, ``count``, ``flag``, ``moment``, ``real``."""
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,9 @@ HISTORY_COLUMNS: tuple[tuple[str, str, bool], ...] = (
     ("Mode", "text", True),
     ("StartedBy", "text", True),
     ("RunNumber", "count", True),
+    ("DriftCount", "count", True),
+    ("VerifiedShare", "real", True),
+    ("VerifiedSince", "moment", True),
 )
 
 
@@ -71,6 +74,9 @@ def to_row(run: SyncResult) -> list[Any]:
         run.mode,
         run.started_by,
         run.run_number or None,
+        run.drift,
+        run.verified_share,
+        _moment(run.verified_since),
     ]
 
 

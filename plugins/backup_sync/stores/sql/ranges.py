@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from backup_sync.model.diff import Key
 from backup_sync.model.limits import Limits
@@ -91,3 +91,13 @@ class ListCut:
 
     def parts(self) -> Iterable[ListCut]:
         return (self,)
+
+
+def position_of_key(key: Key) -> list[Any]:
+    """A key as JSON."""
+    return [{"hex": part.hex()} if isinstance(part, bytes) else part for part in key]
+
+
+def key_of_position(position: Sequence[Any]) -> Key:
+    """The inverse of :func:`position_of_key`."""
+    return tuple(bytes.fromhex(part["hex"]) if isinstance(part, dict) else part for part in position)

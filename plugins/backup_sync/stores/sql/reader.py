@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from typing import Any
 
-from backup_sync.model.diff import Key
+from backup_sync.model.diff import Key, Stamp
 from backup_sync.model.limits import Limits
 from backup_sync.stores.base import Cut, Digest, PairCodec, Record, batches
 from backup_sync.stores.sql.cutter import SqlCutter
-from backup_sync.stores.sql.ranges import EVERYTHING, KeyRange
+from backup_sync.stores.sql.ranges import EVERYTHING, KeyRange, key_of_position
 from backup_sync.stores.sql.session import SqlSession
 from backup_sync.stores.sql.view import View
 
@@ -24,6 +25,7 @@ class SqlReader(ABC):
     def __init__(self, session: SqlSession, view: View, limits: Limits, cutter: SqlCutter) -> None:
         self.session, self.view, self.limits, self.cutter = session, view, limits, cutter
         self._key_at = [view.shape.index(column.name) for column in view.key]
+        self._fields_at = [view.shape.index(column.name) for column in view.fields]
 
     # what a dialect provides
 
@@ -69,3 +71,26 @@ class SqlReader(ABC):
 
     def key_of(self, record: Record) -> Key:
         return tuple(record[index] for index in self._key_at)
+
+    def stamp_of(self, record: Record) -> Stamp:
+        return tuple(record[index] for index in self._fields_at)
+
+    def parts_of(self, record: Record) -> dict[str, int]:
+        return {column.name: _part(value) for column, value in zip(self.view.shape.columns, record, strict=True)}
+
+    def between(self, after: Any, upto: Any) -> KeyRange:
+        return KeyRange(
+            key_of_position(after) if after else None,
+            key_of_position(upto) if upto else None,
+        )
+
+    def portion(self, after: Any, part: float) -> tuple[KeyRange, Any]:
+        return self.cutter.portion(after, part)
+
+    def content_digest(self, within: KeyRange) -> tuple[int, str]:
+        return self.cutter.content_digest(within)
+
+
+def _part(value: Any) -> int:
+    # In Python 1 equals 1.0, and 0.0 equals -0.0.
+    return hash((type(value), repr(value) if isinstance(value, float) else value))

@@ -22,7 +22,6 @@ from backup_sync.stores.sql.dialect import Dialect
 from backup_sync.stores.sql.journal import SqlJournal
 from backup_sync.stores.sql.session import SqlSession
 from backup_sync.stores.sql.shape import Column, Difference, TableShape, difference
-from backup_sync.stores.sql.table import Table
 
 SEQ, OP, SYNC_ID = "_Seq", "_Op", "_SyncId"
 OWN = (SEQ, OP, SYNC_ID)
@@ -42,7 +41,7 @@ class SqlUndo(ABC):
         copy: SqlCatalog,
         beside: SqlCatalog,
         journal: SqlJournal,
-        open_reader: Callable[[Table, TableShape], Reader],
+        open_reader: Callable[..., Reader],
         limits: Limits,
     ) -> None:
         self.session, self.copy, self.beside, self.limits = session, copy, beside, limits
@@ -149,8 +148,8 @@ class SqlUndo(ABC):
         found = next(iter(self.dialect.rows_if_there(self.session, self.name, sql, [])), (None,))
         return int(found[0] or 0)
 
-    def reader(self, shape: TableShape, number: int) -> Reader:
-        return self._open_reader(replace(self.table, name=self.as_of_name(number)), shape)
+    def reader(self, shape: TableShape, number: int, *, content: bool = False) -> Reader:
+        return self._open_reader(replace(self.table, name=self.as_of_name(number)), shape, content=content)
 
     def as_of_sql(self, number: str) -> str:
         """A SELECT of the state at the end of a run."""

@@ -14,8 +14,9 @@ from backup_sync.stores.sql.table import Table
 class View:
     """A table, and the columns of ``shape`` that make up keys and stamps.
 
-    ``fields``: the configured part of a stamp; ``hashed``: columns that are part of it behind them. They enter as a hash,
-    because a pair has to stay small whatever they hold. ``compared``: what keys and stamps are selected from.
+    ``fields``: the configured part of a stamp; ``content``: a column that stands for the whole row, and is part of it behind
+    them; ``hashed``: columns that are part of it behind that. They enter as a hash, because a pair has to stay small
+    whatever they hold. ``compared``: what keys and stamps are selected from.
     """
 
     table: Table
@@ -24,6 +25,7 @@ class View:
     fields: tuple[Column, ...]
     hashed: tuple[Column, ...]
     compared: str
+    content: Column | None = None
 
     @classmethod
     def of(
@@ -34,13 +36,18 @@ class View:
         *,
         compare_also: Sequence[str] = (),
         lacking: Sequence[str] = (),
+        content: str = "",
     ) -> View:
-        """``compare_also``: columns to be hashed. ``lacking``: columns that the table is yet to get, read as NULL."""
+        """``compare_also``: columns to be hashed. ``lacking``: columns that the table is yet to get, read as NULL.
+        ``content``: the expression of a whole number that stands for the whole row; empty: it is not compared."""
         fields = [shape.column(name) for name in table.service.fields]
+        whole = Column(_free_name(shape), dialect.kinds["count"], nullable=False) if content else None
         compared = table.name
         if lacking:
             missing = [f"{dialect.no_value(shape.column(name))} AS {dialect.quote(name)}" for name in lacking]
             compared = f"(SELECT t.*, {', '.join(missing)} FROM {table.name} t) planned"
+        if whole:
+            compared = f"(SELECT t.*, {content} AS {dialect.quote(whole.name)} FROM {compared} t) whole"
         return cls(
             table=table,
             shape=shape,
@@ -49,13 +56,22 @@ class View:
             fields=tuple(replace(one, nullable=one.nullable or one.name in compare_also) for one in fields),
             hashed=tuple(replace(shape.column(name), nullable=True) for name in compare_also),
             compared=compared,
+            content=whole,
         )
 
     @property
     def stamp(self) -> tuple[Column, ...]:
-        return self.fields + self.hashed
+        return (*self.fields, *([self.content] if self.content else []), *self.hashed)
 
     @property
     def columns(self) -> tuple[Column, ...]:
         """Of a pair: the key's, then the stamp's."""
         return self.key + self.stamp
+
+
+def _free_name(shape: TableShape) -> str:
+    """A name that no column has."""
+    name = "backup_sync_content"
+    while shape.has(name):
+        name += "_"
+    return name

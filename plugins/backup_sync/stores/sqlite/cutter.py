@@ -11,9 +11,13 @@ from backup_sync.stores.sql.cutter import SqlCutter
 from backup_sync.stores.sql.digest import DIGEST_P, DIGEST_Q, MIX, summed
 from backup_sync.stores.sql.ranges import EvenCut, KeyRange
 from backup_sync.stores.sql.view import View
+from backup_sync.stores.sqlite.content import ROWS, SqliteContent
 from backup_sync.stores.sqlite.dialect import DIALECT, quote
 from backup_sync.stores.sqlite.ranges import SqliteRanges
 from backup_sync.stores.sqlite.session import SqliteSession
+
+CONTENT_PIECES = Pieces(few=2**20, keys=ROWS, parts=512)
+"""Where whole rows are digested, a text to each piece."""
 
 
 class SqliteCutter(SqlCutter):
@@ -27,6 +31,9 @@ class SqliteCutter(SqlCutter):
     def __init__(self, session: SqliteSession, view: View, limits: Limits) -> None:
         super().__init__(session, view, limits)
         self._ranges = SqliteRanges(view)
+        self._content = SqliteContent(session, view, self._ranges, limits)
+        if view.content is not None:
+            self.pieces = CONTENT_PIECES
 
     def bounds(self, within: KeyRange) -> tuple[Any, Any] | None:
         name = quote(self.view.key[0].name)
@@ -52,10 +59,28 @@ class SqliteCutter(SqlCutter):
         self._ranges.check(found)
         return found
 
+    def count(self, within: KeyRange) -> int:
+        where, params = self._ranges.where(within)
+        return int(self.session.scalar(f"SELECT COUNT(*) FROM {self.view.table.name} WHERE {where}", params))
+
+    def content_digest(self, within: KeyRange) -> tuple[int, str]:
+        return self._content.digest(within)
+
     def digestible(self) -> bool:
-        return all(DIALECT.is_integer(column) for column in (*self.view.key, *self.view.fields))
+        return self.view.content is not None or all(
+            DIALECT.is_integer(column) for column in (*self.view.key, *self.view.fields)
+        )
 
     def digest_rows(self, within: KeyRange, even: EvenCut | None) -> Iterator[tuple[Any, ...]]:
+        if self.view.content is not None:
+            if even is None:
+                yield (0, *self._content.digest(within))
+                return
+            for number in range(len(even)):
+                digest = self._content.digest(even.select([number]), short=True)
+                if digest[0]:
+                    yield (number, *digest)
+            return
         terms = [f"{MIX[0]}"]
         whole = (*self.view.key, *self.view.fields)
         for number, column in enumerate(self.view.columns, start=1):

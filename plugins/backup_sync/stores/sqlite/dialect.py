@@ -13,7 +13,7 @@ from backup_sync.stores.sql.dialect import Dialect
 from backup_sync.stores.sql.session import Row, SqlSession
 from backup_sync.stores.sql.shape import Types
 
-SQLITE_TYPES = {"uuid": "TEXT", "text": "TEXT", "count": "INTEGER", "flag": "INTEGER", "moment": "TEXT"}
+SQLITE_TYPES = {"uuid": "TEXT", "text": "TEXT", "count": "INTEGER", "flag": "INTEGER", "moment": "TEXT", "real": "REAL"}
 
 
 def quote(name: str) -> str:

@@ -33,6 +33,10 @@ class UnknownCollation(ConfigurationError):
     """Something is ordered by a collation that only another program has."""
 
 
+class NotJson(FatalError):
+    """A row holds what JSON cannot."""
+
+
 class Conflict(FatalError):
     """A row breaks a constraint of its table: most likely a key that is there already."""
 
@@ -45,6 +49,8 @@ def translate(label: str, error: sqlite3.Error) -> BackupSyncError:
             f"{label}: a key column or an index is ordered by the collation {unknown[1]}, which SQLite itself does not know; back "
             "up a view that has the key COLLATE BINARY, and put no such index on the copy"
         )
+    if text == "JSON cannot hold BLOB values":
+        return NotJson(f"{label}: SQLite reports: {text}")
     name = getattr(error, "sqlite_errorname", "") or NAMES.get(text, type(error).__name__)
     if name == TRIGGER or (isinstance(error, sqlite3.IntegrityError) and not CONSTRAINT.match(text)):
         return FatalError(f"{label}: a trigger of the table refused a row; remove the trigger")

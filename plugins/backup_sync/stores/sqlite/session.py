@@ -15,10 +15,10 @@ from backup_sync.model.limits import Limits
 from backup_sync.stores import weight
 from backup_sync.stores.sql.session import FETCH_ROWS, Row
 from backup_sync.stores.sqlite.errors import translate
-from backup_sync.stores.sqlite.values import is_broken, mark, text
+from backup_sync.stores.sqlite.values import hashed, is_broken, mark, text
 
-MARK = "backup_sync_mark"
-"""A function of SQL: :func:`backup_sync.stores.sqlite.values.mark`."""
+MARK, HASH = "backup_sync_mark", "backup_sync_hash"
+"""Functions of SQL: :func:`backup_sync.stores.sqlite.values.mark` and :func:`backup_sync.stores.sqlite.values.hashed`."""
 
 
 class SqliteSession:
@@ -41,6 +41,7 @@ class SqliteSession:
                 connection.isolation_level = None  # transactions are written out where they are meant
                 connection.text_factory = text
                 connection.create_function(MARK, 2, mark, deterministic=True)
+                connection.create_function(HASH, 1, hashed, deterministic=True)
                 self._connection = connection
         return self._connection
 

@@ -18,6 +18,7 @@ from backup_sync.stores.sql.shape import TableShape
 from backup_sync.stores.sql.table import Table
 from backup_sync.stores.sql.view import View
 from backup_sync.stores.sqlite.catalog import SqliteCatalog
+from backup_sync.stores.sqlite.content import content_of
 from backup_sync.stores.sqlite.dialect import DIALECT, in_main
 from backup_sync.stores.sqlite.lock import SqliteLock
 from backup_sync.stores.sqlite.reader import SqliteReader
@@ -46,8 +47,11 @@ def sqlite_store(
     journal = SqlJournal(session, DIALECT, table, copy=table.table)
     catalog = SqliteCatalog(session, table, journal, copy=copy)
 
-    def open_reader(table: Table, shape: TableShape, **options: Sequence[str]) -> SqliteReader:
-        return SqliteReader(session, View.of(DIALECT, table, shape, **options), limits)
+    def open_reader(
+        table: Table, shape: TableShape, *, content: bool = False, **options: Sequence[str]
+    ) -> SqliteReader:
+        whole = content_of(session, shape.columns) if content else ""
+        return SqliteReader(session, View.of(DIALECT, table, shape, content=whole, **options), limits)
 
     def writer(shape: TableShape, keep: Keep | None = None) -> SqliteWriter:
         entries = SqliteEntries(undo, keep, shape) if keep else None

@@ -16,6 +16,12 @@ def mark(value: Any, kind: str) -> int | None:
     return int.from_bytes(hashlib.blake2b(data, digest_size=8, person=kind.encode()).digest(), "big", signed=True)
 
 
+def hashed(content: str | bytes) -> int:
+    """A number of 64 bits that stands for a text or its bytes."""
+    data = content.encode() if isinstance(content, str) else content
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big", signed=True)
+
+
 def text(data: bytes) -> str:
     """SQLite takes any bytes for text: those that are not valid UTF-8 become what `is_broken` knows again."""
     return data.decode("utf-8", "surrogateescape")
