@@ -18,6 +18,7 @@ from typing import Any
 from backup_sync.model.result import SyncResult
 from backup_sync.walk.initialize import initialize
 from backup_sync.walk.sync import Options, sync
+from backup_sync.walk.verify import verify
 from bench.rig import Rig
 
 
@@ -57,6 +58,18 @@ def engine(rig: Rig, **options: bool) -> tuple[int, int, int]:
     return run.inserted, run.updated, run.deleted
 
 
+def content(rig: Rig) -> tuple[int, int, int]:
+    """A whole verify, with new connections."""
+    source, backup = rig.stores()
+    run = SyncResult(uuid.uuid4(), "bench", run_id="bench")
+    try:
+        verify(source, backup, run)
+    finally:
+        source.close()
+        backup.close()
+    return 0, 0, 0
+
+
 def prepare(rig: Rig) -> None:
     source, backup = rig.stores()
     initialize(source, backup)
@@ -88,6 +101,10 @@ def main() -> None:
     work: Any
     if action == "engine":
         work = lambda: engine(rig)  # noqa: E731
+    elif action == "verify":
+        work = lambda: content(rig)  # noqa: E731
+    elif action == "read":
+        work = rig.read_all
     elif action == "baseline":
         work = rig.baseline
     else:

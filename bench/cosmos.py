@@ -102,6 +102,10 @@ class CosmosRig(Rig):
             sides.append({i["id"]: {k: v for k, v in i.items() if not k.startswith("_")} for i in items})
         return sides[0] == sides[1]
 
+    def read_all(self) -> None:
+        for _ in self.container(0).read_all_items(max_item_count=1_000):
+            pass
+
     def bodies(self) -> int:
         with urllib.request.urlopen(f"{self.endpoints[0]}_control/stats", b"{}") as answer:
             return int(json.load(answer)["documents_read"])

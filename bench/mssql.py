@@ -103,6 +103,12 @@ class MssqlRig(Rig):
                 cursor.execute(f"SELECT {names} FROM customer.Customers ORDER BY Id")
             return all(x == y for x, y in itertools.zip_longest(*cursors))
 
+    def read_all(self) -> None:
+        with closing(self.connect(0)) as db, db.cursor() as cursor:
+            cursor.execute(f"SELECT {', '.join(CUSTOMER_COLUMNS)} FROM customer.Customers")
+            while cursor.fetchmany(1_000):
+                pass
+
     def baseline(self) -> tuple[int, int, int]:
         with closing(self.connect(0)) as source, closing(self.connect(1)) as backup:
             return baseline.sync_table(

@@ -51,6 +51,10 @@ class Rig(ABC):
         """Name → preparation that returns the action to measure."""
         return {}
 
+    @abstractmethod
+    def read_all(self) -> None:
+        """Read every whole record of the source once, a thousand or so at a time, by the bare driver."""
+
     def bodies(self) -> int:
         """How many whole records the source has given out so far, for sources that count them."""
         return 0

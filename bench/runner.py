@@ -113,6 +113,14 @@ class Bench:
         self.engine("W3 with history", "uniform")
         self.description = without
 
+    def verify(self, limit: float | None) -> None:
+        """Measure a verify of everything, nothing of which differs, against one read of one side."""
+        floor, name = "one read of all of one side", "verify engine"
+        self.report(floor, [self.child("read") for _ in range(self.runs)])
+        self.report(name, [self.child("verify") for _ in range(self.runs)])
+        if limit is not None:
+            self.at_most("verify ÷ floor", name, floor, limit)
+
     def history_costs(self, unchanged: float, changed: float) -> None:
         """Judge by how much longer it takes."""
         self.at_most("W2 with history ÷ W2", "W2 with history engine", "W2 engine", unchanged)

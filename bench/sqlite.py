@@ -66,6 +66,12 @@ class SqliteRig(Rig):
             pairs = (db.execute(f"SELECT {names} FROM Customers ORDER BY Id") for db in (a, b))
             return all(x == y for x, y in itertools.zip_longest(*pairs))
 
+    def read_all(self) -> None:
+        with closing(sqlite3.connect(self.source)) as db:
+            cursor = db.execute("SELECT * FROM Customers")
+            while cursor.fetchmany(1_000):
+                pass
+
     def baseline(self) -> tuple[int, int, int]:
         source, backup = sqlite3.connect(self.source), sqlite3.connect(self.backup, isolation_level=None)
         with closing(source), closing(backup):

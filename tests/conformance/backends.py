@@ -10,24 +10,36 @@ import json
 import os
 import sqlite3
 from abc import ABC, abstractmethod
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from backup_sync.model.errors import PairingRefused
+from backup_sync.model.errors import DriftFound, PairingRefused
 from backup_sync.model.limits import Limits
 from backup_sync.model.result import SyncResult, sync_id
 from backup_sync.model.service import Service, parse_service
 from backup_sync.stores.base import Store
 from backup_sync.walk.initialize import initialize
-from backup_sync.walk.record import record_history
+from backup_sync.walk.record import record_history, record_verify
 from backup_sync.walk.sync import Options, sync
+from backup_sync.walk.verify import verify, verify_seal
 
 Row = dict[str, Any]
 _numbers = itertools.count(1)
 _runs = itertools.count(1)
+
+
+@contextmanager
+def recording(backup: Store, run: SyncResult) -> Iterator[None]:
+    """What was found wrong is part of the result, which is recorded as the operator does it."""
+    try:
+        yield
+    except DriftFound as error:
+        run.fail(str(error))
+    record_verify(backup, run)
 
 
 class Counts(NamedTuple):
@@ -85,6 +97,13 @@ class Backend(ABC):
     def drop_copy(self) -> None:
         """Somebody removes the copy, and nothing beside it."""
 
+    @abstractmethod
+    def put_in_backup(self, *rows: tuple[int, int, str | None]) -> None:
+        """Somebody inserts or replaces (key, version, text) in the backup."""
+
+    @abstractmethod
+    def remove_from_backup(self, *keys: int) -> None: ...
+
     def close(self) -> None:  # noqa: B027
         """Give back what the backend holds."""
 
@@ -115,6 +134,18 @@ class Backend(ABC):
             if record and not run.dry_run:
                 record_history(backup, run)
         return run
+
+    def verify(self, service: Service | None = None, *, by: Any = verify, **options: Any) -> SyncResult:
+        """A verify, or what else ``by`` is; what it fails for stands in the result."""
+        service = service or self.service()
+        run = SyncResult(sync_id("verify", f"run-{next(_runs)}", service.name), service.name, run_id="verify")
+        source, backup = self.open(service)
+        with closing(source), closing(backup), recording(backup, run):
+            by(source, backup, run, **options)
+        return run
+
+    def check_seal(self, service: Service | None = None) -> SyncResult:
+        return self.verify(service, by=lambda _, backup, run: verify_seal(backup, run))
 
     def counts(self, **options: Any) -> Counts:
         run = self.sync(**options)
@@ -168,6 +199,16 @@ class SqliteBackend(Backend):
     def drop_copy(self) -> None:
         with closing(sqlite3.connect(self.backup_path)) as db, db:
             db.execute(f'DROP TABLE "{(self.service().table or "").partition(".")[2]}"')
+
+    def run_backup(self, sql: str, rows: Any = ((),)) -> None:
+        with closing(sqlite3.connect(self.backup_path)) as db, db:
+            db.executemany(sql, rows)
+
+    def put_in_backup(self, *rows: tuple[int, int, str | None]) -> None:
+        self.run_backup("INSERT OR REPLACE INTO Things VALUES (?, ?, ?, '2024-01-01')", rows)
+
+    def remove_from_backup(self, *keys: int) -> None:
+        self.run_backup("DELETE FROM Things WHERE Id = ?", [(key,) for key in keys])
 
     def rows(self, path: Path, table: str) -> list[Row]:
         with closing(sqlite3.connect(path)) as db:
@@ -287,6 +328,14 @@ class MssqlBackend(Backend):
     def drop_copy(self) -> None:
         self.run_backup(f"DROP TABLE {self.table}")
 
+    def put_in_backup(self, *rows: tuple[int, int, str | None]) -> None:
+        self.remove_from_backup(*(row[0] for row in rows))
+        sql = f"INSERT INTO {self.table} (Id, Version, [Te xt], SyncedAt) VALUES (%s, %s, %s, '2024-01-01')"
+        self.run(self.backup_uri, sql, self.backup_database, rows)
+
+    def remove_from_backup(self, *keys: int) -> None:
+        self.run_backup(f"DELETE FROM {self.table} WHERE Id IN (SELECT [value] FROM OPENJSON('{json.dumps(keys)}'))")
+
     def rows(self, uri: str, database: str, table: str) -> list[Row]:
         if self.run(uri, f"SELECT OBJECT_ID('{table}')", database)[0][0] is None:
             return []
@@ -394,6 +443,18 @@ class CosmosBackend(Backend):
 
     def drop_copy(self) -> None:
         self.clients[1].get_database_client(self.backup_database).delete_container(self.container)
+
+    def put_in_backup(self, *rows: tuple[int, int, str | None]) -> None:
+        for row in rows:
+            self.copy.upsert_item(self.document(*row))
+
+    def remove_from_backup(self, *keys: int) -> None:
+        for key in keys:
+            self.copy.delete_item(f"thing-{key}", self.partition_of(key))
+
+    @property
+    def copy(self) -> Any:
+        return self.clients[1].get_database_client(self.backup_database).get_container_client(self.container)
 
     def rows(self, end: int, container: str) -> list[Row]:
         from azure.cosmos.exceptions import CosmosHttpResponseError

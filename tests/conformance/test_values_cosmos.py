@@ -165,3 +165,29 @@ def test_an_id_by_which_a_document_cannot_be_addressed_is_rejected_and_the_other
     shown = id_ if id_.isprintable() else ascii(id_)
     assert f"document {shown} has an id with one of" in caplog.text
     assert [row["id"] for row in own.backup_rows()] == ["good"]
+
+
+def test_a_value_that_differs_in_any_way_is_drift_and_its_property_is_named(own: CosmosBackend) -> None:
+    values: list[Any] = [*NUMBERS, *TEXTS, None, True, [], {}, [1], {"a": 1}, {"a": "1"}, [None], "1", "None"]
+    put(own, *(document(id=f"d{number}", group="g", odd=value) for number, value in enumerate(values)))
+    own.initialize()
+    own.sync()
+    service = own.service(verify_again_seconds=0)
+    assert own.verify(service).success
+    for number, value in enumerate(values):
+        other = values[(number + 1) % len(values)]
+        own.copy.upsert_item(document(id=f"d{number}", group="g", odd=other))
+        run = own.verify(service)
+        assert run.verified is not None
+        assert run.verified["Drift"]["Fields"] == {"odd": 1}, (value, other)
+        assert [key[0] for key in run.verified["Drift"]["Keys"]] == [f"d{number}"]
+        own.copy.upsert_item(document(id=f"d{number}", group="g", odd=value))
+    assert own.verify(service).success
+
+
+def test_one_number_in_two_spellings_and_properties_in_another_order_are_the_same(own: CosmosBackend) -> None:
+    put(own, document(id="d", group="g", odd=1, more={"a": [2, {"b": 3}], "c": None}))
+    own.initialize()
+    own.sync()
+    own.copy.upsert_item(document(id="d", group="g", more={"c": None, "a": [2.0, {"b": 3.0}]}, odd=1.0))
+    assert own.verify(own.service(verify_again_seconds=0)).success

@@ -184,3 +184,105 @@ def test_characters_that_only_sql_server_holds_arrive_as_they_left(mssql: MssqlB
     assert mssql.run_backup(sql) == mssql.run_source(sql)
     assert mssql.counts(force=True) == (0, 1, 0, 0)
     assert mssql.run_backup(sql) == mssql.run_source(sql)
+
+
+OTHERS: dict[str, tuple[str, str]] = {
+    "DATETIME2(7)": ("'2024-01-01T00:00:00.000001'", "'2024-01-01T00:00:00.000002'"),
+    "DATE": ("'2024-01-01'", "'2024-01-02'"),
+    "TIME(7)": ("'10:00:00.000001'", "'10:00:00.000002'"),
+    "DATETIME": ("'2024-01-01T00:00:00.003'", "'2024-01-01T00:00:00.007'"),
+    "DATETIMEOFFSET(7)": ("'2024-01-01T12:00:00+01:00'", "'2024-01-01T11:00:00+00:00'"),
+    "DECIMAL(38,10)": ("9.9999999998", "9.9999999999"),
+    "MONEY": ("0.0001", "0.0002"),
+    "FLOAT": ("0.1", "0.10000000000000002"),
+    "REAL": ("1.5", "1.5000001"),
+    "BIGINT": ("9223372036854775806", "9223372036854775807"),
+    "SMALLINT": ("1", "-1"),
+    "TINYINT": ("0", "1"),
+    "BIT": ("0", "1"),
+    "NVARCHAR(50)": ("N'a'", "N'A'"),
+    "NVARCHAR(60)": ("N'a'", "N'a '"),
+    "NVARCHAR(MAX)": ("N'e\u0301'", "N'é'"),
+    "VARCHAR(50)": ("'a'", "'a '"),
+    "VARCHAR(MAX)": ("'|2:ab'", "'|2:aB'"),
+    "CHAR(5)": ("'a'", "'á'"),
+    "NCHAR(5)": ("N'a'", "N'A'"),
+    "VARBINARY(50)": ("0x01", "0x0100"),
+    "VARBINARY(MAX)": ("0x00", "0x01"),
+    "BINARY(4)": ("0x01", "0x02"),
+    "UNIQUEIDENTIFIER": ("'6F9619FF-8B86-D011-B42D-00C04FC964FF'", "'6F9619FF-8B86-D011-B42D-00C04FC964FE'"),
+    "XML": ("N'<a> <b/></a>'", "N'<a><b/></a>'"),
+}
+
+
+def test_a_value_that_differs_in_any_byte_is_drift_and_its_column_is_named(mssql: MssqlBackend) -> None:
+    columns = ", ".join(f"c{number} {type_} NULL" for number, type_ in enumerate(OTHERS))
+    remake(mssql, f"Id INT NOT NULL PRIMARY KEY, Version INT NOT NULL, {columns}")
+    for number, (value, _) in enumerate(OTHERS.values()):
+        mssql.run_source(f"INSERT INTO {mssql.table} (Id, Version, c{number}) VALUES ({number}, 1, {value})")
+    mssql.initialize()
+    mssql.sync()
+    for number, (value, _) in enumerate(OTHERS.values()):
+        # What is tried here is the comparison: a server that is not Microsoft's may have made something else of a value.
+        mssql.run_backup(f"UPDATE {mssql.table} SET c{number} = {value} WHERE Id = {number}")
+    service = mssql.service(verify_again_seconds=0)
+    assert mssql.verify(service).success
+    for number, (value, other) in enumerate(OTHERS.values()):
+        for column, wrong, right in ((number, other, value), (number, "NULL", value), (number - 1, "NULL", "NULL")):
+            column %= len(OTHERS)
+            if wrong == right:
+                wrong = list(OTHERS.values())[column][0]
+            mssql.run_backup(f"UPDATE {mssql.table} SET c{column} = {wrong} WHERE Id = {number}")
+            run = mssql.verify(service)
+            assert run.verified is not None
+            assert run.verified["Drift"] == {"Count": 1, "Keys": [[number]], "Fields": {f"c{column}": 1}}, (
+                number,
+                wrong,
+            )
+            mssql.run_backup(f"UPDATE {mssql.table} SET c{column} = {right} WHERE Id = {number}")
+    assert mssql.verify(service).success
+
+
+def test_what_moves_from_one_column_to_the_next_is_seen(mssql: MssqlBackend) -> None:
+    remake(mssql, "Id INT NOT NULL PRIMARY KEY, Version INT NOT NULL, A NVARCHAR(50) NULL, B NVARCHAR(50) NULL")
+    mssql.run_source(f"INSERT INTO {mssql.table} VALUES (1, 1, N'a|2:b', N'c'), (2, 1, N'', NULL), (3, 1, N'-', N'')")
+    mssql.initialize()
+    mssql.sync()
+    service = mssql.service(verify_again_seconds=0)
+    for key, a, b in ((1, "N'a'", "N'b|2:c'"), (2, "NULL", "N''"), (3, "N''", "N'-'")):
+        mssql.run_backup(f"UPDATE {mssql.table} SET A = {a}, B = {b} WHERE Id = {key}")
+    run = mssql.verify(service)
+    assert run.verified is not None
+    assert run.verified["Drift"]["Fields"] == {"A": 3, "B": 3}
+
+
+def test_long_rows_and_columns_of_several_collations_are_verified(mssql: MssqlBackend) -> None:
+    remake(
+        mssql,
+        "Id INT NOT NULL PRIMARY KEY, Version INT NOT NULL, A NVARCHAR(3000) COLLATE Latin1_General_CI_AS NULL, "
+        "B NVARCHAR(3000) COLLATE Latin1_General_BIN2 NULL, C VARCHAR(20) COLLATE Latin1_General_CI_AS NULL",
+    )
+    mssql.run_source(
+        f"INSERT INTO {mssql.table} VALUES (1, 1, REPLICATE(N'x', 3000), REPLICATE(N'y', 3000), 'end'), (2, 1, N'a', N'b', 'c')"
+    )
+    mssql.initialize()
+    mssql.sync()
+    service = mssql.service(verify_again_seconds=0)
+    assert mssql.verify(service).success
+    mssql.run_backup(f"UPDATE {mssql.table} SET C = 'enD'")
+    run = mssql.verify(service)
+    assert run.verified is not None
+    assert run.verified["Drift"] == {"Count": 2, "Keys": [[1], [2]], "Fields": {"C": 2}}
+
+
+def test_the_seventh_digit_of_a_moment_is_compared(mssql: MssqlBackend) -> None:
+    remake(mssql, "Id INT NOT NULL PRIMARY KEY, Version INT NOT NULL, At DATETIME2(7) NULL")
+    mssql.run_source(f"INSERT INTO {mssql.table} VALUES (1, 1, '2024-01-01T00:00:00.0000001')")
+    if not mssql.run_source(f"SELECT CONVERT(VARCHAR(34), At, 121) FROM {mssql.table}")[0][0].endswith("1"):
+        pytest.skip("this T-SQL server keeps six digits of a second")
+    mssql.initialize()
+    mssql.sync()
+    mssql.run_backup(f"UPDATE {mssql.table} SET At = '2024-01-01T00:00:00.0000002'")
+    run = mssql.verify(mssql.service(verify_again_seconds=0))
+    assert run.verified is not None
+    assert run.verified["Drift"]["Fields"] == {"At": 1}

@@ -203,3 +203,83 @@ def test_a_stamp_of_any_storage_class_is_compared_and_its_appearing_is_a_change(
     sqlite.run_source("UPDATE Things SET Version = ? WHERE Id = ?", [(new, number) for number, new in enumerate(after)])
     assert sqlite.counts() == (0, len(before), 0, 0)
     in_step(sqlite)
+
+
+def test_a_value_that_differs_in_any_byte_is_drift_and_its_column_is_named(sqlite: SqliteBackend) -> None:
+    values = [*VALUES, *(f"\0{text}" for text in NO_UTF8)]
+    made(sqlite, "Id INTEGER PRIMARY KEY, Version INTEGER, V, R REAL, N NUMERIC, T TEXT, I INTEGER, B BLOB")
+    rows = [(number, 1, *[value] * 6) for number, value in enumerate(values)]
+    sqlite.run_source("INSERT INTO Things VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    for number, text in enumerate(NO_UTF8, start=len(VALUES)):
+        sqlite.run_source(
+            f"UPDATE Things SET V = CAST(x'{text}' AS TEXT), T = CAST(x'{text}' AS TEXT) WHERE Id = {number}"
+        )
+    sqlite.initialize()
+    sqlite.sync()
+    service = sqlite.service(verify_again_seconds=0)
+    assert sqlite.verify(service).success
+    kept = dict.fromkeys(exact(sqlite.backup_path))
+    for column in "VRNTIB":
+        for number in range(len(values)):
+            # The value of the next row in place of its own.
+            other = f"(SELECT {column} FROM Things WHERE Id = {(number + 1) % len(values)})"
+            sqlite.run_backup(f"CREATE TABLE Kept AS SELECT {column} AS v FROM Things WHERE Id = {number}")
+            sqlite.run_backup(f"UPDATE Things SET {column} = {other} WHERE Id = {number}")
+            differs = set(exact(sqlite.backup_path)) != set(kept)
+            run = sqlite.verify(service)
+            assert run.verified is not None
+            assert run.verified["Drift"]["Count"] == differs, (column, values[number])
+            if differs:
+                assert run.verified["Drift"]["Keys"] == [[number]]
+                assert run.verified["Drift"]["Fields"] == {column: 1}
+            sqlite.run_backup(f"UPDATE Things SET {column} = (SELECT v FROM Kept) WHERE Id = {number}")
+            sqlite.run_backup("DROP TABLE Kept")
+    assert sqlite.verify(service).success
+
+
+def test_a_table_of_nearly_two_thousand_columns_is_verified(sqlite: SqliteBackend) -> None:
+    names = ", ".join(f"c{number}" for number in range(1_900))
+    made(sqlite, f"Id INTEGER PRIMARY KEY, Version INTEGER, {names}")
+    marks = ", ".join("?" * 1_902)
+    sqlite.run_source(f"INSERT INTO Things VALUES ({marks})", [(n, 1, *range(1_900)) for n in range(3)])
+    sqlite.initialize()
+    sqlite.sync()
+    service = sqlite.service(verify_again_seconds=0)
+    assert sqlite.verify(service).success
+    sqlite.run_backup("UPDATE Things SET c1899 = 0 WHERE Id = 2")
+    run = sqlite.verify(service)
+    assert run.verified is not None
+    assert run.verified["Drift"]["Fields"] == {"c1899": 1}
+
+
+def test_rows_of_any_weight_and_keys_of_any_kind_are_verified(sqlite: SqliteBackend) -> None:
+    sqlite.small(page_weight=100_000, first_page=8)
+    made(sqlite, "A TEXT NOT NULL, B BLOB NOT NULL, Version INTEGER, T TEXT, PRIMARY KEY (A, B)")
+    rows = [(f"k{n % 7}", bytes([n % 251, n // 251]), 1, "x" * (50_000 if n % 100 == 0 else 20)) for n in range(1_500)]
+    sqlite.run_source("INSERT INTO Things VALUES (?, ?, ?, ?)", rows)
+    service = sqlite.service(verify="1/3", verify_again_seconds=0, keep_history="30d")
+    sqlite.initialize(service=service)
+    assert [round(sqlite.sync(service=service).verified_share, 2) for _ in range(3)] == [0.33, 0.67, 1.0]
+    assert sqlite.check_seal(service).success
+    sqlite.run_backup("UPDATE Things SET T = 'x' || substr(T, 2) || ' ' WHERE A = 'k3' AND B = x'0a00'")
+    assert not sqlite.check_seal(service).success
+    run = sqlite.verify(service)
+    assert run.verified is not None
+    assert run.verified["Drift"] == {"Count": 1, "Keys": [["k3", "0a00"]], "Fields": {"T": 1}}
+
+
+def test_a_source_in_utf_16_and_its_backup_in_utf_8_are_found_alike(sqlite: SqliteBackend) -> None:
+    sqlite.source_path.unlink()
+    with closing(sqlite3.connect(sqlite.source_path)) as db:
+        db.execute("PRAGMA encoding = 'UTF-16le'")
+        db.execute("CREATE TABLE Things (Id INTEGER PRIMARY KEY, Version INTEGER, T TEXT)")
+        db.executemany("INSERT INTO Things VALUES (?, 1, ?)", [(1, "é🎁"), (2, "plain"), (3, None)])
+        db.commit()
+    sqlite.initialize()
+    sqlite.sync()
+    service = sqlite.service(verify_again_seconds=0)
+    assert sqlite.verify(service).success
+    sqlite.run_backup("UPDATE Things SET T = 'Plain' WHERE Id = 2")
+    run = sqlite.verify(service)
+    assert run.verified is not None
+    assert run.verified["Drift"]["Keys"] == [[2]]

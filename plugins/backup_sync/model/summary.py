@@ -10,6 +10,7 @@ from typing import Any
 
 from backup_sync.model.moments import iso, utc_now
 from backup_sync.model.result import COMPLETED, FAILED, HELD
+from backup_sync.model.verdicts import VERDICTS
 
 RULE = "=" * 40
 WRITTEN = ("Inserted", "Updated", "Deleted")
@@ -38,19 +39,26 @@ def build_summary(results: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def render_summary(
-    summary: dict[str, Any], started_by: str, started: datetime, following: datetime | None, docs: str
+    summary: dict[str, Any],
+    started_by: str,
+    started: datetime,
+    following: datetime | None,
+    docs: str,
+    *,
+    job: str = "sync",
 ) -> Iterator[tuple[int, str]]:
     """The lines of the block, each with its level (:mod:`logging`): failures are errors.
 
-    ``started_by``: what started the run (:attr:`SyncResult.started_by`); ``docs``: where the pages of the docs are.
+    ``started_by``: what started the run (:attr:`SyncResult.started_by`); ``docs``: where the pages of the docs are. ``job``: what the run
+    was to do, ``sync`` or ``verify``.
     """
     results = summary["Results"]
     planned = bool(results) and all(result["DryRun"] for result in results)
     kind, _, user = started_by.partition(" ")
-    job = f"{kind.partition('_')[0].capitalize()} {'look at what a sync would do' if planned else 'sync'}"
+    what = "look at what a sync would do" if planned else job
     yield INFO, RULE
     end = f"{f' {user}' if user else ''}{' (nothing was written)' if planned else ''}"
-    yield INFO, f"{job} started at {_second(started)}{end}"
+    yield INFO, f"{kind.partition('_')[0].capitalize()} {what} started at {_second(started)}{end}"
     yield INFO, RULE
     for result in results:
         level, lines = (
@@ -59,14 +67,14 @@ def render_summary(
         for line in lines:
             yield level, line
     yield INFO, RULE
-    yield INFO, "Sync summary:"
+    yield INFO, f"{job.capitalize()} summary:"
     failed, held = (sum(result["Status"] == status for result in results) for status in (FAILED, HELD))
     yield INFO, f"  Success: {len(results) - failed - held}, Failed: {failed}" + (f", Held: {held}" if held else "")
     totals = {name: sum(result[f"{name}Count"] for result in results) for name in WRITTEN}
     counts = ", ".join(f"{name}: {count}" for name, count in totals.items())
     yield INFO, f"  {'Would be' if planned else 'Total'} {counts}"
     yield INFO, RULE
-    if not planned:
+    if not planned and job == "sync":
         yield INFO, f"Next scheduled sync at {_second(following)}" if following else "No next sync is scheduled"
 
 
@@ -81,20 +89,46 @@ def good_lines(result: dict[str, Any]) -> list[str]:
             f"{result['DeletedCount']}, and leave {result['SkippedCount']} as they are{_odd(result)}"
         )
     else:
-        done = f"✓ {name} sync completed. {_counts(result)}"
-    return _wrapped(done) + _note(result)
+        done = f"✓ {name} {_job(result)} completed"
+        if not _looked(result) or result["TotalProcessed"]:
+            done += f". {_counts(result)}"
+    return _wrapped(done) + _verified(result) + _note(result)
 
 
 def failure_lines(result: dict[str, Any], docs: str) -> list[str]:
     """A service that failed, in lines of :data:`WIDTH`: why, once; what was done all the same; and where to read on."""
     name = result["ServiceName"]
-    lines = _wrapped(f"✗ {name} sync failed: {result['ErrorMessage'].removeprefix(f'{name}: ')}")
+    lines = _wrapped(f"✗ {name} {_job(result)} failed: {result['ErrorMessage'].removeprefix(f'{name}: ')}")
     if any(result[f"{name}Count"] for name in (*WRITTEN, "Skipped", *ODD)):
         lines.append(f"  {_counts(result)}")
-    lines += _note(result)
+    lines += _verified(result) + _note(result)
     if result.get("Help"):
         lines.append(f"  See {docs.rstrip('/')}/{result['Help']}")
     return lines
+
+
+def _looked(result: dict[str, Any]) -> bool:
+    """Whether the run only compared whole records."""
+    return str(result["Mode"]).startswith("verified")
+
+
+def _job(result: dict[str, Any]) -> str:
+    return "verify" if _looked(result) else "sync"
+
+
+def _verified(result: dict[str, Any]) -> list[str]:
+    """What comparing whole records found, and how much of the backup was compared so by now."""
+    found = result.get("Verified")
+    if not found:
+        return []
+    if found["Sealed"]:
+        return _wrapped(
+            f"  Seal: {found['Sealed']} ranges, {found['Touched']} of them changed by somebody else than a run"
+        )
+    counts = ", ".join(f"{verdict.capitalize()}: {found[verdict.capitalize()]['Count']}" for verdict in VERDICTS)
+    share, since = result["VerifiedShare"], result["VerifiedSince"]
+    when = f"all of it since {since[:16]}Z" if since else f"{share:.0%} of it by now"
+    return _wrapped(f"  Whole content: {found['Records']} records compared, {counts}; {when}")
 
 
 def _note(result: dict[str, Any]) -> list[str]:

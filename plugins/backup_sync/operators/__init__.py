@@ -5,6 +5,7 @@ from backup_sync.operators.hold import HoldOperator
 from backup_sync.operators.plan import PlanOperator
 from backup_sync.operators.summary import RefuseOperator, SummaryOperator, refuse_mistakes
 from backup_sync.operators.sync import InitializeBackupOperator, RecordHistoryOperator, SyncOperator
+from backup_sync.operators.verify import VerifyOperator
 
 __all__ = [
     "FAILURE",
@@ -16,5 +17,6 @@ __all__ = [
     "ServiceOperator",
     "SummaryOperator",
     "SyncOperator",
+    "VerifyOperator",
     "refuse_mistakes",
 ]

@@ -162,7 +162,7 @@ PARAM_OF = {"only": "service", "dry": "dry_run"}
 """Which parameter of a run a field is given, where the two have different names."""
 
 READ: Mapping[str, Callable[[Any], Any]] = {
-    **dict.fromkeys(("force", "dry_run", "accept_source", "release"), flag),
+    **dict.fromkeys(("force", "dry_run", "accept_source", "release", "repair"), flag),
     "allow_deletes": partial(number, "allow_deletes"),
 }
 """How the value of a parameter is read; any other one is text."""

@@ -77,12 +77,16 @@ class SummaryOperator(BaseOperator):
 
     :param chains: service → the task ids of its chain, last first.
     :param schedule: cron text of the DAG, or None.
+    :param job: what the run was to do: ``sync`` or ``verify``.
     :return: ``{"Success": bool, "Message": str, "Results": [result, …], "Timestamp": str}``
     """
 
-    def __init__(self, *, chains: dict[str, list[str]], schedule: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *, chains: dict[str, list[str]], schedule: str | None = None, job: str = "sync", **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.chains = chains
+        self.job = job
         self.schedule = schedule
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -103,7 +107,8 @@ class SummaryOperator(BaseOperator):
         started = context["dag_run"].run_after
         summary = build_summary(results)
         following = next_run(self.schedule, started)
-        for level, line in render_summary(summary, started_by(context), started, following, read_settings().docs):
+        docs = read_settings().docs
+        for level, line in render_summary(summary, started_by(context), started, following, docs, job=self.job):
             log.log(level, line)
         if not summary["Success"]:
             context["ti"].xcom_push(key="return_value", value=summary)

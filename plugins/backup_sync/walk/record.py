@@ -8,7 +8,7 @@ from backup_sync.model.errors import BackupSyncError, PairingRefused
 from backup_sync.model.faults import point
 from backup_sync.model.result import HELD, PAIRING_CHECKED, SyncResult
 from backup_sync.stores.base import Store
-from backup_sync.walk import pairing
+from backup_sync.walk import hold, pairing
 from backup_sync.walk import stop as stopping
 
 
@@ -51,3 +51,10 @@ def _is_ours(source: Store, backup: Store) -> bool:
         raise
     except BackupSyncError:
         return False
+
+
+def record_verify(backup: Store, run: SyncResult) -> None:
+    """Write the record of a run that looked at the whole content; not while the backup is held."""
+    if hold.of(pairing.states_of(backup)) is None:
+        point("before history")
+        backup.journal.save(run)

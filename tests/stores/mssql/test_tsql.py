@@ -25,6 +25,7 @@ from backup_sync.stores.base import Applied, Keep
 from backup_sync.stores.mssql import types
 from backup_sync.stores.mssql.bulk import BulkRows
 from backup_sync.stores.mssql.catalog import IDENTITY, IDENTITY_AT_LEAST, MssqlCatalog
+from backup_sync.stores.mssql.content import content_of
 from backup_sync.stores.mssql.ddl import alter_sql, create_table_sql
 from backup_sync.stores.mssql.dialect import DIALECT, quote
 from backup_sync.stores.mssql.errors import translate
@@ -76,7 +77,8 @@ class RecordingSession(MssqlSession):
         self, sql: str, params: Any = (), size: int = 0, *, heavy: bool = False
     ) -> Iterator[list[tuple[Any, ...]]]:
         self.sent.append((sql, list(params)))
-        return iter([[(1, 2)]] if "MIN(" in sql or "APPLOCK" in sql.upper() else [])
+        one_row = "MIN(" in sql or "APPLOCK" in sql.upper() or sql.startswith("SELECT COUNT_BIG(*) FROM")
+        return iter([[(1, 2)]] if one_row else [])
 
     def run(self, sql: str, params: Any = ()) -> int:
         self.sent.append((sql, list(params)))
@@ -116,6 +118,11 @@ class Recorder:
     def comparing_also(self, *names: str) -> MssqlReader:
         return MssqlReader(self.session, View.of(DIALECT, self.table, self.shape, compare_also=names), Limits())
 
+    @property
+    def whole(self) -> MssqlReader:
+        view = View.of(DIALECT, self.table, self.shape, content=content_of(self.shape.columns))
+        return MssqlReader(self.session, view, Limits())
+
 
 def drain(read: Callable[..., Any], *args: Any) -> None:
     list(read(*args))
@@ -146,6 +153,9 @@ def statements() -> dict[str, tuple[str, Any]]:
             "mark unfilled": partial(run, unfilled.mark_sql(), ["app.Things", "Fax"]),
             "find unfilled": unfilled.names,
             "filled": partial(unfilled.mark_filled, ["Fax"]),
+            "digest of whole rows": partial(drain, store.whole.cutter.digest_rows, within, even),
+            "pairs of whole rows": partial(drain, store.whole.pairs, within),
+            "next share": partial(store.whole.portion, [], 1 / 7),
             "digest": partial(drain, reader.cutter.digest_rows, within, even),
             "stamps": partial(drain, reader.pairs, within),
             "read": partial(drain, reader.read, within),

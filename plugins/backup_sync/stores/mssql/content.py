@@ -15,7 +15,7 @@ from backup_sync.stores.sql.shape import Column
 LONGEST = 4_000
 """What + of NVARCHARs keeps, unless there is a MAX type among them, which costs more."""
 SHORT = 45
-"""Characters of a value whose type is no text and no binary, at most."""
+"""Characters of what stands for a value that is no text, at most."""
 
 
 def content_of(columns: Sequence[Column]) -> str:
@@ -24,7 +24,11 @@ def content_of(columns: Sequence[Column]) -> str:
     parts = [_part(column, several=len(collations) > 1) for column in columns]
     length = sum(map(_length, columns))
     text = " + N'|' + ".join(["CONVERT(NVARCHAR(MAX), N'')"] * (length > LONGEST) + parts)
-    return f"CONVERT(BIGINT, CONVERT(BINARY(8), HASHBYTES('SHA2_256', {text})))"
+    return _hashed(text)
+
+
+def _hashed(value: str) -> str:
+    return f"CONVERT(BIGINT, CONVERT(BINARY(8), HASHBYTES('SHA2_256', {value})))"
 
 
 def _part(column: Column, *, several: bool) -> str:
@@ -36,7 +40,7 @@ def _part(column: Column, *, several: bool) -> str:
     elif name in types.FLOATS:
         text = f"CONVERT(VARCHAR(40), {value}, 3)"  # all 17 digits
     elif name in types.BINARIES:
-        text = f"CONVERT(VARCHAR(MAX), {value}, 2)"
+        text = f"CAST({_hashed(value)} AS VARCHAR(20))"  # rather than hex, which is twice as long as the value
     elif name in types.TEXTS:
         collate = " COLLATE Latin1_General_BIN2" if several else ""
         room = "MAX" if _length(column) > LONGEST else _declared(column)
@@ -49,12 +53,10 @@ def _part(column: Column, *, several: bool) -> str:
 def _length(column: Column) -> int:
     """Characters of a column's text, at most; those of a MAX type are more than any number."""
     name = types.base(column.type)
-    if name not in types.TEXTS | types.BINARIES | {"xml"}:
+    if name not in types.TEXTS | {"xml"}:
         return SHORT
     declared = _declared(column)
-    if not declared.isdecimal():
-        return 2**31
-    return 2 * int(declared) if name in types.BINARIES else int(declared) + SHORT
+    return int(declared) + SHORT if declared.isdecimal() else 2**31
 
 
 def _declared(column: Column) -> str:

@@ -73,7 +73,7 @@ class MssqlRanges:
         where, params = self.where(within)
         inner = f"SELECT {self.number(even) if even else '0'} AS piece, {quote(content.name)} AS mix"
         return (
-            f"SELECT piece, COUNT_BIG(*), SUM(mix % {CONTENT_P}) FROM ({inner} FROM {table} WHERE {where}) d GROUP BY piece"
+            f"SELECT piece, COUNT_BIG(*), SUM(mix % {big(CONTENT_P)}) FROM ({inner} FROM {table} WHERE {where}) d GROUP BY piece"
         ), params
 
     def digest_sql(

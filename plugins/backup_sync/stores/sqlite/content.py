@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from backup_sync.model.diff import Key
 from backup_sync.model.limits import Limits
@@ -47,10 +48,12 @@ def _any(name: str) -> str:
 
 
 def _quick(column: Column) -> str:
-    """What stands for a value as long as it is no BLOB in a text column, which makes JSON refuse the row."""
+    """What stands for a value as long as it is no BLOB, which makes JSON refuse the row."""
     name = quote(column.name)
-    # A column of this affinity turns numbers into text as they are stored.
-    return name if affinity(column.type) == "TEXT" else _any(name)
+    if affinity(column.type) == "TEXT":
+        return name  # numbers become text there as they are stored
+    # JSON would write 15 digits of it.
+    return f"CASE WHEN typeof({name}) = 'real' THEN {MARK}({name}, 'real') ELSE {name} END"
 
 
 class SqliteContent:
@@ -62,6 +65,7 @@ class SqliteContent:
         columns = view.shape.columns
         self._quick_row = _row(list(map(_quick, columns)))
         self._any_row = _row([_any(quote(column.name)) for column in columns])
+        self._in_order: bool | None = None  # asked for when it is needed
 
     def digest(self, within: KeyRange, *, short: bool = False) -> tuple[int, str]:
         """(rows, hash of them in the order of their keys) of a range; ``short``: of up to ``ROWS`` of them."""
@@ -109,10 +113,15 @@ class SqliteContent:
 
     def _text(self, within: KeyRange, row: str) -> tuple[int, str]:
         where, params = self._ranges.where(within)
-        order = ", ".join(self._ranges.ordered)
-        sql = (
-            f"SELECT COUNT(*), json_group_array({row}) FROM "
-            f"(SELECT * FROM {self._view.table.name} WHERE {where} ORDER BY {order})"
-        )
-        count, text = next(self._session.query(sql, params))
+        rows = f"{self._view.table.name} WHERE {where}"
+        if self._in_order is None:
+            self._in_order = self._comes_in_order(rows, params)
+        if not self._in_order:
+            rows = f"(SELECT * FROM {rows} ORDER BY {', '.join(self._ranges.ordered)})"  # takes half as long again
+        count, text = next(self._session.query(f"SELECT COUNT(*), json_group_array({row}) FROM {rows}", params))
         return count, text
+
+    def _comes_in_order(self, rows: str, params: Sequence[Any]) -> bool:
+        """Whether SQLite finds the rows of a range by their rowid, which is the key."""
+        plan = list(self._session.query(f"EXPLAIN QUERY PLAN SELECT * FROM {rows}", params))
+        return len(plan) == 1 and "USING INTEGER PRIMARY KEY" in str(plan[0][-1])
