@@ -24,11 +24,14 @@ if TYPE_CHECKING:
         RecordHistoryOperator,
         SummaryOperator,
         SyncOperator,
+        VerifyOperator,
         refuse_mistakes,
     )
     from backup_sync.walk.initialize import initialize
     from backup_sync.walk.record import record_history
+    from backup_sync.walk.repair import repair
     from backup_sync.walk.sync import Options, sync
+    from backup_sync.walk.verify import verify
 
 __all__ = [
     "BackupSyncError",
@@ -41,6 +44,7 @@ __all__ = [
     "SummaryOperator",
     "SyncOperator",
     "SyncResult",
+    "VerifyOperator",
     "config_path",
     "initialize",
     "load_service",
@@ -49,8 +53,10 @@ __all__ = [
     "read_services",
     "record_history",
     "refuse_mistakes",
+    "repair",
     "sync",
     "sync_id",
+    "verify",
 ]
 
 _ROOMS = {
@@ -61,7 +67,9 @@ _ROOMS = {
     "model.service": ("Service", "parse_service"),
     "walk.initialize": ("initialize",),
     "walk.record": ("record_history",),
+    "walk.repair": ("repair",),
     "walk.sync": ("Options", "sync"),
+    "walk.verify": ("verify",),
 }
 """Where the names live that are not operators."""
 

@@ -250,6 +250,11 @@ def test_a_table_of_nearly_two_thousand_columns_is_verified(sqlite: SqliteBacken
     run = sqlite.verify(service)
     assert run.verified is not None
     assert run.verified["Drift"]["Fields"] == {"c1899": 1}
+    service = sqlite.service(keep_history="30d")
+    sqlite.initialize(service=service)
+    sqlite.sync(service=service)
+    assert sqlite.counts(service=service, force=True) == (0, 3, 0, 0)
+    assert [row["Id"] for row in sqlite.undo_rows()] == [2]
 
 
 def test_rows_of_any_weight_and_keys_of_any_kind_are_verified(sqlite: SqliteBackend) -> None:

@@ -112,7 +112,8 @@ class SyncOperator(ServiceOperator):
 
     def _tell_of_pause(self, backup: Store, now: datetime) -> None:
         """Unpausing a DAG starts a run at once, and much may have changed meanwhile."""
-        runs = backup.journal.newest(1) if backup.catalog.exists() else []
+        found = backup.journal.newest() if backup.catalog.exists() else []
+        runs = [run for run in found if not str(run["Mode"]).startswith("verified")]
         if not runs or not self.schedule:
             return
         last = parse(runs[0]["StartedAt"])

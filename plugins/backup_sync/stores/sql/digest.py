@@ -21,8 +21,14 @@ SMALL_COLUMNS = 3
 
 
 def summed(terms: Sequence[str]) -> str:
-    """``a + b + c + …`` as a tree and not as a chain: engines bound how deep an expression may be (SQLite: 1,000)."""
+    """``a + b + c + …``"""
+    return tree(terms, "+")
+
+
+def tree(terms: Sequence[str], operator: str) -> str:
+    """Terms with an operator in between, as a tree and not as a chain: engines bound how deep an expression may be (SQLite:
+    1,000)."""
     if len(terms) <= 2:
-        return " + ".join(terms)
+        return f" {operator} ".join(terms)
     middle = len(terms) // 2
-    return f"({summed(terms[:middle])}) + ({summed(terms[middle:])})"
+    return f"({tree(terms[:middle], operator)}) {operator} ({tree(terms[middle:], operator)})"

@@ -7,6 +7,7 @@ from typing import Any
 
 from backup_sync.model.diff import Key
 from backup_sync.stores.base import Keep, Record
+from backup_sync.stores.sql.digest import tree
 from backup_sync.stores.sql.shape import TableShape
 from backup_sync.stores.sql.undo import OP, OWN, SEQ, SYNC_ID, SqlEntries, SqlUndo, entry_columns
 from backup_sync.stores.sqlite.dialect import quote, written
@@ -72,11 +73,11 @@ class SqliteEntries(SqlEntries):
         width = len(self._columns)
 
         def sql(marks: Sequence[str]) -> str:
-            same = (
+            same = [
                 f"t.{name} IS {mark} COLLATE BINARY AND typeof(t.{name}) = typeof({mark})"
                 for name, mark in zip(self._columns, marks[:width], strict=True)
-            )
-            return self._image_sql("U", marks[width:], f"AND NOT ({' AND '.join(same)})")
+            ]
+            return self._image_sql("U", marks[width:], f"AND NOT ({tree(same, 'AND')})")
 
         self._each(sql, [(*row, *self.key_of(row)) for row in rows])
 
