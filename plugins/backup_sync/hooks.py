@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,12 @@ from airflow.sdk.exceptions import AirflowException, AirflowSecretsBackendAccess
 
 from backup_sync.model import extras
 from backup_sync.model.errors import ConfigurationError, ConnectionMistake, RetriableError
+from backup_sync.model.names import parse_table
 from backup_sync.model.service import Service
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airflow.sdk import Connection
 
     from backup_sync.stores.base import Store
@@ -77,10 +81,31 @@ def open_stores(service: Service) -> tuple[Store, Store]:
     return open_store(service, service.source), open_store(service, service.backup, copy=True)
 
 
-def open_store(service: Service, conn_id: str, *, copy: bool = False) -> Store:
-    """One end of a service; the connection's type picks the store. ``copy``: it is the backup."""
+def open_target(service: Service, conn_id: str, name: str = "") -> Store:
+    """A place to restore to: the service's table or container, or the one of this name, behind any connection.
+
+    Raises what :func:`open_stores` raises, and ConfigurationError for a name that is none.
+    """
+    if not name:
+        return open_store(service, conn_id)
+    if service.container is not None:
+        return open_store(service.model_copy(update={"container": name}), conn_id, container=name)
+    try:
+        parse_table(name)
+    except ValueError as error:
+        raise ConfigurationError(f"the table {name} to restore to: {error}") from None
+    return open_store(service.model_copy(update={"table": name}), conn_id)
+
+
+def open_store(service: Service, conn_id: str, *, copy: bool = False, container: str = "") -> Store:
+    """One end of a service; the connection's type picks the store. ``copy``: it is the backup. ``container``: goes before the
+    one that the connection names."""
     connection = _connection(service, conn_id)
-    openers = {"mssql": _mssql, "sqlite": _sqlite, "azure_cosmos": _cosmos}
+    openers: dict[str, Callable[[Service, str, Connection, bool], Store]] = {
+        "mssql": _mssql,
+        "sqlite": _sqlite,
+        "azure_cosmos": partial(_cosmos, container=container),
+    }
     if connection.conn_type not in openers:
         raise ConnectionMistake(
             f"connection {conn_id} is of type {connection.conn_type!r}; service {service.name} needs one of "
@@ -176,7 +201,7 @@ def _sqlite(service: Service, conn_id: str, connection: Connection, copy: bool) 
     return sqlite_store(service, connect, conn_id, copy=copy)
 
 
-def _cosmos(service: Service, conn_id: str, connection: Connection, copy: bool) -> Store:
+def _cosmos(service: Service, conn_id: str, connection: Connection, copy: bool, container: str = "") -> Store:
     from backup_sync.stores.cosmos.account import Account
     from backup_sync.stores.cosmos.store import cosmos_store
 
@@ -196,7 +221,7 @@ def _cosmos(service: Service, conn_id: str, connection: Connection, copy: bool) 
         endpoint=connection.login or "",
         key=connection.password or "",
         database=extra["database_name"],
-        container=extra.get("collection_name") or service.container or "",
+        container=container or extra.get("collection_name") or service.container or "",
         options={name: extra[name] for name in COSMOS_OPTIONS if name in extra},
     )
     return cosmos_store(service, account, conn_id, copy=copy)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from backup_sync.model.faults import installed
-from backup_sync.stores.cosmos.undo import OURS
+from backup_sync.stores.cosmos.beside import OURS
 from local.cosmos import EmbeddedCosmos
 from tests.conformance.backends import CosmosBackend
 from tests.conformance.test_cosmos_keys import Keyed

@@ -13,7 +13,7 @@ from tests.dags.conftest import DAGS, World
 
 pytestmark = pytest.mark.airflow
 
-ALL_DAGS = ["backup_hold", "backup_initialize", "backup_plan", "backup_sync"]
+ALL_DAGS = ["backup_hold", "backup_initialize", "backup_plan", "backup_sync", "backup_verify"]
 
 
 def add_to_services(world: World, tmp_path: Path, more: str) -> None:
@@ -101,4 +101,4 @@ def test_the_dags_are_there_though_their_folder_comes_first_on_the_import_path()
         timeout=120,
     )
     assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.split()[-4:] == ALL_DAGS
+    assert ran.stdout.split()[-len(ALL_DAGS) :] == ALL_DAGS

@@ -8,6 +8,7 @@
     │   ├── DeletesWithheld  so many deletes that it looks like an accident
     │   ├── SetBackWithheld  so many older records that it looks like a source that was set back
     │   ├── UpdatesWithheld  so many updates that it looks like an accident, where a service wants to be asked
+    │   ├── PlanChanged      what was approved is not what would be restored by now
     │   ├── DriftFound       the backup is not what its source is, though no sync would see it
     │   └── TooManyRejected  so many records cannot be copied that the copy is none
     ├── Held                 the backup is held, on purpose           → skip: neither good nor bad
@@ -74,6 +75,12 @@ class DriftFound(FatalError):
     """Records of the backup differ from the source in a way that no sync mends, or the backup was changed by somebody."""
 
     page = "recover.md#the-backup-differs-from-its-source"
+
+
+class PlanChanged(FatalError):
+    """What was approved is not what would be restored by now; nothing was written."""
+
+    page = "recover.md#plan-approve-restore"
 
 
 class TooManyRejected(FatalError):

@@ -16,9 +16,9 @@ from backup_sync.model.verdicts import parse_share
 ASSIGNED = ("_rid", "_self", "_etag", "_attachments", "_ts", "_lsn")
 """Properties of a document that Cosmos DB assigns (https://learn.microsoft.com/azure/cosmos-db/resource-model)."""
 
-HISTORY, UNFILLED, STATE, UNDO = "SyncHistory", "_Unfilled", "SyncState", "_Undo"
+HISTORY, UNFILLED, STATE, UNDO, LOG = "SyncHistory", "_Unfilled", "SyncState", "_Undo", "_RestoreLog"
 """Tables beside the copy of a SQL backup: the run history unless a service names another, what ends the name of the one with
-columns to be filled in, the states, and what ends the name of the copy's history of records."""
+columns to be filled in, the states, and what ends the names of the copy's history of records and of its restore log."""
 
 Rule = Literal["higher", "newer", "different"]
 Name = Annotated[str, Field(min_length=1, max_length=255)]

@@ -3,15 +3,19 @@
 from backup_sync.operators.base import FAILURE, ServiceOperator
 from backup_sync.operators.hold import HoldOperator
 from backup_sync.operators.plan import PlanOperator
+from backup_sync.operators.restore import ApproveRestoreOperator, CarryOutRestoreOperator, PlanRestoreOperator
 from backup_sync.operators.summary import RefuseOperator, SummaryOperator, refuse_mistakes
 from backup_sync.operators.sync import InitializeBackupOperator, RecordHistoryOperator, SyncOperator
 from backup_sync.operators.verify import VerifyOperator
 
 __all__ = [
     "FAILURE",
+    "ApproveRestoreOperator",
+    "CarryOutRestoreOperator",
     "HoldOperator",
     "InitializeBackupOperator",
     "PlanOperator",
+    "PlanRestoreOperator",
     "RecordHistoryOperator",
     "RefuseOperator",
     "ServiceOperator",

@@ -158,11 +158,11 @@ def number(name: str, value: Any) -> int | None:
     return int(text)
 
 
-PARAM_OF = {"only": "service", "dry": "dry_run"}
+PARAM_OF = {"only": "service", "dry": "dry_run", "name": "table", "only_these": "only"}
 """Which parameter of a run a field is given, where the two have different names."""
 
 READ: Mapping[str, Callable[[Any], Any]] = {
-    **dict.fromkeys(("force", "dry_run", "accept_source", "release", "repair"), flag),
+    **dict.fromkeys(("force", "dry_run", "accept_source", "release", "repair", "delete", "accept_obstacles"), flag),
     "allow_deletes": partial(number, "allow_deletes"),
 }
 """How the value of a parameter is read; any other one is text."""

@@ -94,7 +94,8 @@ class SummaryOperator(BaseOperator):
         results: list[dict[str, Any]] = []
         for service, tasks in self.chains.items():
             reported = pull_result(context, tasks)
-            if reported is None and all(states.get(task) == "skipped" for task in tasks):
+            states_of = [states.get(task) for task in tasks]
+            if reported is None and states_of[0] == "skipped" and {*states_of} <= {"skipped", "success"}:
                 continue
             result = SyncResult.from_dict(reported) if reported else SyncResult(sync_id("", "", service), service)
             broken = [task for task in tasks if states.get(task) in ("failed", "upstream_failed", None)]

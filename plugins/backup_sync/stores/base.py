@@ -101,8 +101,18 @@ class Catalog(Protocol):
     def create(self, shape: Shape, *, dry_run: bool = False) -> list[str]:
         """Make whatever is missing for a copy of ``shape``; returns what was made, in words. Idempotent.
 
-        A table that is there follows the source's columns where that is safe. Raises FatalError where it is not.
+        A table that is there follows the source's columns where that is safe. Raises FatalError where it is not. Where it is
+        not the backup, only the table or container itself is made, with what it is in, and one that is there is left alone.
         """
+
+    def meet(self, shape: Shape, without: Set[str]) -> tuple[Shape, list[str]]:
+        """The part of a shape that can be written here, less some fields; and what cannot, in words.
+
+        Raises FatalError where that leaves no key.
+        """
+
+    def obstacles(self) -> list[str]:
+        """What would change or refuse what is written there, in words: triggers, foreign keys."""
 
 
 class PairCodec(Protocol):
@@ -162,11 +172,26 @@ class Reader(Protocol):
         """The configured part of a record's stamp."""
 
     def parts_of(self, record: Record) -> dict[str, int]:
-        """For each column or outermost property a number that stands for its value, byte for byte: the same in this process
-        for all readers of the kind."""
+        """For each column or outermost property a number that stands for its value, byte for byte: the same for
+        all readers of the kind."""
 
     def between(self, after: Any, upto: Any) -> Any:
         """The range from one position to another (see :meth:`portion`); None: open at that end."""
+
+    def check_names(self, names: Sequence[str]) -> None:
+        """Raise ConfigurationError for the name of a column that there is not. A document may have any property."""
+
+    def value_of(self, record: Record, name: str) -> Any:
+        """The value of a column, or at the path of a property."""
+
+    def merged(self, record: Record, onto: Record, names: Sequence[str]) -> Record:
+        """The record ``onto``, with some columns or outermost properties as ``record`` has them."""
+
+    def key_from(self, values: Sequence[Any]) -> Key:
+        """A key as a person writes it: its values in order; of a document its id, then those of its partition key.
+
+        Raises ConfigurationError for another number of values.
+        """
 
     def portion(self, after: Any, part: float) -> tuple[Any, Any]:
         """(range, position) of about this part (above 0, up to 1) of the records behind a position (None: of all).
@@ -233,8 +258,8 @@ class Undo(Protocol):
     def highest(self) -> int:
         """The highest number of a run that made an entry; 0 where there is none."""
 
-    def reader(self, shape: Shape, number: int, *, content: bool = False) -> Reader:
-        """Reads the records as they were at the end of a run. ``content``: see :class:`Store`."""
+    def reader(self, shape: Shape, number: int, *, content: bool = False, stamps: bool = True) -> Reader:
+        """Reads the records as they were at the end of a run. ``content``, ``stamps``: see :class:`Store`."""
 
     def cut(self, number: int) -> int:
         """Remove the entries up to and with this run's, in bounded batches; returns how many."""
@@ -246,6 +271,32 @@ class Undo(Protocol):
     def thin(self, first: int, last: int) -> int:
         """Remove what is not needed to rebuild ``last`` and what is before or at ``first``, of the runs in between; returns
         how many entries."""
+
+
+class RestoreLog(Protocol):
+    """What the targets of restores held before they were overwritten, so that a restore can be undone. In the backup, whichever
+    table or container was written."""
+
+    def create(self, *, dry_run: bool = False) -> list[str]:
+        """Make what is missing for it, or let it follow the copy's columns; returns what was made, in words. Idempotent."""
+
+    def begin(self, number: int) -> None:
+        """Remove what an earlier attempt of this run wrote down; it wrote nothing else."""
+
+    def add(
+        self, run: Keep, shape: Shape, absent: Sequence[Key], replaced: Sequence[Record], removed: Sequence[Record]
+    ) -> None:
+        """Write down what the target holds: keys that it has no record of, records that are to be replaced, and such as are to be
+        removed."""
+
+    def entries(self, number: int) -> Iterator[tuple[str, Key]]:
+        """(``I``, ``U`` or ``D``, key) of all that a restore did."""
+
+    def reader(self, shape: Shape, number: int) -> Reader:
+        """Reads the records that a restore replaced or removed, as they were; compares whole ones."""
+
+    def cut(self, number: int) -> int:
+        """Remove the entries up to and with this run's; returns how many."""
 
 
 class Unfilled(Protocol):
@@ -319,10 +370,10 @@ class Store:
     ``kind``: ``mssql``, ``sqlite`` or ``azure_cosmos``; both ends of a service have the same. ``label``: how messages
     call this end, the connection id. ``reader``: opens a :class:`Reader` of records of a shape; fields in
     ``compare_also`` are part of every stamp, behind the configured ones, and those in ``lacking`` are read as null; with
-    ``content`` the whole record is part of it as well, byte for byte, in between.
+    ``content`` the whole record is part of it as well, byte for byte, in between; with ``stamps=False`` it is all of it.
     ``writer``: opens a :class:`Writer`; with ``keep``, a :class:`Keep`, what it replaces is kept in ``undo``.
 
-    Parts that an end may lack are None: ``unfilled``, ``undo`` (of a copy), ``usage``, and ``check_fields``, which raises
+    Parts that an end may lack are None: ``unfilled``, ``undo`` and ``log`` (of a copy), ``usage``, and ``check_fields``, which raises
     ConfigurationError if the store holds records and none has a field that the service names (with ``matched=True``
     records matched the service's ``where`` before, so that it is right though none does now).
     """
@@ -339,6 +390,7 @@ class Store:
     close: Callable[[], None]
     unfilled: Unfilled | None = None
     undo: Undo | None = None
+    log: RestoreLog | None = None
     check_fields: Callable[..., None] | None = None
     usage: Callable[[], Usage] = field(default=Usage)
 

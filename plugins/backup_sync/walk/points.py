@@ -6,6 +6,7 @@ The numbers and what there is of a history stand in the backup's states, and are
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,6 +21,8 @@ from backup_sync.stores.base import Keep, Store
 from backup_sync.walk import pairing, seal
 
 log = logging.getLogger(__name__)
+
+SYNC_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 HELD = "held points"
 """The state that names those which stay whatever their age, by number."""
@@ -122,6 +125,47 @@ def listed(backup: Store, most: int = 1_000) -> list[RestorePoint]:
     ]
 
 
+NEWEST = 10_000
+"""Runs that are looked through for one of a SyncId."""
+
+
+def number_of(backup: Store, sync_id: str) -> int:
+    """The number of a run. Raises ConfigurationError where the history has no run of this SyncId that has one."""
+    for run in backup.journal.newest(NEWEST):
+        if run["SyncId"].lower() == sync_id.lower() and run["RunNumber"]:
+            return int(run["RunNumber"])
+    raise ConfigurationError(
+        f"{backup.service.name}: the history has no run {sync_id} that wrote to this backup; list the restore points "
+        "(backup_restore without a service)"
+    )
+
+
+def point_of(backup: Store, text: str) -> int | None:
+    """The number of the run whose state is meant: that of a SyncId, the one before it (``before:<SyncId>``), or the last one that
+    had succeeded at a moment (ISO 8601, UTC unless it says otherwise). None, for an empty text: the backup as it is.
+
+    Raises ConfigurationError for anything else, and where there is no such run.
+    """
+    text = text.strip()
+    if not text:
+        return None
+    before, _, rest = text.partition(":")
+    if before == "before":
+        return number_of(backup, rest.strip()) - 1
+    if SYNC_ID.fullmatch(text):
+        return number_of(backup, text)
+    try:
+        at = parse(text)
+    except ValueError:
+        raise ConfigurationError(
+            f"as_of={text} is no moment (2026-11-24T00:00:00Z), no SyncId and no before:<SyncId>; correct it"
+        ) from None
+    found = [point for point in backup.journal.points().numbered if point.at <= at]
+    if not found:
+        raise ConfigurationError(f"{backup.service.name}: no run had succeeded by {iso(at)}; choose a later moment")
+    return max(point.number for point in found)
+
+
 def hold(backup: Store, number: int, reason: str, run: SyncResult) -> None:
     """Keep a restore point whatever its age. Raises ConfigurationError where there is none of that number."""
     pairing.check_ours(backup)
@@ -180,6 +224,8 @@ def shrink(backup: Store, left: Kept) -> None:
     backup.journal.keep_state(STATE, left.to_value())
     point("before cut")
     gone = backup.undo.cut(left.since)
+    if backup.log is not None:
+        backup.log.cut(left.since)
     for first, last in left.due:
         point("before thin")
         gone += backup.undo.thin(first, last)

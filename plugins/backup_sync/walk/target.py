@@ -11,7 +11,7 @@ from typing import Any
 from backup_sync.model.errors import ConfigurationError
 from backup_sync.model.result import PAIRING_CHECKED, SyncResult
 from backup_sync.stores.base import Reader, Store, Writer
-from backup_sync.walk import hold, pairing, points, seal, withheld
+from backup_sync.walk import hold, pairing, points, seal, unfinished, withheld
 from backup_sync.walk.points import Keeping
 from backup_sync.walk.withheld import Withheld
 
@@ -74,6 +74,7 @@ def take(
         # and a hold may be set.
         states = backup.journal.states()
         hold.check(service, states)
+        unfinished.check(service.name, states)
         if pairing.check(source, backup, states):
             pairing.write(source, backup, states)
         result.pairing = PAIRING_CHECKED

@@ -108,7 +108,7 @@ class Recorder:
         copy = replace(shape, columns=(*shape.columns, Column("SyncedAt", "datetime2(7)", False)))
         catalogs = [
             MssqlCatalog(self.session, table, self.journal, "d", copy=is_copy)
-            for table, is_copy in ((self.table, True), (self.table.undo, False))
+            for table, is_copy in ((self.table, True), (self.table.beside("_Undo"), False))
         ]
         for catalog in catalogs:
             catalog._own = copy

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from backup_sync.model.diff import Key
-from backup_sync.model.errors import FatalError
 from backup_sync.stores import weight
 from backup_sync.stores.base import Record, batches
+from backup_sync.stores.cosmos.beside import OURS, bound, key_json
 from backup_sync.stores.cosmos.catalog import ContainerShape
 from backup_sync.stores.cosmos.documents import weight_of_document
 from backup_sync.stores.cosmos.ranges import EpkRange, FeedCut, Span
 from backup_sync.stores.cosmos.reader import CosmosReader
-from backup_sync.stores.cosmos.undo import OURS, CosmosUndo, bound, key_json
+from backup_sync.stores.cosmos.undo import CosmosUndo
 
 
 class CosmosAsOf(CosmosReader):
@@ -25,8 +24,8 @@ class CosmosAsOf(CosmosReader):
     Entries are asked for by number, so that what was changed since is what it costs beside the copy itself.
     """
 
-    def __init__(self, undo: CosmosUndo, shape: ContainerShape, number: int, content: bool) -> None:
-        super().__init__(undo.connection, undo.service, shape, undo.limits, None, content=content)
+    def __init__(self, undo: CosmosUndo, shape: ContainerShape, number: int, content: bool, stamps: bool) -> None:
+        super().__init__(undo.connection, undo.service, shape, undo.limits, None, content=content, stamps=stamps)
         self._undo, self._number = undo, number
         self._file: sqlite3.Connection | None = None
 
@@ -90,25 +89,7 @@ class CosmosAsOf(CosmosReader):
         which = bound({"@number": self._number, **(parameters or {})})
         for page in self._undo.pages(text, which):
             first = self._first([entry[OURS]["key"] for entry in page])
-            yield [self._image(entry) for entry in page if first[entry[OURS]["key"]][0] == entry[OURS]["seq"]]
-
-    def _image(self, entry: Mapping[str, Any]) -> Record:
-        """The document that an entry holds."""
-        ours = entry[OURS]
-        if "image" in ours:
-            return dict(ours["image"])
-        which = {"@seq": ours["seq"], "@key": ours["key"]}
-        condition = f"c.{OURS}.seq = @seq AND c.{OURS}.key = @key AND c.{OURS}.op = 'part'"
-        pages_ = self._undo.pages(f"SELECT c.{OURS}.number, c.{OURS}.text FROM c WHERE {condition}", bound(which))
-        # A later attempt of that run may have left parts of what it was to keep, and did not, as this was there already.
-        found = sorted((row["number"], row["text"]) for page in pages_ for row in page)
-        parts = [part for part in found if part[0] < ours["parts"]]
-        if [number for number, _ in parts] != list(range(ours["parts"])):
-            raise FatalError(
-                f"{self.label}: an entry of {self._undo.name} lacks parts of its document, so what was before run "
-                f"{ours['seq']} cannot be rebuilt; choose a later restore point"
-            )
-        return dict(json.loads("".join(text for _, text in parts)))
+            yield [self._undo.image(entry) for entry in page if first[entry[OURS]["key"]][0] == entry[OURS]["seq"]]
 
     def _changed(self, keys: Sequence[Key]) -> dict[str, tuple[int, str]]:
         """For those of the keys that later runs changed: the first of these runs, and what it did."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Set
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -54,10 +54,10 @@ class Found:
 
 
 class CosmosCatalog:
-    """See :class:`backup_sync.stores.base.Catalog`. ``history``: the container beside the copy."""
+    """See :class:`backup_sync.stores.base.Catalog`. ``history``: the container beside the copy. ``copy``: this end holds it."""
 
-    def __init__(self, connection: Connection, service: Service, history: str) -> None:
-        self.connection, self.service, self.history = connection, service, history
+    def __init__(self, connection: Connection, service: Service, history: str, *, copy: bool) -> None:
+        self.connection, self.service, self.history, self.copy = connection, service, history, copy
         self.account, self.label = connection.account, connection.label
         self._found: Found | None = None
 
@@ -142,9 +142,9 @@ class CosmosCatalog:
     def create(self, shape: ContainerShape, *, dry_run: bool = False) -> list[str]:
         if self.exists():
             self.check_fit(shape)
-        wanted = {self.account.container: shape, self.history: HISTORY_SHAPE}
+        wanted = {self.account.container: shape, **({self.history: HISTORY_SHAPE} if self.copy else {})}
         found = {name: find(self.connection, name) for name in wanted}
-        if beside := found[self.history]:
+        if beside := found.get(self.history):
             self._check_history(beside)
         missing = {name: shape for name, shape in wanted.items() if found[name] is None}
         if not missing:
@@ -153,6 +153,14 @@ class CosmosCatalog:
         if not dry_run:
             make(self.connection, missing, database=bool(made))
         return made + [f"container {name}" for name in missing]
+
+    def meet(self, shape: ContainerShape, without: Set[str]) -> tuple[ContainerShape, list[str]]:
+        if self.exists():
+            self.check_fit(shape)
+        return shape, []
+
+    def obstacles(self) -> list[str]:
+        return []
 
     def _check_history(self, found: Found) -> None:
         check_keeps(found, self.label, self.history)

@@ -11,9 +11,9 @@ from typing import Any
 from backup_sync.model.diff import MISSING, Key
 from backup_sync.stores.base import Keep, Record
 from backup_sync.stores.cosmos.account import CosmosError, all_of
+from backup_sync.stores.cosmos.beside import OURS, CosmosBeside, key_json, own_values
 from backup_sync.stores.cosmos.documents import Names, key_text, value_at, weight_of_document
 from backup_sync.stores.cosmos.reader import CosmosReader
-from backup_sync.stores.cosmos.undo import OURS, CosmosUndo, key_json, own_values
 from backup_sync.stores.cosmos.writes import batch, found_by_sdk, in_batches, unexpected
 
 LARGEST = 1_500_000
@@ -23,43 +23,43 @@ PART = 400_000
 
 
 class CosmosEntries:
-    """Keeps what a run is about to replace. ``copy``: reads the copy."""
+    """Keeps what a run is about to replace in ``undo``. ``copy``: reads what is replaced."""
 
-    def __init__(self, undo: CosmosUndo, keep: Keep, copy: CosmosReader) -> None:
+    def __init__(self, undo: CosmosBeside, keep: Keep, copy: CosmosReader) -> None:
         self._undo, self._keep, self._copy = undo, keep, copy
         self._connection, self._names = undo.connection, copy.shape.names
 
     def before(self, inserts: Sequence[Record], updates: Sequence[Record]) -> None:
-        entries = [self._absent(document) for document in inserts]
+        entries = [self.absent(document) for document in inserts]
         if updates:
             before = self._images(list(map(self._copy.key_of, updates)))
             for document in updates:
                 image = before.get(self._copy.key_of(document))
                 if image is None:
-                    entries.append(self._absent(document))
+                    entries.append(self.absent(document))
                 elif not (self._keep.exact and _encoded(image) == _encoded(document)):
-                    entries.append(self._image("U", image))
-        self._create(entries)
+                    entries.append(self.image("U", image))
+        self.create(entries)
 
     def before_delete(self, keys: Sequence[Key]) -> None:
-        self._create([self._image("D", image) for image in self._images(keys).values()])
+        self.create([self.image("D", image) for image in self._images(keys).values()])
 
     def _images(self, keys: Sequence[Key]) -> dict[Key, Record]:
         return {
             self._copy.key_of(document): document for page in self._copy.records_of(list(keys)) for document in page
         }
 
-    def _absent(self, document: Record) -> Record:
+    def absent(self, document: Record) -> Record:
         return self._entry("I", document, {})
 
-    def _image(self, operation: str, document: Record) -> Record:
+    def image(self, operation: str, document: Record) -> Record:
         if weight_of_document(document) <= LARGEST:
             return self._entry(operation, document, {"image": document})
         text = json.dumps(document)
         parts = [text[start : start + PART] for start in range(0, len(text), PART)]
         # Before the entry that needs them.
         for number, part in enumerate(parts):
-            self._create([self._entry("part", document, {"number": number, "text": part}, f"-{number}")])
+            self.create([self._entry("part", document, {"number": number, "text": part}, f"-{number}")])
         return self._entry(operation, document, {"parts": len(parts)})
 
     def _entry(self, operation: str, document: Record, image: dict[str, Any], ending: str = "") -> Record:
@@ -84,7 +84,7 @@ class CosmosEntries:
         }
         return entry
 
-    def _create(self, entries: Sequence[Record]) -> None:
+    def create(self, entries: Sequence[Record]) -> None:
         if entries:
             paths = self._undo.names
             self._connection.run(self._create_all(entries, paths))

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from backup_sync.model.diff import MISSING, Key, Stamp
+from backup_sync.model.errors import ConfigurationError
 from backup_sync.model.limits import Limits
 from backup_sync.model.service import Service
 from backup_sync.stores import weight
@@ -44,7 +45,8 @@ log = logging.getLogger(__name__)
 
 class CosmosReader:
     """See :class:`backup_sync.stores.base.Reader`. ``documents``: about how many the container holds, of all kinds.
-    ``content``: whole documents are compared, which both ends have to read: there is no hash function in a query."""
+    ``content``: whole documents are compared, which both ends have to read: there is no hash function in a query. ``stamps``:
+    whether the configured fields are."""
 
     reread_share = 1.0  # a document that did not change is never read
     digests = None
@@ -58,13 +60,14 @@ class CosmosReader:
         documents: int | None,
         *,
         content: bool = False,
+        stamps: bool = True,
     ) -> None:
         self.connection, self.service, self.limits = connection, service, limits
         self.shape, self.label = shape, connection.label
         self.rejected = 0
         self.codec = DocumentPairs(shape.paths, self._reject)
         self._documents, self._content = documents, content
-        self._fields = list(map(names_of_field, service.fields))
+        self._fields = list(map(names_of_field, service.fields)) if stamps else []
         self._names = shape.names
         self._key_names = [f"k{number}" for number in range(len(shape.names))]
         parts = zip(shape.names, self._key_names, strict=True)
@@ -152,6 +155,23 @@ class CosmosReader:
 
     def parts_of(self, record: Record) -> dict[str, int]:
         return {name: content_of({"": value}) for name, value in record.items()}
+
+    def check_names(self, names: Sequence[str]) -> None:
+        """Documents have no columns."""
+
+    def value_of(self, record: Record, name: str) -> Any:
+        return value_at(record, names_of_field(name))
+
+    def merged(self, record: Record, onto: Record, names: Sequence[str]) -> Record:
+        kept = {name: value for name, value in onto.items() if name not in names}
+        return {**kept, **{name: record[name] for name in names if name in record}}
+
+    def key_from(self, values: Sequence[Any]) -> Key:
+        if len(values) != 1 + len(self._names):
+            raise ConfigurationError(
+                f"{self.label}: give the document's id, and then {len(self._names)} values of its partition key"
+            )
+        return (values[0], key_text(values[1:]))
 
     def between(self, after: Any, upto: Any) -> EpkRange:
         return portion(self._run(self._feed_ranges()), float(after or 0), 1 if upto is None else upto)

@@ -11,6 +11,7 @@ from backup_sync.stores.cosmos.catalog import ContainerShape, CosmosCatalog
 from backup_sync.stores.cosmos.entries import CosmosEntries
 from backup_sync.stores.cosmos.journal import CosmosJournal
 from backup_sync.stores.cosmos.lease import Lease
+from backup_sync.stores.cosmos.log import CosmosLog
 from backup_sync.stores.cosmos.reader import CosmosReader
 from backup_sync.stores.cosmos.undo import CosmosUndo
 from backup_sync.stores.cosmos.writer import CosmosWriter
@@ -26,13 +27,13 @@ def cosmos_store(service: Service, account: Account, label: str, *, copy: bool, 
     limits = limits or Limits()
     history = service.history or HISTORY
     connection = Connection(account, label, service.concurrency, service.retry_seconds)
-    catalog = CosmosCatalog(connection, service, history)
+    catalog = CosmosCatalog(connection, service, history, copy=copy)
     journal = CosmosJournal(connection, service.name, history=history, copy=account.container)
 
-    def reader(shape: ContainerShape, *, content: bool = False, **_: object) -> CosmosReader:
+    def reader(shape: ContainerShape, *, content: bool = False, stamps: bool = True, **_: object) -> CosmosReader:
         found = catalog.found()
         documents = found.documents if found else None
-        return CosmosReader(connection, service, shape, limits, documents, content=content)
+        return CosmosReader(connection, service, shape, limits, documents, content=content, stamps=stamps)
 
     def writer(shape: ContainerShape, keep: Keep | None = None) -> CosmosWriter:
         entries = CosmosEntries(undo, keep, reader(shape)) if keep else None
@@ -52,6 +53,7 @@ def cosmos_store(service: Service, account: Account, label: str, *, copy: bool, 
         writer=writer,
         close=connection.close,
         undo=undo if copy else None,
+        log=CosmosLog(connection, service, limits, account.container, reader) if copy else None,
         check_fields=catalog.check_fields,
         usage=lambda: connection.usage,
     )

@@ -217,7 +217,20 @@ class MssqlCatalog(SqlCatalog):
             is None
         )
 
+    def computed(self) -> set[str]:
+        return self._columns("is_computed = 1 OR TYPE_NAME(system_type_id) = N'timestamp'")
+
+    def numbered(self) -> set[str]:
+        """Identity columns."""
+        return self._columns("is_identity = 1")
+
+    def _columns(self, condition: str) -> set[str]:
+        sql = f"SELECT name FROM sys.columns WHERE object_id = OBJECT_ID(%s) AND ({condition})"
+        return {row[0] for row in self.session.query(sql, (self.table.name,))}
+
     def create(self, shape: TableShape, *, dry_run: bool = False) -> list[str]:
+        if not self.copy and self.exists():
+            return []
         tables = [
             self.table.full_name,
             f"{self.table.schema}.{self.table.history_table}",
@@ -227,34 +240,44 @@ class MssqlCatalog(SqlCatalog):
         if not self._database_exists():
             made.append(f"database {self.database}")
             if dry_run:
-                return [*made, f"schema {self.table.schema}", *(f"table {name}" for name in tables)]
+                return [
+                    *made,
+                    f"schema {self.table.schema}",
+                    *(f"table {name}" for name in tables[: None if self.copy else 1]),
+                ]
             self._create_database()
             self._identity = None
         if self.session.scalar("SELECT SCHEMA_ID(%s)", (self.table.schema,)) is None:
             made.append(f"schema {self.table.schema}")
             if not dry_run:
                 # CREATE SCHEMA has to be alone in its batch.
-                self._make(f"CREATE SCHEMA {quote(self.table.schema)}", f"SCHEMA_ID(N'{escaped(self.table.schema)}')")
+                self.make(f"CREATE SCHEMA {quote(self.table.schema)}", f"SCHEMA_ID(N'{escaped(self.table.schema)}')")
         wanted = []
         if (own := self.own_shape()) is not None:
             made += self.evolve(shape, own, dry_run=dry_run)
         else:
-            wanted.append((self.table.name, create_table_sql(self.table.name, shape)))
-        wanted.append((self.journal.history_name, self.journal.create_history_sql()))
-        wanted.append(
-            (self.journal.state_name, self.journal.create_state_sql("NVARCHAR(300)", "NVARCHAR(100)", "NVARCHAR(MAX)"))
-        )
+            wanted.append((self.table.name, create_table_sql(self.table.name, shape, copy=self.copy)))
+        if self.copy:
+            wanted += self._own_tables()
         words = dict(zip((self.table.name, self.journal.history_name, self.journal.state_name), tables, strict=True))
         for name, statement in wanted:
             if self.session.scalar("SELECT OBJECT_ID(%s)", (name,)) is None:
                 made.append(f"table {words[name]}")
                 if not dry_run:
-                    self._make(statement, f"OBJECT_ID(N'{escaped(name)}')")
+                    self.make(statement, f"OBJECT_ID(N'{escaped(name)}')")
             elif name == self.journal.history_name:
                 made += self._upgrade_history(dry_run=dry_run)
         if own is None and not dry_run:
             self._own = None
         return made
+
+    def _own_tables(self) -> list[tuple[str, str]]:
+        """(name, statement) of the history and of the states."""
+        states = self.journal.create_state_sql("NVARCHAR(300)", "NVARCHAR(100)", "NVARCHAR(MAX)")
+        return [
+            (self.journal.history_name, self.journal.create_history_sql()),
+            (self.journal.state_name, states),
+        ]
 
     def _upgrade_history(self, *, dry_run: bool) -> list[str]:
         """Add the columns that a history made by an earlier version lacks; returns which, in words."""
@@ -265,7 +288,7 @@ class MssqlCatalog(SqlCatalog):
         for name, kind in self.journal.missing_history_columns([row[0] for row in there]):
             made.append(f"column {name} of {self.table.schema}.{self.table.history_table}")
             if not dry_run:
-                self._make(
+                self.make(
                     f"ALTER TABLE {self.journal.history_name} ADD {quote(name)} {MSSQL_TYPES[kind]} NULL",
                     f"COL_LENGTH(N'{escaped(self.journal.history_name)}', N'{escaped(name)}')",
                 )
@@ -293,7 +316,7 @@ class MssqlCatalog(SqlCatalog):
                 time.sleep(pause)
         raise refused
 
-    def _make(self, statement: str, found: str) -> None:
+    def make(self, statement: str, found: str) -> None:
         """Create something. Chains run side by side, so another one may have made it first: then all is well."""
         try:
             self.session.run(statement)

@@ -6,13 +6,15 @@ from backup_sync.stores.mssql.dialect import quote
 from backup_sync.stores.sql.shape import SYNCED_AT, Difference, TableShape
 
 
-def create_table_sql(name: str, shape: TableShape) -> str:
-    """Plain columns only: no identity, computed column, default or trigger may change what is written."""
+def create_table_sql(name: str, shape: TableShape, *, copy: bool = True) -> str:
+    """Plain columns only: no identity, computed column, default or trigger may change what is written. ``copy``: with the
+    column of our own."""
     lines = []
     for column in shape.columns:
         collate = f" COLLATE {column.collation}" if column.collation else ""
         lines.append(f"{quote(column.name)} {column.type}{collate} {'NULL' if column.nullable else 'NOT NULL'}")
-    lines.append(f"{quote(SYNCED_AT)} DATETIME2(7) NOT NULL")
+    if copy:
+        lines.append(f"{quote(SYNCED_AT)} DATETIME2(7) NOT NULL")
     lines.append(f"PRIMARY KEY ({', '.join(quote(name) for name in shape.key)})")
     return f"CREATE TABLE {name} ({', '.join(lines)})"
 

@@ -8,12 +8,13 @@ from typing import Any
 
 from backup_sync.model.limits import Limits
 from backup_sync.model.names import as_written
-from backup_sync.model.service import Service
-from backup_sync.stores.base import Keep, Store
+from backup_sync.model.service import LOG, UNDO, Service
+from backup_sync.stores.base import Keep, Record, Store
 from backup_sync.stores.mssql.catalog import MssqlCatalog
 from backup_sync.stores.mssql.content import content_of
 from backup_sync.stores.mssql.dialect import DIALECT, quote
 from backup_sync.stores.mssql.lock import MssqlLock
+from backup_sync.stores.mssql.log import MssqlLog
 from backup_sync.stores.mssql.reader import MssqlReader
 from backup_sync.stores.mssql.session import MssqlSession
 from backup_sync.stores.mssql.undo import MssqlEntries, MssqlUndo
@@ -47,18 +48,27 @@ def mssql_store(
     journal = SqlJournal(session, DIALECT, table)
     catalog = MssqlCatalog(session, table, journal, database, copy=copy)
 
-    def open_reader(table: Table, shape: TableShape, *, content: bool = False, **options: Sequence[str]) -> MssqlReader:
+    def open_reader(
+        table: Table, shape: TableShape, *, content: bool = False, stamps: bool = True, **options: Sequence[str]
+    ) -> MssqlReader:
         whole = content_of(shape.columns) if content else ""
-        return MssqlReader(session, View.of(DIALECT, table, shape, content=whole, **options), limits, joined=joined)
+        view = View.of(DIALECT, table, shape, content=whole, stamps=stamps, **options)
+        return MssqlReader(session, view, limits, joined=joined)
 
     def writer(shape: TableShape, keep: Keep | None = None) -> MssqlWriter:
         own = catalog.own_shape()
         fold = own.fold if own else as_written
         entries = MssqlEntries(undo, keep, shape) if keep else None
-        return MssqlWriter(session, table, shape, limits, journal.count if copy else None, fold, entries)
+        count, numbered = (journal.count, set[str]()) if copy else (None, catalog.numbered())
+        return MssqlWriter(session, table, shape, limits, count, fold, entries, numbered)
 
-    beside = MssqlCatalog(session, table.undo, journal, database, copy=False)
-    undo = MssqlUndo(session, catalog, beside, journal, open_reader, limits)
+    def beside(ending: str) -> MssqlCatalog:
+        return MssqlCatalog(session, table.beside(ending), journal, database, copy=False)
+
+    def write_log(shape: TableShape, rows: Sequence[Record]) -> None:
+        MssqlWriter(session, table.beside(LOG), shape, limits, None, shape.fold).write_inserts(rows)
+
+    undo = MssqlUndo(session, catalog, beside(UNDO), journal, open_reader, limits)
 
     return Store(
         kind="mssql",
@@ -73,4 +83,5 @@ def mssql_store(
         close=session.close,
         unfilled=catalog.unfilled if copy else None,
         undo=undo if copy else None,
+        log=MssqlLog(session, catalog, beside(LOG), open_reader, write_log) if copy else None,
     )

@@ -5,44 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from backup_sync.model.diff import Key
-from backup_sync.model.errors import BackupSyncError
 from backup_sync.stores.base import Keep, Record, batches
 from backup_sync.stores.mssql import types
+from backup_sync.stores.mssql.beside import MssqlBeside
 from backup_sync.stores.mssql.dialect import escaped, quote
 from backup_sync.stores.mssql.posted import found_by, keys_json, posted_keys, posted_rows, rows_json
-from backup_sync.stores.mssql.session import MssqlSession
+from backup_sync.stores.sql.beside import OWN, SEQ, entry_columns
 from backup_sync.stores.sql.shape import TableShape
-from backup_sync.stores.sql.undo import OP, OWN, SEQ, SYNC_ID, SqlEntries, SqlUndo, entry_columns
+from backup_sync.stores.sql.undo import SqlEntries, SqlUndo
 
 AS_OF, POINTS = "_AsOf", "_RestorePoints"
 
 
-class MssqlUndo(SqlUndo):
+class MssqlUndo(MssqlBeside, SqlUndo):
     """See :class:`backup_sync.stores.base.Undo`."""
-
-    session: MssqlSession
-
-    def create_sql(self, own: TableShape) -> str:
-        lines = [
-            f"{quote(SEQ)} BIGINT NOT NULL",
-            f"{quote(OP)} CHAR(1) NOT NULL",
-            f"{quote(SYNC_ID)} UNIQUEIDENTIFIER NOT NULL",
-        ]
-        key = {own.column(name).name for name in own.key}
-        for column in own.columns:
-            collate = f" COLLATE {column.collation}" if column.collation else ""
-            null = "NOT NULL" if column.name in key else "NULL"
-            lines.append(f"{quote(column.name)} {column.type}{collate} {null}")
-        # NONCLUSTERED: such a key may be as long as the copy's and a number more.
-        names = ", ".join([quote(SEQ), *map(quote, own.key)])
-        return f"CREATE TABLE {self.name} ({', '.join(lines)}, PRIMARY KEY NONCLUSTERED ({names}))"
-
-    def make(self, statement: str) -> None:
-        try:
-            self.session.run(statement)
-        except BackupSyncError:
-            if not self.exists():
-                raise
 
     def delete_sql(self, condition: str, limit: int) -> str:
         return f"DELETE TOP ({int(limit)}) u FROM {self.name} u WHERE {condition}"
@@ -52,10 +28,7 @@ class MssqlUndo(SqlUndo):
         return self.session.run(sql, [keys_json([key])])
 
     def as_of_name(self, number: int) -> str:
-        return f"{self._beside(AS_OF)}({int(number)})"
-
-    def _beside(self, ending: str) -> str:
-        return self.table.quoted(self.table.schema, self.table.table + ending)
+        return f"{self.named(AS_OF)}({int(number)})"
 
     # looking with plain SQL
 
@@ -68,20 +41,18 @@ class MssqlUndo(SqlUndo):
     def look(self) -> None:
         """``<Table>_AsOf(number)`` gives the rows as they were at the end of that run, ``<Table>_RestorePoints`` the runs."""
         for kind, name, statement in (
-            ("FUNCTION", self._beside(AS_OF), self._as_of_function()),
-            ("VIEW", self._beside(POINTS), self._points_view()),
+            ("FUNCTION", self.named(AS_OF), self._as_of_function()),
+            ("VIEW", self.named(POINTS), self._points_view()),
         ):
-            with self.session.transaction():
-                self.session.run(f"IF OBJECT_ID(N'{escaped(name)}') IS NOT NULL DROP {kind} {name}")
-                self.session.run(statement)  # alone in its batch
+            self.renew(kind, name, statement)
 
     def _as_of_function(self) -> str:
-        return f"CREATE FUNCTION {self._beside(AS_OF)} (@number BIGINT) RETURNS TABLE AS RETURN ({self.as_of_sql('@number')})"
+        return f"CREATE FUNCTION {self.named(AS_OF)} (@number BIGINT) RETURNS TABLE AS RETURN ({self.as_of_sql('@number')})"
 
     def _points_view(self) -> str:
         counts = ", ".join(f"h.{name}" for name in ("InsertedCount", "UpdatedCount", "DeletedCount", "Success"))
         return (
-            f"CREATE VIEW {self._beside(POINTS)} AS SELECT h.RunNumber, h.SyncId, h.CompletedAt, {counts} "
+            f"CREATE VIEW {self.named(POINTS)} AS SELECT h.RunNumber, h.SyncId, h.CompletedAt, {counts} "
             f"FROM {self.table.history} h JOIN {self.table.states} s ON s.TableName = N'{escaped(self.table.full_name)}' "
             f"AND s.Name = N'undo' WHERE h.ServiceName = N'{escaped(self.table.service.name)}' "
             "AND h.RunNumber >= CONVERT(BIGINT, JSON_VALUE(s.Value, '$.since')) AND NOT EXISTS (SELECT 1 FROM "

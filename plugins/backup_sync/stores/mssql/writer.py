@@ -5,7 +5,7 @@ MERGE is not used: it has known deadlocks and races, and UPDATE … FROM beside 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from datetime import datetime
 
 from backup_sync.model.diff import Key
@@ -28,7 +28,8 @@ NOW = "CONVERT(DATETIME2(7), %s)"
 
 
 class MssqlWriter(SqlWriter):
-    """See :class:`backup_sync.stores.base.Writer`. ``fold``: when two names of columns are one to the database."""
+    """See :class:`backup_sync.stores.base.Writer`. ``fold``: when two names of columns are one to the database. ``numbered``:
+    identity columns, whose values are written only with the rows that are new."""
 
     session: MssqlSession
 
@@ -41,8 +42,10 @@ class MssqlWriter(SqlWriter):
         count: Count | None,
         fold: Callable[[str], str],
         entries: MssqlEntries | None = None,
+        numbered: Set[str] = frozenset(),
     ) -> None:
         super().__init__(session, count, entries)
+        self._numbered = numbered
         self.table, self.shape, self.limits, self._fold = table, shape, limits, fold
         self._key = tuple(shape.column(name) for name in shape.key)
         self._loose_key = any(types.base(column.type) in types.LOOSE for column in self._key)
@@ -61,7 +64,7 @@ class MssqlWriter(SqlWriter):
     def write_inserts(self, rows: Sequence[Record]) -> Applied:
         inserted = updated = 0
         least = self.limits.bulk_rows_again if self._places else self.limits.bulk_rows
-        if len(rows) >= least and not self._loose_key and self._bulk.possible:
+        if len(rows) >= least and not self._loose_key and not self._numbered and self._bulk.possible:
             fit, rows = self._bulk.split(rows)
             if fit:
                 self._bulk_copy(fit)
@@ -98,7 +101,13 @@ class MssqlWriter(SqlWriter):
     # OPENJSON
 
     def _insert(self, rows: Sequence[Record]) -> int:
-        return self.session.run(self.insert_sql(), self._params(rows))
+        if not self._numbered:
+            return self.session.run(self.insert_sql(), self._params(rows))
+        self.session.run(f"SET IDENTITY_INSERT {self.table.name} ON")
+        try:
+            return self.session.run(self.insert_sql(), self._params(rows))
+        finally:
+            self.session.run(f"SET IDENTITY_INSERT {self.table.name} OFF")
 
     def _update(self, rows: Sequence[Record]) -> int:
         return self.session.run(self.update_sql(), self._params(rows))
@@ -117,7 +126,8 @@ class MssqlWriter(SqlWriter):
 
     def update_sql(self) -> str:
         # Key columns are set as well: under a case-insensitive collation an equal key may be spelled another way.
-        settings = [f"{quote(column.name)} = s.{quote(column.name)}" for column in self.shape.columns]
+        columns = [column for column in self.shape.columns if column.name not in self._numbered]
+        settings = [f"{quote(column.name)} = s.{quote(column.name)}" for column in columns]
         settings += [f"{quote(SYNCED_AT)} = {NOW}"] * self.copy
         return (
             f"UPDATE t SET {', '.join(settings)} "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
+from collections.abc import Set
 from dataclasses import replace
 
 from backup_sync.model.errors import BackupSyncError, ConfigurationError, FatalError, PairingRefused
@@ -50,6 +51,10 @@ class SqlCatalog(ABC):
     @abstractmethod
     def alter(self, own: TableShape, found: Difference) -> None:
         """Bring about what ``found`` says, within the transaction that is open."""
+
+    @abstractmethod
+    def computed(self) -> Set[str]:
+        """Columns whose values the database makes itself, so that nobody can write them."""
 
     # what is there
 
@@ -156,6 +161,40 @@ class SqlCatalog(ABC):
                 f"{'; it '.join(found.problems)}. Change the backup's table to match, or rename it away and run "
                 "backup_initialize"
             )
+
+    def meet(self, shape: TableShape, without: Set[str]) -> tuple[TableShape, list[str]]:
+        own = self.own_shape() if self.exists() else None
+        computed = {own.fold(name) for name in self.computed()} if own else set[str]()
+        columns, left = list[Column](), list[str]()
+        for column in shape.columns:
+            if column.name in without:
+                left.append(f"column {column.name} was added later, so it is left as it is")
+            elif own is None:
+                columns.append(column)
+            elif not own.has(column.name):
+                left.append(f"column {column.name} is not in {self.service.table} of {self.label}")
+            elif own.fold(column.name) in computed:
+                left.append(f"column {column.name} is computed by {self.label}")
+            elif not self._takes(own.column(column.name), column):
+                there = own.column(column.name)
+                left.append(f"column {column.name} is {there.type} in {self.label} and {column.type} in the backup")
+            else:
+                columns.append(column)
+        if own:
+            others = [column.name for column in own.columns if not shape.has(column.name)]
+            left += [f"column {name} of {self.label} is not in the backup: new rows get its default" for name in others]
+        names = {column.name for column in columns}
+        if lost := [name for name in shape.key if shape.column(name).name not in names]:
+            raise FatalError(
+                f"{self.label}: {self.service.table} cannot be written, for its key: {lost[0]}; {'; '.join(left)}"
+            )
+        return replace(shape, columns=tuple(columns)), left
+
+    def _takes(self, there: Column, here: Column) -> bool:
+        """Whether a column holds all values of another one as they are."""
+        types = self.dialect.types
+        same = types.same(there.type, here.type) or types.widens(here.type, there.type)
+        return same and there.collation == here.collation
 
     # following the source's columns
 

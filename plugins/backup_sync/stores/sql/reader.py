@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 from backup_sync.model.diff import Key, Stamp
+from backup_sync.model.errors import ConfigurationError
 from backup_sync.model.limits import Limits
 from backup_sync.stores.base import Cut, Digest, PairCodec, Record, batches
 from backup_sync.stores.sql.cutter import SqlCutter
@@ -78,6 +80,31 @@ class SqlReader(ABC):
     def parts_of(self, record: Record) -> dict[str, int]:
         return {column.name: _part(value) for column, value in zip(self.view.shape.columns, record, strict=True)}
 
+    def check_names(self, names: Sequence[str]) -> None:
+        for name in names:
+            self._index(name)
+
+    def value_of(self, record: Record, name: str) -> Any:
+        return record[self._index(name)]
+
+    def merged(self, record: Record, onto: Record, names: Sequence[str]) -> Record:
+        taken = set(map(self._index, names))
+        return tuple(record[n] if n in taken else value for n, value in enumerate(onto))
+
+    def _index(self, name: str) -> int:
+        try:
+            return self.view.shape.index(name)
+        except KeyError:
+            raise ConfigurationError(
+                f"{self.view.table.label}: there is no column {name} that could be restored"
+            ) from None
+
+    def key_from(self, values: Sequence[Any]) -> Key:
+        if len(values) != len(self.view.key):
+            names = ", ".join(column.name for column in self.view.key)
+            raise ConfigurationError(f"{self.view.table.label}: the key is {names}; give a value for each")
+        return tuple(values)
+
     def between(self, after: Any, upto: Any) -> KeyRange:
         return KeyRange(
             key_of_position(after) if after else None,
@@ -93,4 +120,5 @@ class SqlReader(ABC):
 
 def _part(value: Any) -> int:
     # In Python 1 equals 1.0, and 0.0 equals -0.0.
-    return hash((type(value), repr(value) if isinstance(value, float) else value))
+    told = f"{type(value).__name__}:{value!r}".encode("utf-8", "backslashreplace")
+    return int.from_bytes(hashlib.blake2b(told, digest_size=8).digest(), "big")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from backup_sync.model.names import parse_table
-from backup_sync.model.service import HISTORY, STATE, UNDO, UNFILLED, Service
+from backup_sync.model.service import HISTORY, STATE, UNFILLED, Service
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,9 @@ class Table:
         """``schema.table``, however the services file writes it."""
         return f"{self.schema}.{self.table}"
 
-    @property
-    def undo(self) -> Table:
-        """The history of the copy's records."""
-        name = self.table + UNDO
+    def beside(self, ending: str) -> Table:
+        """The table that is called like this one and ends so."""
+        name = self.table + ending
         return replace(self, table=name, name=self.quoted(self.schema, name))
 
     @property

@@ -14,24 +14,20 @@ from typing import Any
 
 from backup_sync.model import keep
 from backup_sync.model.diff import Key
-from backup_sync.model.errors import ConfigurationError, FatalError
+from backup_sync.model.errors import ConfigurationError
 from backup_sync.model.limits import Limits
 from backup_sync.stores.base import Keep, Reader, Record
+from backup_sync.stores.sql.beside import OP, SEQ, SqlBeside
 from backup_sync.stores.sql.catalog import SqlCatalog
-from backup_sync.stores.sql.dialect import Dialect
 from backup_sync.stores.sql.journal import SqlJournal
 from backup_sync.stores.sql.session import SqlSession
-from backup_sync.stores.sql.shape import Column, Difference, TableShape, difference
-
-SEQ, OP, SYNC_ID = "_Seq", "_Op", "_SyncId"
-OWN = (SEQ, OP, SYNC_ID)
-"""The columns that the copy does not have."""
+from backup_sync.stores.sql.shape import TableShape
 
 
-class SqlUndo(ABC):
+class SqlUndo(SqlBeside):
     """See :class:`backup_sync.stores.base.Undo`.
 
-    ``copy`` and ``beside``: the catalogs of the copy's table and of the one beside it. ``journal``: remembers which columns
+    ``journal``: remembers which columns
     came later. ``open_reader``: of a table that looks like the copy.
     """
 
@@ -44,19 +40,11 @@ class SqlUndo(ABC):
         open_reader: Callable[..., Reader],
         limits: Limits,
     ) -> None:
-        self.session, self.copy, self.beside, self.limits = session, copy, beside, limits
-        self.dialect: Dialect = copy.dialect
-        self.table, self.name = copy.table, beside.table.name
+        super().__init__(session, copy, beside)
+        self.limits = limits
         self._journal, self._open_reader = journal, open_reader
 
     # what a dialect provides
-
-    @abstractmethod
-    def create_sql(self, own: TableShape) -> str: ...
-
-    @abstractmethod
-    def make(self, statement: str) -> None:
-        """Create the table, which another run may be creating as well."""
 
     @abstractmethod
     def delete_sql(self, condition: str, limit: int) -> str:
@@ -70,76 +58,14 @@ class SqlUndo(ABC):
     def as_of_name(self, number: int) -> str:
         """The state at the end of a run, as it stands in a statement in place of a table."""
 
-    # the table
-
-    @property
-    def shown(self) -> str:
-        """What people call it."""
-        return self.beside.table.full_name
-
-    def exists(self) -> bool:
-        return self.dialect.exists(self.session, self.name)
-
-    def create(self, *, dry_run: bool = False) -> list[str]:
-        own = self.copy.own_shape() if self.copy.exists() else None
-        full_name = self.shown
-        there = self.beside.own_shape() if own is not None else None
-        if there is None:
-            if not dry_run:
-                assert own is not None
-                self._check_names(own)
-                self.make(self.create_sql(own))
-            return [f"table {full_name}"]
-        assert own is not None
-        found = self._difference(own, there)
-        if not dry_run and found.alters:
-            self._remember([column.name for column in found.added])
-            with self.session.transaction():
-                self.beside.alter(there, found)
-            self.beside.changed()
-        return [f"column {column.name} of {full_name}" for column in (*found.added, *found.widened)]
-
-    def _remember(self, added: Sequence[str]) -> None:
+    def adding(self, names: Sequence[str]) -> None:
         """Before columns are added: the states up to now lack them."""
         states = self._journal.states()
-        if added and (value := states.get(keep.STATE)):
+        if names and (value := states.get(keep.STATE)):
             kept = keep.Kept.from_value(value)
             newest = states.get(keep.RUN, {}).get("number", kept.since)
-            known = {**dict.fromkeys(added, newest), **kept.added}
+            known = {**dict.fromkeys(names, newest), **kept.added}
             self._journal.keep_state(keep.STATE, replace(kept, added=known).to_value())
-
-    def check(self) -> None:
-        """Raise FatalError unless what the copy's rows hold can be kept here as things are."""
-        own, there = self.copy.own_shape(), self.beside.own_shape()
-        assert own is not None
-        if there is None or self._difference(own, there).alters:
-            raise FatalError(
-                f"{self.copy.label}: the history of records {self.shown} "
-                f"{'does not exist' if there is None else 'lacks columns of the copy'}; run the DAG backup_initialize, or clear "
-                "the run from initialize on"
-            )
-
-    def _check_names(self, own: TableShape) -> None:
-        if taken := [name for name in OWN if own.has(name)]:
-            raise ConfigurationError(
-                f"{self.copy.label}: {self.table.full_name} has a column {taken[0]}, which its history of records needs for "
-                "itself; remove 'keep_history', or back up a view with another name for it"
-            )
-
-    def _difference(self, own: TableShape, there: TableShape) -> Difference:
-        if not all(map(there.has, OWN)):
-            raise ConfigurationError(
-                f"{self.copy.label}: the table {self.shown} is not a history of records made by backup_sync "
-                f"(it has no column {SEQ}); rename it away, or remove 'keep_history'"
-            )
-        found = difference(own, replace(there, key=own.key), self.dialect.types)
-        if found.problems:
-            raise FatalError(
-                f"{self.copy.label}: the history of records {self.shown} does not fit the copy: it "
-                f"{'; it '.join(found.problems)}. Rename it away and run backup_initialize; older restore points go with it"
-            )
-        # Everything here may be NULL, and what the copy does not have is ours.
-        return Difference(added=found.added, widened=found.widened)
 
     # looking
 
@@ -148,8 +74,9 @@ class SqlUndo(ABC):
         found = next(iter(self.dialect.rows_if_there(self.session, self.name, sql, [])), (None,))
         return int(found[0] or 0)
 
-    def reader(self, shape: TableShape, number: int, *, content: bool = False) -> Reader:
-        return self._open_reader(replace(self.table, name=self.as_of_name(number)), shape, content=content)
+    def reader(self, shape: TableShape, number: int, *, content: bool = False, stamps: bool = True) -> Reader:
+        table = replace(self.table, name=self.as_of_name(number))
+        return self._open_reader(table, shape, content=content, stamps=stamps)
 
     def as_of_sql(self, number: str) -> str:
         """A SELECT of the state at the end of a run."""
@@ -205,12 +132,6 @@ class SqlUndo(ABC):
     @property
     def _seq(self) -> str:
         return self.dialect.quote(SEQ)
-
-    @property
-    def key(self) -> tuple[Column, ...]:
-        own = self.copy.own_shape()
-        assert own is not None
-        return tuple(own.column(name) for name in own.key)
 
     def _same_key(self, one: str, other: str) -> str:
         names = [self.dialect.quote(column.name) for column in self.key]
@@ -268,9 +189,3 @@ class SqlEntries(ABC):
         if not self._checked:
             self.undo.check()
             self._checked = True
-
-
-def entry_columns(own: TableShape, quote: Callable[[str], str]) -> tuple[str, str]:
-    """(of an entry, of the copy's row ``t``), in one order: what follows the three columns of our own."""
-    names = [quote(column.name) for column in own.columns]
-    return ", ".join(names), ", ".join(f"t.{name}" for name in names)

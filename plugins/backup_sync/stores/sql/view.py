@@ -37,10 +37,12 @@ class View:
         compare_also: Sequence[str] = (),
         lacking: Sequence[str] = (),
         content: str = "",
+        stamps: bool = True,
     ) -> View:
         """``compare_also``: columns to be hashed. ``lacking``: columns that the table is yet to get, read as NULL.
-        ``content``: the expression of a whole number that stands for the whole row; empty: it is not compared."""
-        fields = [shape.column(name) for name in table.service.fields]
+        ``content``: the expression of a whole number that stands for the whole row; empty: it is not compared. ``stamps``: whether the
+        configured fields are."""
+        fields = [shape.column(name) for name in table.service.fields] if stamps else []
         whole = Column(_free_name(shape), dialect.kinds["count"], nullable=False) if content else None
         compared = table.name
         if lacking:

@@ -109,12 +109,17 @@ class SqliteCatalog(SqlCatalog):
         sql = f"SELECT 1 FROM {self.table.name} WHERE {quote(column)} IS NULL LIMIT 1"
         return next(self.session.query(sql), None) is not None
 
+    def computed(self) -> set[str]:
+        return {row[1] for row in columns_of(self.session, self.table.name) if row[6] in (2, 3)}
+
     def unique(self, key: tuple[str, ...]) -> bool:
         columns = ", ".join(quote(name) for name in key)
         sql = f"SELECT 1 FROM {self.table.name} GROUP BY {columns} HAVING COUNT(*) > 1 LIMIT 1"
         return next(self.session.query(sql), None) is None
 
     def create(self, shape: TableShape, *, dry_run: bool = False) -> list[str]:
+        if not self.copy:
+            return self._create_plain(shape, dry_run=dry_run)
         if not dry_run:
             self.session.open("create")
             self._identity = None
@@ -137,6 +142,17 @@ class SqliteCatalog(SqlCatalog):
                     self.session.run(statement.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS", 1))
             self._own = None
         return evolved + [what for what, _ in made]
+
+    def _create_plain(self, shape: TableShape, *, dry_run: bool) -> list[str]:
+        if self.exists():
+            return []
+        if not dry_run:
+            self.session.open("create")
+            self._identity = None
+            statement = create_table_sql(self.table.name, shape, copy=False)
+            self.session.run(statement.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS", 1))
+            self._own = None
+        return [f"table {self.table.table}"]
 
     def _write_ahead(self) -> None:
         """Keep the journal so that the copy can be queried while a run writes to it.
@@ -218,12 +234,13 @@ class SqliteCatalog(SqlCatalog):
             self.session.run(index)
 
 
-def create_table_sql(name: str, shape: TableShape) -> str:
+def create_table_sql(name: str, shape: TableShape, *, copy: bool = True) -> str:
+    """``copy``: with the column of our own."""
     columns = [
         f"{quote(column.name)} {written(column.type)}{'' if column.nullable else ' NOT NULL'}"
         for column in shape.columns
     ]
-    if not shape.has(SYNCED_AT):
+    if copy and not shape.has(SYNCED_AT):
         columns.append(f"{quote(SYNCED_AT)} TEXT NOT NULL")
     columns.append(f"PRIMARY KEY ({', '.join(quote(name) for name in shape.key)})")
     return f"CREATE TABLE {name} ({', '.join(columns)})"

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from backup_sync.model.limits import Limits
-from backup_sync.model.service import Service
-from backup_sync.stores.base import Keep, Store
+from backup_sync.model.service import LOG, UNDO, Service
+from backup_sync.stores.base import Keep, Record, Store
 from backup_sync.stores.sql.journal import SqlJournal
 from backup_sync.stores.sql.shape import TableShape
 from backup_sync.stores.sql.table import Table
@@ -21,6 +21,7 @@ from backup_sync.stores.sqlite.catalog import SqliteCatalog
 from backup_sync.stores.sqlite.content import content_of
 from backup_sync.stores.sqlite.dialect import DIALECT, in_main
 from backup_sync.stores.sqlite.lock import SqliteLock
+from backup_sync.stores.sqlite.log import SqliteLog
 from backup_sync.stores.sqlite.reader import SqliteReader
 from backup_sync.stores.sqlite.session import SqliteSession
 from backup_sync.stores.sqlite.undo import SqliteEntries, SqliteUndo
@@ -48,17 +49,25 @@ def sqlite_store(
     catalog = SqliteCatalog(session, table, journal, copy=copy)
 
     def open_reader(
-        table: Table, shape: TableShape, *, content: bool = False, **options: Sequence[str]
+        table: Table, shape: TableShape, *, content: bool = False, stamps: bool = True, **options: Sequence[str]
     ) -> SqliteReader:
         whole = content_of(session, shape.columns) if content else ""
-        return SqliteReader(session, View.of(DIALECT, table, shape, content=whole, **options), limits)
+        view = View.of(DIALECT, table, shape, content=whole, stamps=stamps, **options)
+        return SqliteReader(session, view, limits)
 
     def writer(shape: TableShape, keep: Keep | None = None) -> SqliteWriter:
         entries = SqliteEntries(undo, keep, shape) if keep else None
-        return SqliteWriter(session, View.of(DIALECT, table, shape), limits, journal.count if copy else None, entries)
+        view = View.of(DIALECT, table, shape, stamps=False)
+        return SqliteWriter(session, view, limits, journal.count if copy else None, entries)
 
-    beside = SqliteCatalog(session, table.undo, journal, copy=False)
-    undo = SqliteUndo(session, catalog, beside, journal, open_reader, limits)
+    def beside(ending: str) -> SqliteCatalog:
+        return SqliteCatalog(session, table.beside(ending), journal, copy=False)
+
+    def write_log(shape: TableShape, rows: Sequence[Record]) -> None:
+        view = View.of(DIALECT, table.beside(LOG), shape, stamps=False)
+        SqliteWriter(session, view, limits, None).write_inserts(rows)
+
+    undo = SqliteUndo(session, catalog, beside(UNDO), journal, open_reader, limits)
 
     return Store(
         kind="sqlite",
@@ -73,4 +82,5 @@ def sqlite_store(
         close=session.close,
         unfilled=catalog.unfilled if copy else None,
         undo=undo if copy else None,
+        log=SqliteLog(session, catalog, beside(LOG), open_reader, write_log) if copy else None,
     )

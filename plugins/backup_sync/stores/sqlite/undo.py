@@ -7,30 +7,16 @@ from typing import Any
 
 from backup_sync.model.diff import Key
 from backup_sync.stores.base import Keep, Record
+from backup_sync.stores.sql.beside import OWN, entry_columns
 from backup_sync.stores.sql.digest import tree
 from backup_sync.stores.sql.shape import TableShape
-from backup_sync.stores.sql.undo import OP, OWN, SEQ, SYNC_ID, SqlEntries, SqlUndo, entry_columns
-from backup_sync.stores.sqlite.dialect import quote, written
-from backup_sync.stores.sqlite.session import SqliteSession
+from backup_sync.stores.sql.undo import SqlEntries, SqlUndo
+from backup_sync.stores.sqlite.beside import SqliteBeside
+from backup_sync.stores.sqlite.dialect import quote
 
 
-class SqliteUndo(SqlUndo):
+class SqliteUndo(SqliteBeside, SqlUndo):
     """See :class:`backup_sync.stores.base.Undo`."""
-
-    session: SqliteSession
-
-    @property
-    def shown(self) -> str:
-        return self.beside.table.table  # SQLite knows no schemas
-
-    def create_sql(self, own: TableShape) -> str:
-        lines = [f"{quote(SEQ)} INTEGER NOT NULL", f"{quote(OP)} TEXT NOT NULL", f"{quote(SYNC_ID)} TEXT NOT NULL"]
-        lines += [f"{quote(column.name)} {written(column.type)}" for column in own.columns]
-        names = ", ".join([quote(SEQ), *map(quote, own.key)])
-        return f"CREATE TABLE {self.name} ({', '.join(lines)}, PRIMARY KEY ({names}))"
-
-    def make(self, statement: str) -> None:
-        self.session.run(statement.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS", 1))
 
     def delete_sql(self, condition: str, limit: int) -> str:
         found = f"SELECT u.rowid FROM {self.name} u WHERE {condition} LIMIT {int(limit)}"

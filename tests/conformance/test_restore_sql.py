@@ -1,0 +1,128 @@
+"""Restoring into tables as people have them: with columns of their own, numbers given by the server, triggers and keys."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from backup_sync.model.errors import FatalError
+from backup_sync.model.result import SyncResult, sync_id
+from backup_sync.walk.restore import Planned, Wish, plan, restore
+from tests.conformance.backends import Backend, MssqlBackend, SqliteBackend
+from tests.conformance.test_sql import remake
+
+SETTINGS = {"keep_history": "30d", "guard": {"count": 1_000_000}}
+
+
+def start(backend: Backend) -> None:
+    service = backend.service(**SETTINGS)
+    backend.initialize(service=service)
+    backend.sync(service=service)
+
+
+def bring_back(backend: Backend, wish: Wish, run_id: str = "restore") -> tuple[Planned, SyncResult]:
+    source, backup = backend.open(backend.service(**SETTINGS))
+    with closing(source), closing(backup):
+        run = SyncResult(sync_id("dag", run_id, "thing"), "thing", run_id=run_id)
+        found = plan(backup, source, run, wish)
+        restore(source, backup, source, run, wish, found.id)
+    return found, run
+
+
+@pytest.fixture
+def sqlite(tmp_path: Path) -> SqliteBackend:
+    return SqliteBackend(tmp_path)
+
+
+def test_a_column_that_was_added_later_is_left_as_it_is_and_named(sqlite: SqliteBackend) -> None:
+    sqlite.put(*((key, 1, f"text {key}") for key in range(10)))
+    start(sqlite)
+    sqlite.run_source("ALTER TABLE Things ADD COLUMN Fax TEXT")
+    sqlite.run_source("UPDATE Things SET Fax = 'fax' || Id, Version = 2, \"Te xt\" = 'bad' WHERE Id < 3")
+    start(sqlite)
+    found, run = bring_back(sqlite, Wish(number=1))
+    assert "column Fax was added later" in str(found.notes)
+    assert (run.inserted, run.updated) == (0, 3)
+    rows = sqlite.source_rows()
+    assert [(row["Te xt"], row["Fax"]) for row in rows[:3]] == [(f"text {n}", f"fax{n}") for n in range(3)]
+    assert sqlite.counts(service=sqlite.service(**SETTINGS))[:3] == (0, 0, 0)
+
+
+def test_what_the_target_has_beyond_the_backup_is_named_and_stays(sqlite: SqliteBackend) -> None:
+    sqlite.put(*((key, 1, f"text {key}") for key in range(10)))
+    start(sqlite)
+    sqlite.run_source("ALTER TABLE Things ADD COLUMN Note TEXT DEFAULT 'new'")
+    start(sqlite)
+    sqlite.run_source("ALTER TABLE Things ADD COLUMN Other TEXT DEFAULT 'x'")
+    sqlite.remove(5)
+    source, backup = sqlite.open(sqlite.service(**SETTINGS))
+    with closing(source), closing(backup):
+        found = plan(backup, source, SyncResult(sync_id("d", "p", "thing"), "thing"), Wish())
+    assert "column Other of source is not in the backup" in str(found.notes)
+    assert found.counts["missing"] == 1
+
+
+def test_triggers_of_the_target_are_named_and_refused_unless_they_are_accepted(sqlite: SqliteBackend) -> None:
+    sqlite.put(*((key, 1, f"text {key}") for key in range(10)))
+    start(sqlite)
+    sqlite.run_source("CREATE TABLE Seen (Id)")
+    sqlite.run_source("CREATE TRIGGER watch AFTER INSERT ON Things BEGIN INSERT INTO Seen VALUES (new.Id); END")
+    sqlite.remove(1, 2)
+    with pytest.raises(FatalError, match="triggers watch"):
+        bring_back(sqlite, Wish())
+    found, run = bring_back(sqlite, Wish(accept_obstacles=True))
+    assert run.inserted == 2
+    assert "triggers watch of the target may do more" in found.notes
+
+
+def test_foreign_keys_are_the_servers_affair_unless_records_are_deleted(sqlite: SqliteBackend) -> None:
+    sqlite.put(*((key, 1, f"text {key}") for key in range(10)))
+    start(sqlite)
+    sqlite.run_source("CREATE TABLE Child (Id INTEGER REFERENCES Things (Id) ON DELETE CASCADE)")
+    sqlite.remove(1)
+    assert bring_back(sqlite, Wish())[1].inserted == 1
+    sqlite.put((50, 1, "more"))
+    with pytest.raises(FatalError, match="foreign keys"):
+        bring_back(sqlite, Wish(delete=True), "again")
+
+
+def test_a_generated_column_is_left_to_the_target(sqlite: SqliteBackend) -> None:
+    sqlite.run_source("DROP TABLE Things")
+    sqlite.run_source(
+        'CREATE TABLE Things (Id INTEGER PRIMARY KEY, Version INTEGER NOT NULL, "Te xt" TEXT, Twice AS (Id * 2) STORED)'
+    )
+    sqlite.run_source("INSERT INTO Things (Id, Version, \"Te xt\") VALUES (1, 1, 'a'), (2, 1, 'b')")
+    start(sqlite)
+    sqlite.remove(1)
+    found, run = bring_back(sqlite, Wish())
+    assert "column Twice is computed by source" in found.notes
+    assert run.inserted == 1
+    assert [row["Twice"] for row in sqlite.source_rows()] == [2, 4]
+
+
+def test_identity_rowversion_and_computed_columns_are_what_the_server_makes_them(mssql: MssqlBackend) -> None:
+    remake(
+        mssql,
+        "Id INT IDENTITY(1, 1) NOT NULL PRIMARY KEY, Version INT NOT NULL, [Te xt] NVARCHAR(50) NULL, Twice AS (Version * 2), "
+        "Stamp ROWVERSION",
+    )
+    mssql.run_source(
+        f"INSERT INTO {mssql.table} (Version, [Te xt]) SELECT 1, N'text ' + CAST([value] AS NVARCHAR(9)) "
+        f"FROM OPENJSON('[{', '.join(map(str, range(1, 31)))}]')"
+    )
+    start(mssql)
+    mssql.run_source(f"DELETE FROM {mssql.table} WHERE Id IN (3, 4)")
+    mssql.run_source(f"UPDATE {mssql.table} SET Version = 2, [Te xt] = N'bad' WHERE Id = 7")
+    mssql.sync(service=mssql.service(**SETTINGS))
+    found, run = bring_back(mssql, Wish(number=1))
+    assert "column Twice is computed by source" in found.notes
+    assert "column Stamp is computed by source" in found.notes
+    assert (run.inserted, run.updated) == (2, 1)
+    rows = mssql.run_source(f"SELECT Id, Version, [Te xt], Twice FROM {mssql.table} WHERE Id IN (3, 4, 7) ORDER BY Id")
+    assert rows == [(3, 1, "text 3", 2), (4, 1, "text 4", 2), (7, 1, "text 7", 2)]
+    # The server goes on counting where it was.
+    mssql.run_source(f"INSERT INTO {mssql.table} (Version) VALUES (1)")
+    assert mssql.run_source(f"SELECT MAX(Id) FROM {mssql.table}") == [(31,)]
+    assert mssql.counts(service=mssql.service(**SETTINGS))[:3] == (1, 0, 0)
