@@ -1,13 +1,17 @@
-"""``make demo``: the real DAG on sample data, through the four scenarios, and a table of what each run did."""
+"""``make demo``: the real DAG on sample data, through six scenarios, and a table of what each run did."""
 
 from __future__ import annotations
 
 import contextlib
 import gc
+import json
 import os
+import re
 import shutil
+import sqlite3
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
@@ -19,6 +23,8 @@ from local.environment import ROOT, Places, airflow_environment, apply, connecti
 CUSTOMERS = ORDERS = 100
 CHANGED = [10, 21, 32, 43, 54]
 DELETED = [7, 8, 9]
+LOST = list(range(60, 70))
+DRIFTED = [80, 81]
 
 
 def main() -> None:
@@ -46,7 +52,8 @@ def demo(places: Places) -> None:
             prepare_airflow(places)
         source, backup = servers.result()
         apply(connections(places, source.endpoint, backup.endpoint, source.key))
-        rows = scenarios(log)
+        apply({"BACKUP_SYNC_CONFIG": str(impatient(places))})
+        rows = scenarios(places, log)
     print_table(rows)
     print_summary(log)
     print(
@@ -57,7 +64,7 @@ def demo(places: Places) -> None:
         f"  full log   {shorten(log)}\n"
         f"\nDone in {time.monotonic() - begun:.0f} s."
     )
-    if any(row["State"] != "success" or row["Got"] != row["Expected"] for row in rows):
+    if any(row["State"] != row["Ends as"] or row["Got"] != row["Expected"] for row in rows):
         sys.exit("The demo did not do what it should have done: compare Got and Expected above.")
 
 
@@ -85,8 +92,18 @@ def prepare_airflow(places: Places) -> None:
     done_by.write_text(airflow.__version__)
 
 
-def scenarios(log: Path) -> list[dict[str, Any]]:
-    """Run the DAG four times and say what each run reported."""
+def impatient(places: Places) -> Path:
+    """The sample configuration, but for the pause of a verify: nobody else uses these sources."""
+    path = places.base / "demo.yaml"
+    text = (ROOT / "dags" / "backup_sync.yaml").read_text(encoding="utf-8")
+    path.write_text(
+        re.sub(r"^(    verify: .*)$", r"\1\n    verify_again_seconds: 0", text, flags=re.MULTILINE), encoding="utf-8"
+    )
+    return path
+
+
+def scenarios(places: Places, log: Path) -> list[dict[str, Any]]:
+    """Run the DAGs and say what each run reported."""
     from local.seed import Customers, Orders
 
     say(f"Seeding {CUSTOMERS} customers and {ORDERS} orders")
@@ -104,6 +121,10 @@ def scenarios(log: Path) -> list[dict[str, Any]]:
         customers.delete(DELETED)
         orders.delete(DELETED, CUSTOMERS)
 
+    def lose() -> None:
+        customers.delete(LOST)
+        orders.delete(LOST, CUSTOMERS)
+
     every, same, left = CUSTOMERS, CUSTOMERS - len(CHANGED), CUSTOMERS - len(DELETED)
     steps: list[tuple[str, Callable[[], None], dict[str, Any], tuple[int, int, int, int]]] = [
         ("first sync", lambda: None, {}, (every, 0, 0, 0)),
@@ -116,7 +137,64 @@ def scenarios(log: Path) -> list[dict[str, Any]]:
         prepare()
         say(f"Running the DAG backup_sync: {name}")
         rows += run_dag(name, conf, expected, log)
-    return rows
+    return [*rows, *recovery(lose, left, log), *drift(places, left, log)]
+
+
+def recovery(lose: Callable[[], None], left: int, log: Path) -> Iterator[dict[str, Any]]:
+    """Somebody deletes records, a run copies that, and they are brought back as of before."""
+    lose()
+    say(f"Somebody deletes {len(LOST)} customers and {len(LOST)} orders, and a run copies that")
+    accident = run_dag("accident", {}, (0, 0, len(LOST), left - len(LOST)), log)
+    yield from accident
+    for row in accident:
+        conf = {"service": row["Service"], "as_of": f"before:{row['SyncId']}"}
+        text, plan = planned(conf, log)
+        say(f"Planning a restore, approving it, running the DAG backup_restore: {row['Service']}")
+        print("\n".join(f"    {line}" for line in text.splitlines() if line))
+        conf["confirm"] = plan
+        yield from run_dag("restored", conf, (len(LOST), 0, 0, 0), log, "backup_restore")
+
+
+def drift(places: Places, left: int, log: Path) -> Iterator[dict[str, Any]]:
+    """Somebody changes the backups by hand; a verify finds it, and mends it when it is asked to."""
+    edit_backups(places)
+    say("Somebody changes the backups by hand. Running the DAG backup_verify")
+    yield from run_dag("verify", {}, (0, 0, 0, 0), log, "backup_verify", ends_as="failed")
+    say("Running the DAG backup_verify: repair")
+    few = len(DRIFTED)
+    yield from run_dag("repaired", {"repair": True}, (0, few, 0, left - few), log, "backup_verify")
+
+
+def planned(conf: dict[str, Any], log: Path) -> tuple[str, str]:
+    """(text, id) of the plan of a restore, as the DAG's task makes it: here nobody is there to approve it."""
+    with quiet(log):
+        from backup_sync.hooks import open_stores
+        from backup_sync.model.config import config_path, load_service
+        from backup_sync.model.result import SyncResult
+        from backup_sync.operators.restore import told
+        from backup_sync.walk import points
+        from backup_sync.walk.restore import Wish, plan
+
+        service = load_service(config_path(""), conf["service"])
+        source, backup = open_stores(service)
+        with contextlib.closing(source), contextlib.closing(backup):
+            wish = Wish(number=points.point_of(backup, conf["as_of"]))
+            found = plan(backup, source, SyncResult(uuid.uuid4(), service.name), wish)
+            return told(service.name, found, source), found.id
+
+
+def edit_backups(places: Places) -> None:
+    """What no sync would see: another content and the same stamp."""
+    from azure.cosmos import CosmosClient
+
+    with contextlib.closing(sqlite3.connect(places.customer_backup)) as db, db:
+        db.executemany("UPDATE Customers SET City = 'Elsewhere' WHERE Id = ?", [(number,) for number in DRIFTED])
+    connection = json.loads(os.environ["AIRFLOW_CONN_ORDER_BACKUP"])
+    with CosmosClient(connection["login"], connection["password"]) as client:
+        container = client.get_database_client("orderdb-backup").get_container_client("orders")
+        some = sorted(container.read_all_items(), key=lambda document: str(document["id"]))[: len(DRIFTED)]
+        for document in some:
+            container.upsert_item({**document, "note": "edited"})
 
 
 @contextlib.contextmanager
@@ -137,7 +215,14 @@ def quiet(log: Path) -> Iterator[None]:
             os.close(copy)
 
 
-def run_dag(name: str, conf: dict[str, Any], expected: tuple[int, int, int, int], log: Path) -> list[dict[str, Any]]:
+def run_dag(
+    name: str,
+    conf: dict[str, Any],
+    expected: tuple[int, int, int, int],
+    log: Path,
+    dag_id: str = "backup_sync",
+    ends_as: str = "success",
+) -> list[dict[str, Any]]:
     with quiet(log):
         from airflow.dag_processing.dagbag import DagBag
         from airflow.models.xcom import XComModel
@@ -147,10 +232,10 @@ def run_dag(name: str, conf: dict[str, Any], expected: tuple[int, int, int, int]
         if bag.import_errors:
             raise RuntimeError(f"the DAG files cannot be imported: {bag.import_errors}")
         begun = time.monotonic()
-        run = bag.dags["backup_sync"].test(logical_date=datetime.now(timezone.utc), run_conf=conf)
+        run = bag.dags[dag_id].test(logical_date=datetime.now(timezone.utc), run_conf=conf)
         seconds = time.monotonic() - begun
         with create_session() as session:
-            query = XComModel.get_many(run_id=run.run_id, dag_ids="backup_sync", task_ids="summary", key="return_value")
+            query = XComModel.get_many(run_id=run.run_id, dag_ids=dag_id, task_ids="summary", key="return_value")
             found = session.scalars(query).first()
             summary = XComModel.deserialize_value(found) if found is not None else {"Results": []}
     counts = ("InsertedCount", "UpdatedCount", "DeletedCount", "SkippedCount")
@@ -158,6 +243,8 @@ def run_dag(name: str, conf: dict[str, Any], expected: tuple[int, int, int, int]
         {
             "Run": name,
             "Service": result["ServiceName"],
+            "SyncId": result["SyncId"],
+            "Ends as": ends_as,
             "State": str(getattr(run.state, "value", run.state)),
             "Got": tuple(result[count] for count in counts),
             "Expected": expected,
@@ -181,7 +268,8 @@ def print_summary(log: Path) -> None:
     """The block that ends the log of the last run, as it stands there."""
     lines = [line for line in log.read_text(errors="replace").splitlines() if "[backup_sync.operators.summary]" in line]
     print("\nThe summary task of the last run logged:")
-    for line in lines[-11:]:
+    begins = max(n for n, line in enumerate(lines) if " started at " in line) - 1
+    for line in lines[begins:]:
         print("  " + line.split("]", 1)[1].removeprefix(" ").rpartition("[backup_sync.operators.summary]")[0].rstrip())
 
 

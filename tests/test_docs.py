@@ -123,7 +123,7 @@ def test_the_output_of_the_demo_has_its_form(document: str, capsys: pytest.Captu
     header = capsys.readouterr().out.strip()
     [shown] = [block for block in blocks(document, "text") if header in block]
     rows = [line.split() for line in shown.split(header)[1].split("\n\n")[0].splitlines() if line]
-    assert len(rows) == 8
+    assert len(rows) == 16
     assert all(row[-2] == "yes" for row in rows)
 
 

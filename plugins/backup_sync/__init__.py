@@ -18,9 +18,12 @@ if TYPE_CHECKING:
     from backup_sync.model.result import SyncResult, sync_id
     from backup_sync.model.service import Service, parse_service
     from backup_sync.operators import (
+        ApproveRestoreOperator,
+        CarryOutRestoreOperator,
         HoldOperator,
         InitializeBackupOperator,
         PlanOperator,
+        PlanRestoreOperator,
         RecordHistoryOperator,
         SummaryOperator,
         SyncOperator,
@@ -34,11 +37,14 @@ if TYPE_CHECKING:
     from backup_sync.walk.verify import verify
 
 __all__ = [
+    "ApproveRestoreOperator",
     "BackupSyncError",
+    "CarryOutRestoreOperator",
     "HoldOperator",
     "InitializeBackupOperator",
     "Options",
     "PlanOperator",
+    "PlanRestoreOperator",
     "RecordHistoryOperator",
     "Service",
     "SummaryOperator",

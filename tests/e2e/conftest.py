@@ -24,7 +24,7 @@ from local.cosmos import EmbeddedCosmos
 from local.environment import ROOT, Places, airflow_environment, connections, cosmos_servers
 
 CUSTOMERS = ORDERS = 30
-SYNC, INITIALIZE = "backup_sync", "backup_initialize"
+SYNC, INITIALIZE, RESTORE = "backup_sync", "backup_initialize", "backup_restore"
 USERS = {"admin": "admin", "viewer": "viewer"}
 LOCK_WAIT_SECONDS = 5
 START_SECONDS, RUN_SECONDS = 180.0, 180.0

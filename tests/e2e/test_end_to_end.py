@@ -9,11 +9,12 @@ import signal
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from urllib.parse import quote
 
 import pytest
 
 from local.sample_data import LAST
-from tests.e2e.conftest import CUSTOMERS, INITIALIZE, ORDERS, SYNC, Stage
+from tests.e2e.conftest import CUSTOMERS, INITIALIZE, ORDERS, RESTORE, SYNC, Stage
 
 pytestmark = [pytest.mark.airflow, pytest.mark.usefixtures("night")]
 
@@ -248,3 +249,31 @@ def test_no_log_holds_a_secret_or_a_value_of_a_row(stage: Stage, night: str) -> 
     shown = stage.log(night, "summary", 1)
     assert "Sync summary:" in shown
     assert f"Total Inserted: {CUSTOMERS + ORDERS}, Updated: 0, Deleted: 0" in shown
+
+
+def test_a_restore_waits_for_a_person_and_writes_what_was_approved_and_a_viewer_may_neither(
+    stage: Stage, night: str
+) -> None:
+    before = stage.run()
+    rows = stage.customers(stage.places.customer_source)
+    with closing(sqlite3.connect(stage.places.customer_source, timeout=30)) as db, db:
+        db.execute("DELETE FROM Customers WHERE Id IN (1, 2)")
+    accident = stage.run({"service": "customer"})
+    conf = {"service": "customer", "as_of": f"before:{stage.results(accident)['customer']['SyncId']}"}
+    assert stage.viewer.send("POST", f"dags/{RESTORE}/dagRuns", {"logical_date": None, "conf": conf}).status_code == 403
+    run_id = stage.trigger(conf, RESTORE)
+    stage.wait(
+        lambda: stage.task(run_id, "approve", RESTORE)["state"] == "awaiting_input", "the question", run_id, RESTORE
+    )
+    assert stage.xcom(run_id, "plan", RESTORE)["Missing"]["Count"] == 2
+    assert len(stage.customers(stage.places.customer_source)) == len(rows) - 2
+    path = f"dags/{RESTORE}/dagRuns/{quote(run_id, safe='')}/taskInstances/approve/-1/hitlDetails"
+    assert "insert 2 missing records" in stage.api.get(path)["body"]
+    yes = {"chosen_options": ["Approve"], "params_input": {}}
+    assert stage.viewer.send("PATCH", path, yes).status_code == 403
+    assert stage.api.send("PATCH", path, yes).is_success
+    stage.finish(run_id, RESTORE)
+    assert stage.customers(stage.places.customer_source) == rows
+    assert stage.customers(stage.places.customer_backup) == rows
+    assert stage.results(stage.run({"service": "customer"}))["customer"]["SkippedCount"] == len(rows)
+    assert before != accident

@@ -78,7 +78,7 @@ class Service(BaseModel):
         default=None, description="share of the records whose whole content each run checks, such as 1/7; null: none"
     )
     verify_again_seconds: float = Field(
-        default=30, ge=0, description="how long after what differs is looked at once more, because the source is in use"
+        default=10, ge=0, description="how long after what differs is looked at once more, because the source is in use"
     )
     guard: Guard = Guard()
     rejects: Rejects = Rejects()

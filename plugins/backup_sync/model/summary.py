@@ -115,7 +115,7 @@ def _looked(result: dict[str, Any]) -> bool:
 def _job(result: dict[str, Any]) -> str:
     """What the run was to do, by the first word of its mode."""
     word = str(result["Mode"]).partition(" ")[0]
-    return {"verified": "verify", "restored": "restore", "undid": "restore"}.get(word, "sync")
+    return {"verified": "verify", "repaired": "repair", "restored": "restore", "undid": "restore"}.get(word, "sync")
 
 
 def _verified(result: dict[str, Any]) -> list[str]:

@@ -111,7 +111,7 @@ class PlanRestoreOperator(RestoreOperator):
                 return self._list()
             with self.places() as (_, backup, target):
                 planned = plan(backup, target, result, self.wish(backup), stop=self.stop)
-        text = _told(self.service, planned, target)
+        text = told(self.service, planned, target)
         for line in text.splitlines():
             log.info(line)
         return {"ServiceName": self.service, **planned.to_value(), "Text": text}
@@ -204,15 +204,19 @@ def recorded(backup: Store, result: SyncResult) -> Iterator[None]:
         raise
 
 
-def _told(service: str, planned: Planned, target: Store) -> str:
+def told(service: str, planned: Planned, target: Store) -> str:
     """A plan as a person reads it, in Markdown."""
     place = f"{target.label} ({target.service.table or target.service.container})"
     when = f"as of run {planned.number}" if planned.number is not None else "as the backup is now"
     lines = [f"**{service}, {when}, into {place}** (plan {planned.id})", ""]
     for kind, verb in (("missing", "insert"), ("changed", "overwrite"), ("extra", "delete")):
         count, keys = planned.counts[kind], planned.keys.get(kind, [])
+        if not count:
+            continue
         shown = ", ".join(" ".join(map(str, key)) for key in keys)
         lines.append(f"- {verb} {count} {kind} records{f': {shown}' if keys else ''}{' …' * (count > len(keys))}")
+    if not planned.counts.total():
+        lines.append("- nothing: the target holds all of it already")
     if planned.staying:
         lines.append(f"- {planned.staying} records of the target are not in that state and stay")
     if planned.fields:

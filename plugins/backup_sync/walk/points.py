@@ -204,11 +204,14 @@ def forget(backup: Store, key: Sequence[Any], run: SyncResult) -> int:
     return gone
 
 
-def prune(backup: Store, run: SyncResult, keeping: Keeping) -> None:
-    """Remove what is older than the service keeps it. At the end of a run that succeeded, under its lock."""
+def prune(backup: Store, run: SyncResult, keeping: Keeping, *, mended: bool = False) -> None:
+    """Remove what is older than the service keeps it. At the end of a run that succeeded, under its lock.
+
+    ``mended``: the run has compared whole records, so that no drift is left.
+    """
     keep = backup.service.keep
     assert keep is not None
-    if keeping.drift:
+    if keeping.drift and not mended:
         run.note("nothing of the history of records was removed, since the last verify found drift")
         return
     points = [*keeping.points, Point(run.run_number, utc_now())]

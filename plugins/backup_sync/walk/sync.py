@@ -127,7 +127,7 @@ def sync(
         if not options.dry_run:
             _verify(source, backup, shape, result, options, check)
         if target.keeping is not None:
-            points.prune(backup, result, target.keeping)
+            points.prune(backup, result, target.keeping, mended=options.content)
         if target.check_lock is not None:
             target.check_lock()
     result.complete()
