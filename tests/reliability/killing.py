@@ -13,12 +13,13 @@ from typing import Any
 
 from backup_sync.model.result import SyncResult, sync_id
 from backup_sync.walk.record import record_history
+from backup_sync.walk.restore import Wish, restore
 from backup_sync.walk.sync import Options, sync
 from local.environment import ROOT
 
 
 def worker(order: Mapping[str, Any]) -> float:
-    """One attempt of a run, sync and history, as the two tasks of a chain do it."""
+    """One attempt of a run, sync and history, as the two tasks of a chain do it; or of a restore."""
     from backup_sync.model.service import parse_service
     from backup_sync.stores.base import Store
 
@@ -47,8 +48,11 @@ def worker(order: Mapping[str, Any]) -> float:
     with closing(stores[0]), closing(stores[1]):
         print("ready", flush=True)
         begun = time.monotonic()
-        sync(service, *stores, run, Options())
-        record_history(stores[1], run)
+        if wanted := order.get("restore"):
+            restore(stores[0], stores[1], stores[0], run, Wish(number=wanted["number"], delete=True), wanted["plan"])
+        else:
+            sync(service, *stores, run, Options())
+            record_history(stores[1], run)
         return time.monotonic() - begun
 
 

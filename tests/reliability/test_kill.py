@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from backup_sync.model.errors import LockHeld
+from backup_sync.model.result import SyncResult, sync_id
+from backup_sync.walk.restore import Wish, plan
 from local.cosmos import EmbeddedCosmos
 from tests.conformance.backends import CosmosBackend, SqliteBackend
 from tests.reliability.killing import finish, kill
@@ -75,6 +77,62 @@ def test_a_retry_after_a_kill_counts_nothing_twice(tmp_path: Path) -> None:
         assert expected[0] == 6_000
         shutil.rmtree(tmp_path / f"try-{done - 1}")
     print(f"{killed} kills in {done} runs, {partly} of them in the middle of writing")
+
+
+def test_a_restore_that_is_killed_is_finished_by_its_retry_and_counts_each_record_once(tmp_path: Path) -> None:
+    """1,500 rows are to be inserted, 1,000 overwritten and 500 deleted; killed at random, and each retry as well."""
+    before = tmp_path / "before"
+    before.mkdir()
+    template = SqliteBackend(before)
+    settings = {"keep_history": "30d", "guard": {"count": 1_000_000}}
+    service = template.service(**settings)
+    template.put(*((key, 1, f"text {key}") for key in range(4_000)))
+    template.initialize(service=service)
+    template.sync(service=service)
+    good = template.source_rows()
+    template.remove(*range(1_500))
+    template.put(*((key, 2, "bad") for key in range(2_000, 3_000)), *((key, 1, "new") for key in range(5_000, 5_500)))
+    template.sync(service=service)
+    source, backup = template.open(service)
+    with closing(source), closing(backup):
+        nobody = SyncResult(sync_id("dag", "plan", "thing"), "thing")
+        approved = plan(backup, source, nobody, Wish(number=1, delete=True)).id
+    dice = random.Random(os.environ.get("BACKUP_SYNC_TEST_SEED", "1"))
+
+    def order(folder: Path) -> dict[str, Any]:
+        ends = {"source": str(folder / "source.sqlite"), "backup": str(folder / "backup.sqlite")}
+        wanted = {"number": 1, "plan": approved}
+        return {
+            "kind": "sqlite",
+            "run_id": "back",
+            "service": entry(template.settings) | settings,
+            "restore": wanted,
+            **ends,
+        }
+
+    lasts = 0.0
+    killed = 0
+    while killed < max(3, KILLS // 3):
+        # In the same place, since the pairing knows it; from the same state.
+        for path in (template.source_path, template.backup_path):
+            kept = path.with_name(f"kept-{path.name}")
+            if not kept.exists():
+                shutil.copy(path, kept)
+            for suffix in ("-wal", "-shm"):
+                path.with_name(path.name + suffix).unlink(missing_ok=True)
+            shutil.copy(kept, path)
+        if not lasts:
+            lasts = finish(order(before))
+            continue
+        while kill(order(before), dice.uniform(0, lasts)):
+            killed += 1
+            if dice.random() < 0.5:
+                break
+        finish(order(before))
+        assert template.source_rows() == template.backup_rows() == good
+        (found,) = [row for row in template.history_rows() if row["RunId"] == "back"]
+        assert (found["InsertedCount"], found["UpdatedCount"], found["DeletedCount"]) == (1_500, 1_000, 500)
+        assert found["Success"] == 1
 
 
 def entry(settings: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from backup_sync.model.errors import ConfigurationError
-from backup_sync.model.keep import KeepHistory, parse_keep
+from backup_sync.model.keep import KeepHistory, parse_keep, parse_time
 from backup_sync.model.loss import LossLimits
 from backup_sync.model.names import parse_table, without_case
 from backup_sync.model.verdicts import parse_share
@@ -80,6 +80,11 @@ class Service(BaseModel):
     verify_again_seconds: float = Field(
         default=10, ge=0, description="how long after what differs is looked at once more, because the source is in use"
     )
+    drill: Name | None = Field(
+        default=None,
+        description="Airflow connection of a scratch database, into which backup_drill restores for practice",
+    )
+    drill_within: str = Field(default="35d", description="how old the last drill may become before runs say so")
     guard: Guard = Guard()
     rejects: Rejects = Rejects()
     concurrency: int = Field(default=16, ge=1, le=256, description="container: requests in flight at most")
@@ -107,6 +112,12 @@ class Service(BaseModel):
             parse_share(value)
         return value
 
+    @field_validator("drill_within")
+    @classmethod
+    def _time(cls, value: str) -> str:
+        parse_time(value)
+        return value
+
     @model_validator(mode="after")
     def _one_kind(self) -> Service:
         if (self.table is None) == (self.container is None):
@@ -130,6 +141,8 @@ class Service(BaseModel):
                 f"table {self.table} is called as one that the backup needs for its history; name another 'history', or back "
                 "up a view of it"
             )
+        if self.drill in (self.source, self.backup):
+            raise ValueError("'drill' is the connection of source or backup; name a scratch database of its own")
         if self.source == self.backup:
             raise ValueError("source and backup are the same connection; a store cannot be its own backup")
         return self

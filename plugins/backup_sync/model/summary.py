@@ -90,7 +90,7 @@ def good_lines(result: dict[str, Any]) -> list[str]:
         )
     else:
         done = f"✓ {name} {_job(result)} completed"
-        if not _looked(result) or result["TotalProcessed"]:
+        if _job(result) not in ("verify", "drill") or result["TotalProcessed"]:
             done += f". {_counts(result)}"
     return _wrapped(done) + _verified(result) + _note(result)
 
@@ -107,15 +107,16 @@ def failure_lines(result: dict[str, Any], docs: str) -> list[str]:
     return lines
 
 
-def _looked(result: dict[str, Any]) -> bool:
-    """Whether the run only compared whole records."""
-    return str(result["Mode"]).startswith("verified")
-
-
 def _job(result: dict[str, Any]) -> str:
     """What the run was to do, by the first word of its mode."""
     word = str(result["Mode"]).partition(" ")[0]
-    return {"verified": "verify", "repaired": "repair", "restored": "restore", "undid": "restore"}.get(word, "sync")
+    return {
+        "verified": "verify",
+        "repaired": "repair",
+        "restored": "restore",
+        "undid": "restore",
+        "drilled": "drill",
+    }.get(word, "sync")
 
 
 def _verified(result: dict[str, Any]) -> list[str]:

@@ -1,6 +1,7 @@
 """The custom operators: an Airflow context in, one call of a job, an XCom out."""
 
 from backup_sync.operators.base import FAILURE, ServiceOperator
+from backup_sync.operators.drill import DrillOperator
 from backup_sync.operators.hold import HoldOperator
 from backup_sync.operators.plan import PlanOperator
 from backup_sync.operators.restore import ApproveRestoreOperator, CarryOutRestoreOperator, PlanRestoreOperator
@@ -12,6 +13,7 @@ __all__ = [
     "FAILURE",
     "ApproveRestoreOperator",
     "CarryOutRestoreOperator",
+    "DrillOperator",
     "HoldOperator",
     "InitializeBackupOperator",
     "PlanOperator",

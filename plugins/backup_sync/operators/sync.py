@@ -113,7 +113,7 @@ class SyncOperator(ServiceOperator):
     def _tell_of_pause(self, backup: Store, now: datetime) -> None:
         """Unpausing a DAG starts a run at once, and much may have changed meanwhile."""
         found = backup.journal.newest() if backup.catalog.exists() else []
-        runs = [run for run in found if not str(run["Mode"]).startswith("verified")]
+        runs = [run for run in found if not str(run["Mode"]).startswith(("verified", "drilled"))]
         if not runs or not self.schedule:
             return
         last = parse(runs[0]["StartedAt"])

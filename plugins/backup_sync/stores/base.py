@@ -111,6 +111,9 @@ class Catalog(Protocol):
         Raises FatalError where that leaves no key.
         """
 
+    def drop(self) -> None:
+        """Remove the table or container, if it is there. Never of a copy."""
+
     def obstacles(self) -> list[str]:
         """What would change or refuse what is written there, in words: triggers, foreign keys."""
 
@@ -137,6 +140,8 @@ class Reader(Protocol):
 
     reread_share: float
     """Share of a range's records (0..1) from which on reading the range is cheaper than asking for keys."""
+
+    limits: Limits
 
     rejected: int
     """Records met while reading that cannot be copied (each was logged with its key and the reason)."""

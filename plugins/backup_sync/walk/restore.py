@@ -166,6 +166,17 @@ def restore(
             )
 
 
+def logged(backup: Store, number: int) -> Iterator[tuple[str, Key]]:
+    """(``I``, ``U`` or ``D``, key) of what a restore does, as its log says; read at once, since a store does one thing at a time."""
+    assert backup.log is not None
+    with closing(private_file()) as file:
+        entries = KeySpool(file, "entries")
+        for some in batches(backup.log.entries(number), backup.limits.pending_keys):
+            entries.extend((op, *key) for op, key in some)
+        for op, *key in entries:
+            yield op, tuple(key)
+
+
 def _was_finished(backup: Store, states: Mapping[str, Any], result: SyncResult) -> bool:
     """Whether an earlier attempt did all of it, and could not say so; then ``result`` says it."""
     for run in backup.journal.newest(1_000):
@@ -290,7 +301,12 @@ class _Restore:
         planned = Planned(number=self.wish.number, notes=list(self.notes))
         chosen = KeySpool(self._file, f"plan{id(planned)}")
         total = 0
-        for keys in self._candidates():
+        # All of them first: a store does one thing at a time.
+        candidates = KeySpool(self._file, f"candidates{id(planned)}")
+        for found in self._candidates():
+            self.check()
+            candidates.extend(found)
+        for keys in candidates.batches(self.limits.asked_keys):
             self.check()
             rows = []
             for key, kind, names, mark in self._differing(keys):
@@ -316,7 +332,7 @@ class _Restore:
     def _candidates(self) -> Iterator[Sequence[Key]]:
         """Keys of records that may differ, in batches."""
         if self.wish.undo is not None:
-            yield from batches((key for _, key in self.log.entries(self.wish.undo)), self.limits.asked_keys)
+            yield from batches((key for _, key in self.log.entries(self.wish.undo)), self.limits.pending_keys)
         elif self.wish.keys is not None:
             for some in batches(map(self.wanted.key_from, self.wish.keys), self.limits.asked_keys):
                 found = {self.wanted.key_of(record): None for page in self.wanted.records_of(some) for record in page}
@@ -419,7 +435,7 @@ class _Restore:
         self._writer = self.target.writer(self.shape)
         moved = 0
         for deletes in (False, True):  # deletes last
-            entries = ((op, key) for op, key in self.log.entries(self.result.run_number) if (op == "D") == deletes)
+            entries = ((op, key) for op, key in logged(self.backup, self.result.run_number) if (op == "D") == deletes)
             for some in batches(entries, self.limits.asked_keys):
                 self.check()
                 point("before restore")
@@ -471,7 +487,7 @@ class _Restore:
     def check_written(self, moved: int) -> None:
         """Compare what was restored with what it should be. Raises FatalError where more differs than was left alone."""
         wrong = 0
-        for some in batches((key for _, key in self.log.entries(self.result.run_number)), self.limits.asked_keys):
+        for some in batches((key for _, key in logged(self.backup, self.result.run_number)), self.limits.asked_keys):
             self.check()
             wrong += sum(self._asked_for(kind, names) for _, kind, names, _ in self._differing(some))
         if wrong > moved:
@@ -487,7 +503,7 @@ def settle(source: Store, backup: Store, result: SyncResult, keep: Keep | None, 
     shape = source.catalog.describe()
     backup.catalog.check_fit(shape)
     reader, copy, writer = source.reader(shape), backup.reader(shape), backup.writer(shape, keep=keep)
-    for keys in batches((key for _, key in backup.log.entries(result.run_number)), backup.limits.asked_keys):
+    for keys in batches((key for _, key in logged(backup, result.run_number)), backup.limits.asked_keys):
         check()
         point("before settle")
         there = copy.present(keys)

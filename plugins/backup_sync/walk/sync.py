@@ -20,7 +20,7 @@ from backup_sync.model.moments import iso, utc_now
 from backup_sync.model.result import IN_PROGRESS, SyncResult
 from backup_sync.model.service import Service
 from backup_sync.stores.base import Cut, Reader, Store
-from backup_sync.walk import guard, hold, pairing, points, verify, withheld
+from backup_sync.walk import drill, guard, hold, pairing, points, verify, withheld
 from backup_sync.walk import stop as stopping
 from backup_sync.walk.apply import Applier
 from backup_sync.walk.find import Finder, Found
@@ -125,6 +125,7 @@ def sync(
         with closing(_Sync(service, source, reader, backup, target, result, options, check)) as run:
             run.run(first)
         if not options.dry_run:
+            result.note(drill.overdue(service, before))
             _verify(source, backup, shape, result, options, check)
         if target.keeping is not None:
             points.prune(backup, result, target.keeping, mended=options.content)

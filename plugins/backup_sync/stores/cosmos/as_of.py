@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 from backup_sync.model.diff import Key
@@ -28,6 +29,7 @@ class CosmosAsOf(CosmosReader):
         super().__init__(undo.connection, undo.service, shape, undo.limits, None, content=content, stamps=stamps)
         self._undo, self._number = undo, number
         self._file: sqlite3.Connection | None = None
+        self._count = 0
 
     def cut(self, within: EpkRange | None, records: int) -> FeedCut:
         spans = within.spans if within else None
@@ -40,8 +42,25 @@ class CosmosAsOf(CosmosReader):
         return map(self.pairs_of, self.records(within))
 
     def records(self, within: EpkRange | None, *, compared: bool = False) -> Iterator[list[Record]]:
-        found = self._now_and_then(super().records(within, compared=compared), self._images_in(within))
+        found = self._now_and_then(super().records(within, compared=compared), within)
         return weight.batches(found, self.limits.batch, weight_of_document, self.limits)
+
+    def _now_and_then(self, now: Iterator[list[Record]], within: EpkRange | None) -> Iterator[list[Record]]:
+        with closing(sqlite3.connect("", check_same_thread=False)) as file:
+            file.execute("CREATE TABLE passed (k TEXT PRIMARY KEY)")
+            for documents in now:
+                # Asked for when the documents are there: an entry is made before its document is written.
+                changed = self._changed([self.key_of(document) for document in documents])
+                same = [document for document in documents if key_json(self.key_of(document)) not in changed]
+                file.executemany(
+                    "INSERT OR IGNORE INTO passed VALUES (?)", ((key_json(self.key_of(one)),) for one in same)
+                )
+                yield same
+            for documents in self._images_in(within):
+                keys = [key_json(self.key_of(document)) for document in documents]
+                # What a run has changed since it was passed has come already, as it was.
+                passed = {key for key in keys if file.execute("SELECT 1 FROM passed WHERE k = ?", [key]).fetchone()}
+                yield [document for document, key in zip(documents, keys, strict=True) if key not in passed]
 
     def _images_in(self, within: EpkRange | None) -> Iterator[list[Record]]:
         if within is None or within.spans is None:
@@ -57,25 +76,23 @@ class CosmosAsOf(CosmosReader):
             if any(low <= place < high for low, high in spans)
         ]
 
-    def _now_and_then(self, now: Iterator[list[Record]], then: Iterator[list[Record]]) -> Iterator[list[Record]]:
-        for documents in now:
-            changed = self._changed([self.key_of(document) for document in documents])
-            yield [document for document in documents if key_json(self.key_of(document)) not in changed]
-        yield from then
-
     def records_of(self, keys: Sequence[Key]) -> Iterator[list[Record]]:
-        changed = self._changed(keys)
-        yield from super().records_of([key for key in keys if key_json(key) not in changed])
-        wanted = {key for key, (_, operation) in changed.items() if operation != "I"}
+        came = set[str]()
+        for documents in super().records_of(keys):
+            changed = self._changed([self.key_of(document) for document in documents])
+            same = [document for document in documents if key_json(self.key_of(document)) not in changed]
+            came.update(key_json(self.key_of(document)) for document in same)
+            yield same
+        wanted = {key for key, (_, operation) in self._changed(keys).items() if operation != "I"} - came
         for some in batches(sorted(wanted), self.limits.posted_keys):
-            documents = self._images(f" AND ARRAY_CONTAINS(@keys, c.{OURS}.key)", {"@keys": some})
-            yield from weight.batches(documents, self.limits.batch, weight_of_document, self.limits)
+            images = self._images(f" AND ARRAY_CONTAINS(@keys, c.{OURS}.key)", {"@keys": some})
+            yield from weight.batches(images, self.limits.batch, weight_of_document, self.limits)
 
     def present(self, keys: Sequence[Key]) -> set[Key]:
+        there = super().present(keys) if keys else set()
         changed = self._changed(keys)
-        rest = [key for key in keys if key_json(key) not in changed]
         before = {key for key in keys if changed.get(key_json(key), (0, "I"))[1] != "I"}
-        return before | (super().present(rest) if rest else set())
+        return before | {key for key in there if key_json(key) not in changed}
 
     def count(self) -> int:
         return sum(map(len, self.records(None)))
@@ -89,10 +106,17 @@ class CosmosAsOf(CosmosReader):
         which = bound({"@number": self._number, **(parameters or {})})
         for page in self._undo.pages(text, which):
             first = self._first([entry[OURS]["key"] for entry in page])
+            if any(entry[OURS]["key"] not in first for entry in page):  # of a run that has begun meanwhile
+                self._file = None
+                first = self._first([entry[OURS]["key"] for entry in page])
             yield [self._undo.image(entry) for entry in page if first[entry[OURS]["key"]][0] == entry[OURS]["seq"]]
 
     def _changed(self, keys: Sequence[Key]) -> dict[str, tuple[int, str]]:
-        """For those of the keys that later runs changed: the first of these runs, and what it did."""
+        """For those of the keys that later runs changed until now: the first of these runs, and what it did."""
+        text = f"SELECT VALUE COUNT(1) FROM c WHERE c.{OURS}.seq > @number"
+        count = sum(sum(page) for page in self._undo.pages(text, bound({"@number": self._number})))
+        if count != self._count:
+            self._file, self._count = None, count
         return self._first([key_json(key) for key in keys])
 
     def _first(self, keys: Sequence[str]) -> dict[str, tuple[int, str]]:

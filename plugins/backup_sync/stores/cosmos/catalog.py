@@ -162,6 +162,14 @@ class CosmosCatalog:
     def obstacles(self) -> list[str]:
         return []
 
+    def drop(self) -> None:
+        assert not self.copy
+        name = self.account.container
+        self._found = None
+        if find(self.connection, name) is not None:
+            database = self.connection.database()
+            self.connection.run(self.connection.call(lambda: database.delete_container(name), write=True))
+
     def _check_history(self, found: Found) -> None:
         check_keeps(found, self.label, self.history)
         if found.shape.names != HISTORY_SHAPE.names:

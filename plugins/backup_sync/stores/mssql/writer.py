@@ -45,8 +45,8 @@ class MssqlWriter(SqlWriter):
         numbered: Set[str] = frozenset(),
     ) -> None:
         super().__init__(session, count, entries)
-        self._numbered = numbered
         self.table, self.shape, self.limits, self._fold = table, shape, limits, fold
+        self._numbered = {fold(name) for name in numbered}
         self._key = tuple(shape.column(name) for name in shape.key)
         self._loose_key = any(types.base(column.type) in types.LOOSE for column in self._key)
         self._ranges = MssqlRanges(self._key)
@@ -126,7 +126,7 @@ class MssqlWriter(SqlWriter):
 
     def update_sql(self) -> str:
         # Key columns are set as well: under a case-insensitive collation an equal key may be spelled another way.
-        columns = [column for column in self.shape.columns if column.name not in self._numbered]
+        columns = [column for column in self.shape.columns if self._fold(column.name) not in self._numbered]
         settings = [f"{quote(column.name)} = s.{quote(column.name)}" for column in columns]
         settings += [f"{quote(SYNCED_AT)} = {NOW}"] * self.copy
         return (

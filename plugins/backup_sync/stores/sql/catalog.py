@@ -190,6 +190,12 @@ class SqlCatalog(ABC):
             )
         return replace(shape, columns=tuple(columns)), left
 
+    def drop(self) -> None:
+        assert not self.copy
+        if self.exists():
+            self.session.run(f"DROP TABLE {self.table.name}")
+            self._own = None
+
     def _takes(self, there: Column, here: Column) -> bool:
         """Whether a column holds all values of another one as they are."""
         types = self.dialect.types
