@@ -193,7 +193,9 @@ def test_a_task_that_was_not_given_what_the_runs_conf_asks_for_fails_before_it_d
     ],
 )
 def test_the_first_scheduled_run_after_a_pause_of_more_than_a_day_says_so(last, missed, config, caplog):
-    journal = SimpleNamespace(newest=lambda limit: [{"StartedAt": last}] if last else [])
+    found = [{"StartedAt": last, "Mode": ""}] if last else []
+    looked = {"StartedAt": "2026-11-24T23:00:00Z", "Mode": "verified"}  # is no run that copies
+    journal = SimpleNamespace(newest=lambda: [looked, *found])
     backup = SimpleNamespace(catalog=SimpleNamespace(exists=lambda: True), journal=journal)
     task = SyncOperator(task_id="it", service="thing", config=config, schedule="0 0 * * *")
     task._tell_of_pause(backup, datetime(2026, 11, 25, tzinfo=timezone.utc))

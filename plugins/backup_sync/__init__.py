@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from backup_sync.operators import (
         ApproveRestoreOperator,
         CarryOutRestoreOperator,
+        DrillOperator,
         HoldOperator,
         InitializeBackupOperator,
         PlanOperator,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
         VerifyOperator,
         refuse_mistakes,
     )
+    from backup_sync.walk.drill import drill
     from backup_sync.walk.initialize import initialize
     from backup_sync.walk.record import record_history
     from backup_sync.walk.repair import repair
@@ -40,6 +42,7 @@ __all__ = [
     "ApproveRestoreOperator",
     "BackupSyncError",
     "CarryOutRestoreOperator",
+    "DrillOperator",
     "HoldOperator",
     "InitializeBackupOperator",
     "Options",
@@ -52,6 +55,7 @@ __all__ = [
     "SyncResult",
     "VerifyOperator",
     "config_path",
+    "drill",
     "initialize",
     "load_service",
     "open_stores",
@@ -71,6 +75,7 @@ _ROOMS = {
     "model.errors": ("BackupSyncError",),
     "model.result": ("SyncResult", "sync_id"),
     "model.service": ("Service", "parse_service"),
+    "walk.drill": ("drill",),
     "walk.initialize": ("initialize",),
     "walk.record": ("record_history",),
     "walk.repair": ("repair",),

@@ -13,7 +13,15 @@ from tests.dags.conftest import DAGS, World
 
 pytestmark = pytest.mark.airflow
 
-ALL_DAGS = ["backup_hold", "backup_initialize", "backup_plan", "backup_restore", "backup_sync", "backup_verify"]
+ALL_DAGS = [
+    "backup_drill",
+    "backup_hold",
+    "backup_initialize",
+    "backup_plan",
+    "backup_restore",
+    "backup_sync",
+    "backup_verify",
+]
 
 
 def add_to_services(world: World, tmp_path: Path, more: str) -> None:
