@@ -171,9 +171,10 @@ def planned(conf: dict[str, Any], log: Path) -> tuple[str, str]:
         from backup_sync.hooks import open_stores
         from backup_sync.model.config import config_path, load_service
         from backup_sync.model.result import SyncResult
+        from backup_sync.model.wish import Wish
         from backup_sync.operators.restore import told
         from backup_sync.walk import points
-        from backup_sync.walk.restore import Wish, plan
+        from backup_sync.walk.restore import plan
 
         service = load_service(config_path(""), conf["service"])
         source, backup = open_stores(service)

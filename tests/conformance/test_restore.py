@@ -13,8 +13,9 @@ from backup_sync.model.errors import ConfigurationError, FatalError, PlanChanged
 from backup_sync.model.faults import installed
 from backup_sync.model.result import SyncResult, sync_id
 from backup_sync.model.service import Service
+from backup_sync.model.wish import Planned, Wish
 from backup_sync.stores.base import Store
-from backup_sync.walk.restore import Planned, Wish, plan, restore
+from backup_sync.walk.restore import plan, restore
 from tests.conformance.backends import Backend
 
 MANY = 120

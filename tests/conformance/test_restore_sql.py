@@ -9,7 +9,8 @@ import pytest
 
 from backup_sync.model.errors import FatalError
 from backup_sync.model.result import SyncResult, sync_id
-from backup_sync.walk.restore import Planned, Wish, plan, restore
+from backup_sync.model.wish import Planned, Wish
+from backup_sync.walk.restore import plan, restore
 from tests.conformance.backends import Backend, MssqlBackend, SqliteBackend
 from tests.conformance.test_sql import remake
 

@@ -12,8 +12,9 @@ from contextlib import closing
 from typing import Any
 
 from backup_sync.model.result import SyncResult, sync_id
+from backup_sync.model.wish import Wish
 from backup_sync.walk.record import record_history
-from backup_sync.walk.restore import Wish, restore
+from backup_sync.walk.restore import restore
 from backup_sync.walk.sync import Options, sync
 from local.environment import ROOT
 

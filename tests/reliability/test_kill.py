@@ -15,7 +15,8 @@ import pytest
 
 from backup_sync.model.errors import LockHeld
 from backup_sync.model.result import SyncResult, sync_id
-from backup_sync.walk.restore import Wish, plan
+from backup_sync.model.wish import Wish
+from backup_sync.walk.restore import plan
 from local.cosmos import EmbeddedCosmos
 from tests.conformance.backends import CosmosBackend, SqliteBackend
 from tests.reliability.killing import finish, kill

@@ -19,8 +19,8 @@ from backup_sync.operators.base import ServiceOperator, flag
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from backup_sync.model.wish import Planned, Wish
     from backup_sync.stores.base import Store
-    from backup_sync.walk.restore import Planned, Wish
 
 log = logging.getLogger(__name__)
 
@@ -70,8 +70,8 @@ class RestoreOperator(ServiceOperator):
 
     def wish(self, backup: Store) -> Wish:
         """What is asked for. Raises ConfigurationError where a parameter is not what it has to be."""
+        from backup_sync.model.wish import KINDS, Wish
         from backup_sync.walk import points
-        from backup_sync.walk.restore import KINDS, Wish
 
         only = _text(self.only_these)
         if only and only not in KINDS:
@@ -95,7 +95,7 @@ class RestoreOperator(ServiceOperator):
 class PlanRestoreOperator(RestoreOperator):
     """Say what a restore would write; write nothing. Without a service: list the restore points of every service.
 
-    :return: what is planned (:meth:`backup_sync.walk.restore.Planned.to_value`) with ``"Text"`` for people; or
+    :return: what is planned (:meth:`backup_sync.model.wish.Planned.to_value`) with ``"Text"`` for people; or
         ``{"Points": {service: [restore point, …]}}``.
     """
 
