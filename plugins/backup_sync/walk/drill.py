@@ -113,10 +113,5 @@ def _different(wanted: Reader, there: Reader, within: Any, result: SyncResult, c
     )
     wrong = 0
     for found in finder.find(there.readable(wanted.readable(wanted.cut(within, wanted.limits.range_records)))):
-        changes = found.changes
-        wrong += (
-            found.source
-            if changes is None
-            else sum(map(len, (changes.inserts, changes.updates, changes.ahead, changes.deletes)))
-        )
+        wrong += sum(map(len, finder.differing(found)))
     return wrong

@@ -7,7 +7,7 @@ work on that piece ends: nothing of it is read over the wire. Where they do not,
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -122,6 +122,14 @@ class Finder:
         """The keys of a range."""
         for bundles in reader.pairs(within):
             yield [reader.codec.split(pair)[0] for pair in reader.codec.open(set(bundles))]
+
+    def differing(self, found: Found) -> Iterator[Sequence[Key]]:
+        """The keys of all that differs in what :meth:`find` found, in batches."""
+        if found.changes is None:
+            yield from self.keys_of(self.source, found.within)
+        else:
+            changes = found.changes
+            yield [*changes.inserts, *changes.updates, *changes.ahead, *changes.deletes]
 
     def compare(self, within: Any) -> Iterator[Found]:
         """Compare a range record by record."""

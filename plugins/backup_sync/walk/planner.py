@@ -16,7 +16,7 @@ from backup_sync.model.result import SyncResult
 from backup_sync.model.wish import CHANGED, EXTRA, MISSING, Planned, Wish
 from backup_sync.stores.base import Reader, Store, batches
 from backup_sync.walk import stop as stopping
-from backup_sync.walk.find import Finder, Found
+from backup_sync.walk.find import Finder
 from backup_sync.walk.progress import Progress
 from backup_sync.walk.spool import KeySpool, private_file
 
@@ -173,7 +173,7 @@ class Planner:
         )
         cut = self.theirs.readable(self.wanted.readable(self.wanted.cut(None, self.limits.range_records)))
         for found in finder.find(cut):
-            for keys in _keys(finder, self.wanted, found):
+            for keys in finder.differing(found):
                 yield from batches(keys, self.limits.asked_keys)
 
     def differing(self, keys: Sequence[Key]) -> Iterator[tuple[Key, str, list[str], int]]:
@@ -203,15 +203,6 @@ class Planner:
 
     def _matches(self, reader: Reader, record: Any) -> bool:
         return all(_equal(reader.value_of(record, name), value) for name, value in self.wish.where.items())
-
-
-def _keys(finder: Finder, reader: Reader, found: Found) -> Iterator[Sequence[Key]]:
-    """The keys of what differs in a range."""
-    if found.changes is None:
-        yield from finder.keys_of(reader, found.within)
-    else:
-        changes = found.changes
-        yield [*changes.inserts, *changes.updates, *changes.ahead, *changes.deletes]
 
 
 def place_of(target: Store) -> list[str]:

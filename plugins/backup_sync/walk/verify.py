@@ -22,7 +22,7 @@ from backup_sync.model.verdicts import DRIFT, EXTRA, LAG, MISSING, STATE, VERDIC
 from backup_sync.stores.base import Reader, Store, batches
 from backup_sync.walk import hold, pairing, seal
 from backup_sync.walk import stop as stopping
-from backup_sync.walk.find import Finder, Found
+from backup_sync.walk.find import Finder
 from backup_sync.walk.progress import Progress
 from backup_sync.walk.spool import KeySpool, private_file
 
@@ -173,7 +173,7 @@ class Verifier:
             differing, again = KeySpool(file, "differing"), KeySpool(file, "again")
             for one in self._finder.find(cut):
                 found.records += one.source
-                for keys in self._keys(one):
+                for keys in self._finder.differing(one):
                     differing.extend(keys)
             for keys in differing.batches(self.limits.pending_keys):
                 unsettled = []
@@ -192,14 +192,6 @@ class Verifier:
                     lags = verdict == DRIFT != before[key]
                     found.add(LAG if lags else verdict, key, names)
         return found
-
-    def _keys(self, one: Found) -> Iterator[Sequence[Key]]:
-        """The keys of what differs in a range."""
-        if one.changes is None:
-            yield from self._finder.keys_of(self.ours, one.within)
-        else:
-            changes = one.changes
-            yield [*changes.inserts, *changes.updates, *changes.ahead, *changes.deletes]
 
     def _look(self, keys: Sequence[Key]) -> Iterator[tuple[Key, str, list[str]]]:
         """(key, verdict, names of what differs) of those of the keys whose records differ now."""
