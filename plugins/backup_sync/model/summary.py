@@ -130,8 +130,8 @@ def _verified(result: dict[str, Any]) -> list[str]:
         )
     counts = ", ".join(f"{verdict.capitalize()}: {found[verdict.capitalize()]['Count']}" for verdict in VERDICTS)
     share, since = result["VerifiedShare"], result["VerifiedSince"]
-    when = f"all of it since {since[:16]}Z" if since else f"{share:.0%} of it by now"
-    return _wrapped(f"  Whole content: {found['Records']} records compared, {counts}; {when}")
+    when = f"; all of it since {since[:16]}Z" if since else f"; {share:.0%} of it by now" * bool(share)
+    return _wrapped(f"  Whole content: {found['Records']} records compared, {counts}{when}")
 
 
 def _note(result: dict[str, Any]) -> list[str]:
