@@ -271,7 +271,7 @@ def test_a_restore_waits_for_a_person_and_writes_what_was_approved_and_a_viewer_
     path = f"dags/{RESTORE}/dagRuns/{quote(run_id, safe='')}/taskInstances/approve/-1/hitlDetails"
     assert "insert 2 missing records" in stage.api.get(path)["body"]
     # A person takes longer than the process that asks takes to end, and Airflow wants that to have ended.
-    time.sleep(5)
+    time.sleep(8)
     yes = {"chosen_options": ["Approve"], "params_input": {}}
     assert stage.viewer.send("PATCH", path, yes).status_code == 403
     assert stage.api.send("PATCH", path, yes).is_success
