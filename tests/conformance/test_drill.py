@@ -93,6 +93,22 @@ def test_runs_go_on_during_a_drill(filled: Backend) -> None:
     assert drilled(filled, during=run).success
 
 
+def test_the_state_of_a_run_that_is_still_writing_is_not_drilled(filled: Backend) -> None:
+    drills_seen: list[SyncResult] = []
+
+    def meanwhile(name: str) -> None:
+        if name == "after write" and not drills_seen:
+            drills_seen.append(drilled(filled))
+
+    filled.put((7, 2, "newer"))
+    with installed(meanwhile):
+        filled.sync(service=filled.service(keep_history="30d"))
+    assert [run.success for run in drills_seen] == [True]
+    source, backup = filled.open(filled.service())
+    with closing(source), closing(backup):
+        assert backup.journal.states()[STATE]["number"] == 1
+
+
 def test_a_run_says_so_when_the_last_drill_is_older_than_it_may_be(
     filled: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -78,6 +78,19 @@ def test_triggers_of_the_target_are_named_and_refused_unless_they_are_accepted(s
     assert "triggers watch of the target may do more" in found.notes
 
 
+def test_a_trigger_that_changes_what_is_written_fails_the_restore_and_blocks_no_run(sqlite: SqliteBackend) -> None:
+    sqlite.put(*((key, 1, f"text {key}") for key in range(10)))
+    start(sqlite)
+    for what in ("INSERT", "UPDATE"):
+        change = 'UPDATE Things SET "Te xt" = upper("Te xt") WHERE Id = new.Id'
+        sqlite.run_source(f"CREATE TRIGGER loud_{what} AFTER {what} ON Things BEGIN {change}; END")
+    sqlite.remove(1, 2)
+    with pytest.raises(FatalError, match="2 restored records are not as they should be"):
+        bring_back(sqlite, Wish(accept_obstacles=True))
+    # What is there was settled all the same.
+    assert sqlite.counts(service=sqlite.service(**SETTINGS))[:3] == (0, 0, 0)
+
+
 def test_foreign_keys_are_the_servers_affair_unless_records_are_deleted(sqlite: SqliteBackend) -> None:
     sqlite.put(*((key, 1, f"text {key}") for key in range(10)))
     start(sqlite)

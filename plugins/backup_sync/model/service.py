@@ -142,7 +142,9 @@ class Service(BaseModel):
                 "up a view of it"
             )
         if self.drill in (self.source, self.backup):
-            raise ValueError("'drill' is the connection of source or backup; name a scratch database of its own")
+            raise ValueError(
+                "'drill' is the same connection as source or backup; name one to a separate scratch database"
+            )
         if self.source == self.backup:
             raise ValueError("source and backup are the same connection; a store cannot be its own backup")
         return self

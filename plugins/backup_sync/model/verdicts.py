@@ -120,7 +120,7 @@ class Rolling:
     def since(self) -> datetime | None:
         """All records were compared since then; None: not all yet.
 
-        Shares move as records come and go, so that of the round before one more counts than were compared anew.
+        Inserts and deletes move the borders of shares, so the last share that this round has compared still counts as old.
         """
         if not self.before:
             return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
@@ -122,9 +123,9 @@ class PlanRestoreOperator(RestoreOperator):
         from backup_sync.walk import points
 
         found: dict[str, Any] = {}
-        for name in read_services(_path(self.config)).services:
+        for name in read_services(Path(self.config)).services:
             try:
-                service = load_service(_path(self.config), name)
+                service = load_service(Path(self.config), name)
                 with closing(open_store(service, service.backup, copy=True)) as backup:
                     listed = points.listed(backup)
             except BackupSyncError as error:
@@ -246,9 +247,3 @@ def _mapped(name: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise ConfigurationError(f"the parameter {name} has to be an object of field and value, or null")
     return dict(value)
-
-
-def _path(config: str) -> Any:
-    from pathlib import Path
-
-    return Path(config)

@@ -9,8 +9,8 @@ from typing import Any
 
 from backup_sync.model.errors import FatalError
 from backup_sync.model.faults import point
-from backup_sync.model.keep import RUN, Kept, parse_time
 from backup_sync.model.keep import STATE as KEPT
+from backup_sync.model.keep import Kept, parse_time
 from backup_sync.model.moments import iso, parse, utc_now
 from backup_sync.model.result import PAIRING_CHECKED, SyncResult
 from backup_sync.model.service import Service
@@ -28,7 +28,7 @@ STATE = "drill"
 def drill(
     backup: Store, scratch: Store, result: SyncResult, *, of: int = 1, stop: threading.Event | None = None
 ) -> None:
-    """Restore one of ``of`` shares of a backup into ``scratch``, which has a name of its own, compare, and drop it.
+    """Restore one of ``of`` shares of a backup into ``scratch``, compare the two, and drop ``scratch``, which nothing else may use.
 
     With a history of records it is the newest restore point that is restored, so that runs may go on meanwhile. ``result``
     is filled in, and Completed on return. Raises FatalError where what came out is not what the backup holds.
@@ -45,7 +45,8 @@ def drill(
     scratch.catalog.drop()  # what a killed attempt of this run left behind
     scratch.catalog.create(shape)
     try:
-        wanted = _wanted(backup, shape, states)
+        number = _newest_point(backup, states)
+        wanted = _wanted(backup, shape, number)
         within, _ = wanted.portion(None, 1 / of)
         begun = time.monotonic()
         records = _copy(wanted, scratch, shape, within, check)
@@ -61,7 +62,9 @@ def drill(
         )
     share = "" if of == 1 else f" (one of {of} shares)"
     result.note(f"restored {records} records{share} in {seconds:.1f} s, and all of them are what the backup holds")
-    backup.journal.keep_state(STATE, {"at": iso(utc_now()), "records": records, "seconds": seconds, "of": of})
+    backup.journal.keep_state(
+        STATE, {"at": iso(utc_now()), "records": records, "seconds": seconds, "of": of, "number": number}
+    )
     result.complete()
 
 
@@ -79,11 +82,18 @@ def overdue(service: Service, states: Mapping[str, Any]) -> str:
     return ""
 
 
-def _wanted(backup: Store, shape: Any, states: Mapping[str, Any]) -> Reader:
-    newest = states.get(RUN, {}).get("number")
-    if backup.undo and newest and KEPT in states and Kept.from_value(states[KEPT]).holds(newest):
-        return backup.undo.reader(shape, newest, content=True, stamps=False)
-    return backup.reader(shape, content=True, stamps=False)
+def _newest_point(backup: Store, states: Mapping[str, Any]) -> int | None:
+    """The number of the newest restore point; not that of a run that is still writing. None: there is no history of records."""
+    if backup.undo is None or KEPT not in states:
+        return None
+    kept = Kept.from_value(states[KEPT])
+    return max((one.number for one in backup.journal.points().numbered if kept.holds(one.number)), default=None)
+
+
+def _wanted(backup: Store, shape: Any, number: int | None) -> Reader:
+    if backup.undo is None or number is None:
+        return backup.reader(shape, content=True, stamps=False)
+    return backup.undo.reader(shape, number, content=True, stamps=False)
 
 
 def _copy(wanted: Reader, scratch: Store, shape: Any, within: Any, check: Callable[[], None]) -> int:

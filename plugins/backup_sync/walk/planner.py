@@ -216,7 +216,7 @@ def same_place(one: Store, other: Store) -> bool:
         return False
     tables = [store.service.table for store in (one, other)]
     if None in tables:
-        return True  # a container is told apart by itself, a table by its name
+        return True  # is_at compares containers, but of tables only their databases
     return without_case(".".join(parse_table(str(tables[0])))) == without_case(".".join(parse_table(str(tables[1]))))
 
 

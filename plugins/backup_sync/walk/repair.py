@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 
 from backup_sync.model.errors import DriftFound
 from backup_sync.model.result import SyncResult
@@ -20,10 +21,8 @@ def repair(
     ``result`` is filled in as by :func:`backup_sync.walk.sync.sync`, and says what the verify found. Raises what both raise, but
     for DriftFound.
     """
-    try:
+    with suppress(DriftFound):
         verify(source, backup, result, of=of, stop=stop)
-    except DriftFound:
-        pass  # that is what this is for
     found = result.verified
     if found is None or not any(found[verdict.capitalize()]["Count"] for verdict in VERDICTS):
         return

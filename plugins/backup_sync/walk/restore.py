@@ -74,18 +74,24 @@ def restore(
             if not (mine and states[unfinished.STATE]["logged"]):
                 work.write_log(approved)
             moved = work.write()
+            wrong = work.count_wrong()  # before the copy, which may be what is wanted, takes over what came out
             if same_place(target, source):
                 copy = backup.reader(backup.catalog.describe())
                 keeping = points.begin(backup, result, states, empty=copy.empty(), force=True)
                 settle(source, backup, result, keeping.entries if keeping else None, work.check)
-            work.check_written(moved)
             if check_lock is not None:
                 check_lock()
             result.inserted, result.updated, result.deleted = _counted(backup, result.run_number)
-        if not moved:
+        if not (wrong or moved):
             result.complete()
             backup.journal.save(result)
+        # Finished either way: it was written and settled, and trying again would come to the same.
         backup.journal.keep_state(unfinished.STATE, None)
+        if wrong > moved:
+            raise FatalError(
+                f"{target.label}: {wrong - moved} restored records are not as they should be: the target changed what was "
+                "written, or somebody else did; look at it, and plan again"
+            )
         if moved:
             raise FatalError(
                 f"{backup.service.name}: {moved} records changed in {target.label} after the plan and were left alone; plan again to "
@@ -232,17 +238,13 @@ class _Writing(Planner):
             if (key := self.theirs.key_of(record)) in wanted
         ]
 
-    def check_written(self, moved: int) -> None:
-        """Compare what was restored with what it should be. Raises FatalError where more differs than was left alone."""
+    def count_wrong(self) -> int:
+        """How many of the records in the log are not what they should be by now."""
         wrong = 0
         for some in batches((key for _, key in logged(self.backup, self.result.run_number)), self.limits.asked_keys):
             self.check()
             wrong += sum(self.asked_for(kind, names) for _, kind, names, _ in self.differing(some))
-        if wrong > moved:
-            raise FatalError(
-                f"{self.target.label}: {wrong - moved} restored records are not as they should be: the target changed what was "
-                "written, or somebody else did; look at it, and plan again"
-            )
+        return wrong
 
 
 def settle(source: Store, backup: Store, result: SyncResult, keep: Keep | None, check: Callable[[], None]) -> None:

@@ -20,7 +20,6 @@ from backup_sync.stores.base import Reader, Store
 STATE = "seal"
 """Among a backup's states: what was sealed, a range for each share of the records (see :mod:`backup_sync.model.verdicts`)."""
 
-
 Left = tuple[int, int, str]
 """By which run a backup was left as it is: its number, its attempt, and when it ended."""
 
@@ -70,7 +69,7 @@ def check(backup: Store, states: Mapping[str, Any], found: Verified, going_on: C
             continue
         count, digest = reader.content_digest(reader.between(range_["after"], range_["upto"]))
         if backup.journal.states().get(STATE) != known:
-            continue  # a run began anew, and what it left was sealed again
+            continue  # a run was retried or a new seal was placed meanwhile
         found.sealed += 1
         found.records += count
         found.touched += (count, digest) != (range_["count"], range_["digest"])
