@@ -176,7 +176,7 @@ class SqliteBackend(Backend):
         return store(self.source_path, "source"), store(self.backup_path, "backup")
 
     def put(self, *rows: tuple[int, int, str | None]) -> None:
-        self.run_source("INSERT OR REPLACE INTO Things VALUES (?, ?, ?)", rows)
+        self.run_source('INSERT OR REPLACE INTO Things (Id, Version, "Te xt") VALUES (?, ?, ?)', rows)
 
     def remove(self, *keys: int) -> None:
         self.run_source("DELETE FROM Things WHERE Id = ?", [(key,) for key in keys])

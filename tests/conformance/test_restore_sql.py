@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from backup_sync.model.errors import FatalError
+from backup_sync.model.faults import installed
 from backup_sync.model.result import SyncResult, sync_id
 from backup_sync.model.wish import Planned, Wish
 from backup_sync.walk.restore import plan, restore
@@ -49,6 +50,74 @@ def test_a_column_that_was_added_later_is_left_as_it_is_and_named(sqlite: Sqlite
     rows = sqlite.source_rows()
     assert [(row["Te xt"], row["Fax"]) for row in rows[:3]] == [(f"text {n}", f"fax{n}") for n in range(3)]
     assert sqlite.counts(service=sqlite.service(**SETTINGS))[:3] == (0, 0, 0)
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+def with_a_new_column(sql: Backend) -> None:
+    """Run 1 copied ten rows; now the source has a column more, whose values the copy has room for and not yet got."""
+    sql.small(asked_keys=2, range_records=3, pending_keys=2)
+    sql.put(*((key, 1, f"text {key}") for key in range(10)))
+    start(sql)
+    table = sql.table if isinstance(sql, MssqlBackend) else "Things"
+    sql.run_source(f"ALTER TABLE {table} ADD Fax NVARCHAR(20)")
+    sql.run_source(f"UPDATE {table} SET Fax = 'fax'")
+    sql.initialize(service=sql.service(**SETTINGS))
+
+
+def faxes(sql: Backend) -> set[str | None]:
+    return {row["Fax"] for row in sql.source_rows()}
+
+
+def test_a_column_that_the_copy_has_not_got_yet_is_left_as_it_is(sql: Backend) -> None:
+    with_a_new_column(sql)
+    sql.remove(3)
+    found, run = bring_back(sql, Wish())
+    assert "column fax was added later" in str(found.notes).lower()
+    assert (run.inserted, run.updated) == (1, 0)
+    assert faxes(sql) == {"fax", None}
+    assert [row["Id"] for row in sql.source_rows() if row["Fax"] is None] == [3]
+
+
+def test_the_state_of_a_run_that_was_killed_as_it_filled_a_column_in_does_not_have_that_column(sql: Backend) -> None:
+    with_a_new_column(sql)
+
+    def kill(name: str) -> None:
+        if name == "after write":
+            raise Killed
+
+    with installed(kill), pytest.raises(Killed):
+        sql.sync(service=sql.service(**SETTINGS), run_id="killed")
+    start(sql)
+    assert bring_back(sql, Wish(number=2))[1].updated == 0
+    assert faxes(sql) == {"fax"}
+    assert bring_back(sql, Wish(number=3), "again")[1].updated == 0
+    found, _ = bring_back(sql, Wish(number=3), "once more")
+    assert not found.notes
+
+
+def test_undoing_a_restore_leaves_alone_what_the_restore_did(sql: Backend) -> None:
+    with_a_new_column(sql)
+    sql.put((4, 2, "bad"))
+    sql.run_source(f"UPDATE {sql.table if isinstance(sql, MssqlBackend) else 'Things'} SET Fax = 'fax'")
+    start(sql)
+    _, first = bring_back(sql, Wish(number=1))
+    _, second = bring_back(sql, Wish(undo=first.run_number), "undo")
+    assert (first.updated, second.updated) == (1, 1)
+    assert [row["Te xt"] for row in sql.source_rows() if row["Id"] == 4] == ["bad"]
+    assert faxes(sql) == {"fax"}
+
+
+def test_a_source_with_columns_that_the_copy_has_no_room_for_is_not_written(sql: Backend) -> None:
+    with_a_new_column(sql)
+    sql.run_source(f"ALTER TABLE {sql.table if isinstance(sql, MssqlBackend) else 'Things'} ADD Other INT")
+    sql.remove(3)
+    with pytest.raises(FatalError, match="Run the DAG backup_initialize"):
+        bring_back(sql, Wish())
+    assert len(sql.source_rows()) == 9
+    start(sql)
 
 
 def test_what_the_target_has_beyond_the_backup_is_named_and_stays(sqlite: SqliteBackend) -> None:

@@ -6,10 +6,11 @@ of the older ones the last of each day, week or month (UTC) may be kept longer, 
 
 from __future__ import annotations
 
+import hashlib
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from itertools import accumulate, pairwise
 from typing import Any
@@ -46,29 +47,41 @@ Gap = tuple[int, int]
 STATE, RUN = "undo", "run"
 """Among a backup's states: a :class:`Kept`, and the number and SyncId of the newest run."""
 
+ADDED = "added "
+
+
+def added(name: str) -> str:
+    """The state that says of a column that the copy was given later which states lack it: those up to the number ``upto``, or
+    all of them as long as that is None, since it is not filled in yet. ``name``: folded; its digest, as states have short names."""
+    return ADDED + hashlib.sha256(name.encode()).hexdigest()[:16]
+
+
+def lacking(states: Mapping[str, Any], number: int | None) -> set[str]:
+    """Columns (folded) that the state at the end of a run lacks; of the copy as it is, where that is None."""
+    found = (value for state, value in states.items() if state.startswith(ADDED))
+    return {one["column"] for one in found if one["upto"] is None or (number is not None and number <= one["upto"])}
+
 
 @dataclass(frozen=True)
 class Kept:
     """What there is of a history of records.
 
     ``since``: the oldest number that can be rebuilt. ``gaps``: of (from, to); the numbers between the two cannot. ``due``:
-    those of the gaps that may still hold entries that nobody needs. ``added``: for each field that the copy was given
-    later, the last number whose state lacks it.
+    those of the gaps that may still hold entries that nobody needs.
     """
 
     since: int
     gaps: tuple[Gap, ...] = ()
     due: tuple[Gap, ...] = ()
-    added: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def from_value(cls, value: Mapping[str, Any]) -> Kept:
         gaps, due = (tuple((int(first), int(last)) for first, last in value.get(name, ())) for name in ("gaps", "due"))
-        return cls(int(value["since"]), gaps, due, dict(value.get("added", {})))
+        return cls(int(value["since"]), gaps, due)
 
     def to_value(self) -> dict[str, Any]:
         """JSON-ready."""
-        return {"since": self.since, "gaps": list(self.gaps), "due": list(self.due), "added": dict(self.added)}
+        return {"since": self.since, "gaps": list(self.gaps), "due": list(self.due)}
 
     def holds(self, number: int) -> bool:
         """Whether the state at the end of this run can be rebuilt."""

@@ -65,6 +65,16 @@ class Usage:
     throttled: int = 0
 
 
+@dataclass(frozen=True)
+class Met:
+    """``shape``: what two shapes have in common. ``left``: the fields of the first that are left out (folded), and in words:
+    ``notes``."""
+
+    shape: Any
+    left: Set[str] = frozenset()
+    notes: Sequence[str] = ()
+
+
 class Catalog(Protocol):
     """What is there, and making what is not."""
 
@@ -105,11 +115,8 @@ class Catalog(Protocol):
         not the backup, only the table or container itself is made, with what it is in, and one that is there is left alone.
         """
 
-    def meet(self, shape: Shape, without: Set[str]) -> tuple[Shape, list[str]]:
-        """The part of a shape that can be written here, less some fields; and what cannot, in words.
-
-        Raises FatalError where that leaves no key.
-        """
+    def meet(self, shape: Shape, without: Set[str]) -> Met:
+        """The part of a shape that can be written here, less some fields. Raises FatalError where that leaves no key."""
 
     def drop(self) -> None:
         """Remove the table or container, if it is there. Never of a copy."""
@@ -310,8 +317,8 @@ class Unfilled(Protocol):
     def pending(self, shape: Shape, lacking: Sequence[str] = ()) -> Sequence[str]:
         """Those of a shape's fields that still have to be filled in; ``lacking``: those that are yet to be added."""
 
-    def mark_filled(self, fields: Sequence[str]) -> None:
-        """All records hold the source's values in these fields now."""
+    def mark_filled(self, fields: Sequence[str], number: int) -> None:
+        """All records hold the source's values in these fields now, by the run of this number."""
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ def drill(
 
     states = pairing.check_ours(backup)
     result.pairing = PAIRING_CHECKED
-    shape, _ = scratch.catalog.meet(backup.catalog.describe(), set())
+    shape = scratch.catalog.meet(backup.catalog.describe(), set()).shape
     scratch.catalog.drop()  # what a killed attempt of this run left behind
     scratch.catalog.create(shape)
     try:

@@ -10,7 +10,7 @@ from typing import Any
 from backup_sync.model.diff import Key
 from backup_sync.model.errors import ConfigurationError, FatalError
 from backup_sync.model.keep import STATE as KEPT
-from backup_sync.model.keep import Kept
+from backup_sync.model.keep import Kept, lacking
 from backup_sync.model.names import parse_table, without_case
 from backup_sync.model.result import SyncResult
 from backup_sync.model.wish import CHANGED, EXTRA, MISSING, Planned, Wish
@@ -21,7 +21,7 @@ from backup_sync.walk.progress import Progress
 from backup_sync.walk.spool import KeySpool, private_file
 
 RESTORES = "restores"
-"""The state that says where a restore wrote, by its number: whoever undoes it has to name the same place."""
+"""The state that says where a restore wrote and which columns it left alone, by its number: whoever undoes it has to do the same."""
 
 
 class Planner:
@@ -36,8 +36,9 @@ class Planner:
         self._stop = stop
         self.file = private_file()
         self._check_place()
-        shape, self.notes = target.catalog.meet(backup.catalog.describe(), self._added_later())
-        self.shape = shape
+        met = target.catalog.meet(backup.catalog.describe(), self._not_there_then())
+        self.shape = shape = met.shape
+        self.left, self.notes = met.left, [*met.notes]
         self.there = target.catalog.exists()
         self.wanted = self._open_wanted(shape)
         self.wanted.check_names([*wish.columns, *wish.where])
@@ -64,28 +65,29 @@ class Planner:
             )
         if self.wish.undo is None:
             return
-        known = self.backup.journal.states().get(RESTORES, {})
-        place = known.get(str(self.wish.undo))
-        if place is None:
+        known = self.backup.journal.states().get(RESTORES, {}).get(str(self.wish.undo))
+        if known is None:
             raise ConfigurationError(f"{self.service.name}: run {self.wish.undo} is no restore that could be undone")
-        if place != place_of(self.target):
+        if known["place"] != place_of(self.target):
             raise ConfigurationError(
-                f"{self.service.name}: restore {self.wish.undo} wrote to {' '.join(place)}; name that target to undo it"
+                f"{self.service.name}: restore {self.wish.undo} wrote to {' '.join(known['place'])}; name that target to undo it"
             )
 
-    def _added_later(self) -> set[str]:
-        """Columns that the copy did not have yet at that point."""
+    def _not_there_then(self) -> set[str]:
+        """Columns (folded) that what is to be restored does not have, or not yet with the source's values."""
         states = self.backup.journal.states()
         number = self.wish.number
+        if self.wish.undo is not None:
+            return lacking(states, self.wish.undo) | set(states[RESTORES][str(self.wish.undo)]["left"])
         if number is None:
-            return set()
+            return lacking(states, None)
         kept = Kept.from_value(states[KEPT]) if KEPT in states else None
         if kept is None or not kept.holds(number):
             raise ConfigurationError(
                 f"{self.service.name}: the state at the end of run {number} cannot be rebuilt; list the restore points "
                 "(backup_restore without a service)"
             )
-        return {name for name, last in kept.added.items() if number <= last}
+        return lacking(states, number)
 
     def _open_wanted(self, shape: Any) -> Reader:
         """Reads the state that is to be restored."""

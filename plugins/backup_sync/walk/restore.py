@@ -24,7 +24,7 @@ from backup_sync.walk.planner import RESTORES, Planner, place_of, same_place
 from backup_sync.walk.spool import KeySpool, private_file
 
 REMEMBERED = 100
-"""Restores whose places are remembered."""
+"""Restores that can be undone, at most."""
 
 
 def plan(
@@ -70,6 +70,8 @@ def restore(
         seal.void(backup, states, result.run_number)
         backup.journal.begin(result)
         result.mode = _mode(target, wish)
+        if same_place(target, source):
+            backup.catalog.check_fit(source.catalog.describe())  # or else the copy could not take it over in the end
         with closing(_Writing(backup, target, result, wish, stop)) as work:
             if not (mine and states[unfinished.STATE]["logged"]):
                 work.write_log(approved)
@@ -164,8 +166,8 @@ class _Writing(Planner):
         self.log.begin(number)
         about = {"sync_id": str(self.result.sync_id), "run_id": self.result.run_id, "number": number}
         known = self.backup.journal.states().get(RESTORES, {})
-        places = dict([*known.items(), (str(number), place_of(self.target))][-REMEMBERED:])
-        self.backup.journal.keep_state(RESTORES, places)
+        this = {"place": place_of(self.target), "left": sorted(self.left)}
+        self.backup.journal.keep_state(RESTORES, dict([*known.items(), (str(number), this)][-REMEMBERED:]))
         for rows in chosen.batches(self.limits.asked_keys):
             self.check()
             point("before log")

@@ -244,8 +244,10 @@ class _Sync:
             self.written_before = self.result.inserted + self.result.updated
             self._gather(self.plan, self.finder.find(cut))
             self._judge_and_write()
-        elif self.known:
-            self.backup.journal.keep_state(withheld.STATE, None)  # it was of a copy that is no more
+        else:
+            self._mark_filled()
+            if self.known:
+                self.backup.journal.keep_state(withheld.STATE, None)  # it was of a copy that is no more
 
     # any other run
 
@@ -289,11 +291,15 @@ class _Sync:
             result.deleted = sum(map(len, self.applier.gone(plan.deletes)))
             return
         self.applier.set_back(plan.ahead)
-        if self.target.unfilled and self.backup.unfilled:
-            self.backup.unfilled.mark_filled(self.target.unfilled)
+        self._mark_filled()
         self._delete()
         if self.known:
             self.backup.journal.keep_state(withheld.STATE, None)
+
+    def _mark_filled(self) -> None:
+        """Every record of the backup has by now the fields that it was given."""
+        if self.target.unfilled and self.backup.unfilled:
+            self.backup.unfilled.mark_filled(self.target.unfilled, self.result.run_number)
 
     def _write(self) -> None:
         """The inserts and updates of the plan. Ranges of which fewer records came than the source was seen to hold are

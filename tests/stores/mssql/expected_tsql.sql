@@ -25,7 +25,10 @@ INSERT INTO [app].[SyncHistory_Unfilled] (TableName, ColumnName) VALUES (CONVERT
 -- customers: find unfilled, 1 bound
 IF OBJECT_ID(N'[app].[SyncHistory_Unfilled]') IS NULL SELECT N'' WHERE 1 = 0 ELSE SELECT ColumnName FROM [app].[SyncHistory_Unfilled] WHERE TableName = CONVERT(NVARCHAR(MAX), %s);
 
--- customers: filled, 2 bound
+-- customers: filled, 1 bound
+IF OBJECT_ID(N'[app].[SyncState]') IS NULL SELECT N'' WHERE 1 = 0 ELSE SELECT Name, Value FROM [app].[SyncState] WHERE TableName = CONVERT(NVARCHAR(MAX), %s);
+
+-- customers: filled (2), 2 bound
 DELETE FROM [app].[SyncHistory_Unfilled] WHERE TableName = CONVERT(NVARCHAR(MAX), %s) AND ColumnName = CONVERT(NVARCHAR(MAX), %s);
 
 -- customers: digest of whole rows, 2 bound
@@ -184,7 +187,10 @@ INSERT INTO [app].[SyncHistory_Unfilled] (TableName, ColumnName) VALUES (CONVERT
 -- lines: find unfilled, 1 bound
 IF OBJECT_ID(N'[app].[SyncHistory_Unfilled]') IS NULL SELECT N'' WHERE 1 = 0 ELSE SELECT ColumnName FROM [app].[SyncHistory_Unfilled] WHERE TableName = CONVERT(NVARCHAR(MAX), %s);
 
--- lines: filled, 2 bound
+-- lines: filled, 1 bound
+IF OBJECT_ID(N'[app].[SyncState]') IS NULL SELECT N'' WHERE 1 = 0 ELSE SELECT Name, Value FROM [app].[SyncState] WHERE TableName = CONVERT(NVARCHAR(MAX), %s);
+
+-- lines: filled (2), 2 bound
 DELETE FROM [app].[SyncHistory_Unfilled] WHERE TableName = CONVERT(NVARCHAR(MAX), %s) AND ColumnName = CONVERT(NVARCHAR(MAX), %s);
 
 -- lines: digest of whole rows, 6 bound

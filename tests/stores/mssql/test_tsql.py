@@ -99,7 +99,7 @@ class Recorder:
         self.table = Table.of(service, "b", lambda schema, table: f"{quote(schema)}.{quote(table)}")
         self.journal = SqlJournal(self.session, DIALECT, self.table)
         self.journal.run = SyncResult(sync_id("d", "r", "thing"), "thing", run_id="r")
-        self.unfilled = SqlUnfilled(self.session, DIALECT, self.table, lambda: shape)
+        self.unfilled = SqlUnfilled(self.session, DIALECT, self.table, self.journal, lambda: shape)
         self.reader = MssqlReader(self.session, View.of(DIALECT, self.table, shape), limits)
         self.writer, self.plain_writer = (
             MssqlWriter(self.session, self.table, shape, limits, count, shape.fold)
@@ -112,7 +112,7 @@ class Recorder:
         ]
         for catalog in catalogs:
             catalog._own = copy
-        self.undo = MssqlUndo(self.session, *catalogs, self.journal, MagicMock(), limits)
+        self.undo = MssqlUndo(self.session, *catalogs, MagicMock(), limits)
         self.entries = MssqlEntries(self.undo, Keep(7, str(sync_id("d", "r", "thing")), exact=True), shape)
 
     def comparing_also(self, *names: str) -> MssqlReader:
@@ -152,7 +152,7 @@ def statements() -> dict[str, tuple[str, Any]]:
             "create unfilled": partial(run, unfilled.create_sql()),
             "mark unfilled": partial(run, unfilled.mark_sql(), ["app.Things", "Fax"]),
             "find unfilled": unfilled.names,
-            "filled": partial(unfilled.mark_filled, ["Fax"]),
+            "filled": partial(unfilled.mark_filled, ["Fax"], 7),
             "digest of whole rows": partial(drain, store.whole.cutter.digest_rows, within, even),
             "pairs of whole rows": partial(drain, store.whole.pairs, within),
             "next share": partial(store.whole.portion, [], 1 / 7),

@@ -12,6 +12,7 @@ from azure.cosmos import PartitionKey
 
 from backup_sync.model.errors import ConfigurationError, FatalError
 from backup_sync.model.service import Service
+from backup_sync.stores.base import Met
 from backup_sync.stores.cosmos import checks
 from backup_sync.stores.cosmos.account import Connection, CosmosError
 from backup_sync.stores.cosmos.documents import Names, names_of
@@ -154,10 +155,10 @@ class CosmosCatalog:
             make(self.connection, missing, database=bool(made))
         return made + [f"container {name}" for name in missing]
 
-    def meet(self, shape: ContainerShape, without: Set[str]) -> tuple[ContainerShape, list[str]]:
+    def meet(self, shape: ContainerShape, without: Set[str]) -> Met:
         if self.exists():
             self.check_fit(shape)
-        return shape, []
+        return Met(shape)
 
     def obstacles(self) -> list[str]:
         return []

@@ -89,8 +89,8 @@ class MssqlCatalog(SqlCatalog):
     session: MssqlSession
 
     def __init__(self, session: MssqlSession, table: Table, journal: SqlJournal, database: str, *, copy: bool) -> None:
-        super().__init__(session, table, copy=copy)
-        self.journal, self.database = journal, database
+        super().__init__(session, table, journal, copy=copy)
+        self.database = database
         self._identity: dict[str, str | None] | None = None
 
     def read_shape(self) -> TableShape | None:

@@ -68,7 +68,7 @@ def mssql_store(
     def write_log(shape: TableShape, rows: Sequence[Record]) -> None:
         MssqlWriter(session, table.beside(LOG), shape, limits, None, shape.fold).write_inserts(rows)
 
-    undo = MssqlUndo(session, catalog, beside(UNDO), journal, open_reader, limits)
+    undo = MssqlUndo(session, catalog, beside(UNDO), open_reader, limits)
 
     return Store(
         kind="mssql",

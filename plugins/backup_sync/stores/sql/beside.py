@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 from backup_sync.model.errors import ConfigurationError, FatalError
@@ -66,14 +66,10 @@ class SqlBeside(ABC):
         assert own is not None
         found = self._difference(own, there)
         if not dry_run and found.alters:
-            self.adding([column.name for column in found.added])
             with self.session.transaction():
                 self.beside.alter(there, found)
             self.beside.changed()
         return [f"column {column.name} of {full_name}" for column in (*found.added, *found.widened)]
-
-    def adding(self, names: Sequence[str]) -> None:  # noqa: B027
-        """Called before the table gets columns that the copy has got."""
 
     def check(self) -> None:
         """Raise FatalError unless what the copy's rows hold can be kept here as things are."""

@@ -8,7 +8,9 @@ from collections.abc import Set
 from dataclasses import replace
 
 from backup_sync.model.errors import BackupSyncError, ConfigurationError, FatalError, PairingRefused
+from backup_sync.stores.base import Met
 from backup_sync.stores.sql.dialect import Dialect
+from backup_sync.stores.sql.journal import SqlJournal
 from backup_sync.stores.sql.session import SqlSession
 from backup_sync.stores.sql.shape import SYNCED_AT, Column, Difference, TableShape, difference
 from backup_sync.stores.sql.table import Table
@@ -25,10 +27,10 @@ class SqlCatalog(ABC):
 
     dialect: Dialect
 
-    def __init__(self, session: SqlSession, table: Table, *, copy: bool) -> None:
-        self.session, self.table, self.copy = session, table, copy
+    def __init__(self, session: SqlSession, table: Table, journal: SqlJournal, *, copy: bool) -> None:
+        self.session, self.table, self.journal, self.copy = session, table, journal, copy
         self.service, self.label = table.service, table.label
-        self.unfilled = SqlUnfilled(session, self.dialect, table, self.own_shape)
+        self.unfilled = SqlUnfilled(session, self.dialect, table, journal, self.own_shape)
         self._own: TableShape | None = None
 
     # what a dialect provides
@@ -162,12 +164,12 @@ class SqlCatalog(ABC):
                 "backup_initialize"
             )
 
-    def meet(self, shape: TableShape, without: Set[str]) -> tuple[TableShape, list[str]]:
+    def meet(self, shape: TableShape, without: Set[str]) -> Met:
         own = self.own_shape() if self.exists() else None
         computed = {own.fold(name) for name in self.computed()} if own else set[str]()
         columns, left = list[Column](), list[str]()
         for column in shape.columns:
-            if column.name in without:
+            if shape.fold(column.name) in without:
                 left.append(f"column {column.name} was added later, so it is left as it is")
             elif own is None:
                 columns.append(column)
@@ -188,7 +190,8 @@ class SqlCatalog(ABC):
             raise FatalError(
                 f"{self.label}: {self.service.table} cannot be written, for its key: {lost[0]}; {'; '.join(left)}"
             )
-        return replace(shape, columns=tuple(columns)), left
+        left_out = {shape.fold(column.name) for column in shape.columns if column.name not in names}
+        return Met(replace(shape, columns=tuple(columns)), left_out, left)
 
     def drop(self) -> None:
         assert not self.copy
@@ -246,7 +249,7 @@ class SqlCatalog(ABC):
         try:
             with self.session.transaction():
                 if names:
-                    self.unfilled.mark(names)
+                    self.unfilled.mark(names, [column.name for column in found.added])
                 if found.alters:
                     self.alter(own, found)
         except BackupSyncError:

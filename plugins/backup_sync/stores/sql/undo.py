@@ -12,37 +12,29 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from backup_sync.model import keep
 from backup_sync.model.diff import Key
 from backup_sync.model.errors import ConfigurationError
 from backup_sync.model.limits import Limits
 from backup_sync.stores.base import Keep, Reader, Record
 from backup_sync.stores.sql.beside import OP, SEQ, SqlBeside
 from backup_sync.stores.sql.catalog import SqlCatalog
-from backup_sync.stores.sql.journal import SqlJournal
 from backup_sync.stores.sql.session import SqlSession
 from backup_sync.stores.sql.shape import TableShape
 
 
 class SqlUndo(SqlBeside):
-    """See :class:`backup_sync.stores.base.Undo`.
-
-    ``journal``: remembers which columns
-    came later. ``open_reader``: of a table that looks like the copy.
-    """
+    """See :class:`backup_sync.stores.base.Undo`. ``open_reader``: of a table that looks like the copy."""
 
     def __init__(
         self,
         session: SqlSession,
         copy: SqlCatalog,
         beside: SqlCatalog,
-        journal: SqlJournal,
         open_reader: Callable[..., Reader],
         limits: Limits,
     ) -> None:
         super().__init__(session, copy, beside)
-        self.limits = limits
-        self._journal, self._open_reader = journal, open_reader
+        self.limits, self._open_reader = limits, open_reader
 
     # what a dialect provides
 
@@ -57,15 +49,6 @@ class SqlUndo(SqlBeside):
     @abstractmethod
     def as_of_name(self, number: int) -> str:
         """The state at the end of a run, as it stands in a statement in place of a table."""
-
-    def adding(self, names: Sequence[str]) -> None:
-        """Before columns are added: the states up to now lack them."""
-        states = self._journal.states()
-        if names and (value := states.get(keep.STATE)):
-            kept = keep.Kept.from_value(value)
-            newest = states.get(keep.RUN, {}).get("number", kept.since)
-            known = {**dict.fromkeys(names, newest), **kept.added}
-            self._journal.keep_state(keep.STATE, replace(kept, added=known).to_value())
 
     # looking
 

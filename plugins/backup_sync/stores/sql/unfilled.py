@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from backup_sync.model import keep
 from backup_sync.stores.sql.dialect import Dialect
+from backup_sync.stores.sql.journal import SqlJournal
 from backup_sync.stores.sql.session import SqlSession
 from backup_sync.stores.sql.shape import TableShape
 from backup_sync.stores.sql.table import Table
@@ -21,9 +23,14 @@ class SqlUnfilled:
     """See :class:`backup_sync.stores.base.Unfilled`. ``own``: the shape of the copy as it is now."""
 
     def __init__(
-        self, session: SqlSession, dialect: Dialect, table: Table, own: Callable[[], TableShape | None]
+        self,
+        session: SqlSession,
+        dialect: Dialect,
+        table: Table,
+        journal: SqlJournal,
+        own: Callable[[], TableShape | None],
     ) -> None:
-        self.session, self.dialect, self.table, self._own = session, dialect, table, own
+        self.session, self.dialect, self.table, self.journal, self._own = session, dialect, table, journal, own
 
     def pending(self, shape: TableShape, lacking: Sequence[str] = ()) -> list[str]:
         own = self._own()
@@ -38,19 +45,34 @@ class SqlUnfilled:
         found = self.dialect.rows_if_there(self.session, self.table.unfilled, sql, [self.table.full_name])
         return [row[0] for row in found]
 
-    def mark(self, names: Iterable[str]) -> None:
-        """Write columns down, within the transaction that is open."""
+    def mark(self, names: Iterable[str], added: Iterable[str]) -> None:
+        """Write columns down, within the transaction that is open. ``added``: those that the copy gets in it, so that no
+        state that is known by now has them."""
         if not self.dialect.exists(self.session, self.table.unfilled):
             self.session.run(self.create_sql())
         for name in names:
             self.session.run(self.mark_sql(), [self.table.full_name, name])
+        for name in added:
+            self._keep_added(name, None)
 
-    def mark_filled(self, fields: Sequence[str]) -> None:
+    def mark_filled(self, fields: Sequence[str], number: int) -> None:
         slot = self.dialect.slot("text")
         sql = f"DELETE FROM {self.table.unfilled} WHERE TableName = {slot} AND ColumnName = {slot}"
+        states = self.journal.states()
         with self.session.transaction():
             for name in fields:
                 self.session.run(sql, [self.table.full_name, name])
+                if states.get(keep.added(self._fold(name)), {"upto": 0})["upto"] is None:
+                    self._keep_added(name, number - 1)
+
+    def _keep_added(self, name: str, upto: int | None) -> None:
+        folded = self._fold(name)
+        self.journal.keep_state(keep.added(folded), {"column": folded, "upto": upto})
+
+    def _fold(self, name: str) -> str:
+        own = self._own()
+        assert own is not None
+        return own.fold(name)
 
     def create_sql(self) -> str:
         text = self.dialect.kinds["text"]

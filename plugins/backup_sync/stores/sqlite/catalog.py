@@ -27,8 +27,7 @@ class SqliteCatalog(SqlCatalog):
     session: SqliteSession
 
     def __init__(self, session: SqliteSession, table: Table, journal: SqlJournal, *, copy: bool) -> None:
-        super().__init__(session, table, copy=copy)
-        self.journal = journal
+        super().__init__(session, table, journal, copy=copy)
         self._identity: dict[str, str | None] | None = None
 
     # what it is

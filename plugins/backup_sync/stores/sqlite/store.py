@@ -67,7 +67,7 @@ def sqlite_store(
         view = View.of(DIALECT, table.beside(LOG), shape, stamps=False)
         SqliteWriter(session, view, limits, None).write_inserts(rows)
 
-    undo = SqliteUndo(session, catalog, beside(UNDO), journal, open_reader, limits)
+    undo = SqliteUndo(session, catalog, beside(UNDO), open_reader, limits)
 
     return Store(
         kind="sqlite",
