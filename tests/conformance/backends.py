@@ -70,6 +70,12 @@ class Backend(ABC):
     @abstractmethod
     def open(self, service: Service) -> tuple[Store, Store]: ...
 
+    def beside(self, service: Service, name: str) -> Store:
+        """Another table or container behind the source's connection."""
+        other, backup = self.open(service.model_copy(update={"table": name}))
+        backup.close()
+        return other
+
     @abstractmethod
     def put(self, *rows: tuple[int, int, str | None]) -> None:
         """Insert or replace (key, version, text) in the source."""
@@ -392,6 +398,15 @@ class CosmosBackend(Backend):
             return cosmos_store(service, account, label, copy=label == "backup", limits=self.limits)
 
         return store(0, self.source_database, "source"), store(1, self.backup_database, "backup")
+
+    def beside(self, service: Service, name: str) -> Store:
+        own, self.container = self.container, name
+        try:
+            other, backup = self.open(service.model_copy(update={"container": name}))
+        finally:
+            self.container = own
+        backup.close()
+        return other
 
     def document(self, key: int, version: int, text: str | None) -> Row:
         return {

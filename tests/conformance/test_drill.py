@@ -33,19 +33,10 @@ def drilled(backend: Backend, of: int = 1, during: Callable[[str], None] = lambd
     service = backend.service(keep_history="30d", drill="scratch")
     field = "container" if service.container else "table"
     name = f"{getattr(service, field)}_drill_1"
-    scratch_service = service.model_copy(update={field: name})
     run = SyncResult(sync_id("dag", "drill", "thing"), "thing", run_id="drill")
     source, backup = backend.open(service)
     source.close()
-    if field == "container":
-        own, backend.container = backend.container, name  # type: ignore[attr-defined]
-    try:
-        scratch, other = backend.open(scratch_service)
-    finally:
-        if field == "container":
-            backend.container = own  # type: ignore[attr-defined]
-    other.close()
-    with closing(backup), closing(scratch), installed(during):
+    with closing(backup), closing(backend.beside(service, name)) as scratch, installed(during):
         try:
             drill(backup, scratch, run, of=of)
         finally:

@@ -231,24 +231,7 @@ def test_random_histories_are_restored_as_they_were_at_any_point(backend: Backen
 
 
 def beside(world: World, name: str) -> Callable[[Service], Store]:
-    """Another table or container behind the source's connection."""
-
-    def target(service: Service) -> Store:
-        field = "container" if service.container else "table"
-        backend = world.backend
-        named = service.model_copy(update={field: name})
-        if field == "container":
-            own, backend.container = backend.container, name  # type: ignore[attr-defined]
-            try:
-                source, backup = backend.open(named)
-            finally:
-                backend.container = own  # type: ignore[attr-defined]
-        else:
-            source, backup = backend.open(named)
-        backup.close()
-        return source
-
-    return target
+    return lambda service: world.backend.beside(service, name)
 
 
 def test_a_target_that_is_not_there_is_made_and_neither_source_nor_copy_are_touched(world: World) -> None:

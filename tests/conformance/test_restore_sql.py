@@ -45,7 +45,7 @@ def test_a_column_that_was_added_later_is_left_as_it_is_and_named(sqlite: Sqlite
     sqlite.run_source("UPDATE Things SET Fax = 'fax' || Id, Version = 2, \"Te xt\" = 'bad' WHERE Id < 3")
     start(sqlite)
     found, run = bring_back(sqlite, Wish(number=1))
-    assert "column Fax was added later" in str(found.notes)
+    assert "column Fax is not part of that state" in str(found.notes)
     assert (run.inserted, run.updated) == (0, 3)
     rows = sqlite.source_rows()
     assert [(row["Te xt"], row["Fax"]) for row in rows[:3]] == [(f"text {n}", f"fax{n}") for n in range(3)]
@@ -75,7 +75,7 @@ def test_a_column_that_the_copy_has_not_got_yet_is_left_as_it_is(sql: Backend) -
     with_a_new_column(sql)
     sql.remove(3)
     found, run = bring_back(sql, Wish())
-    assert "column fax was added later" in str(found.notes).lower()
+    assert "column fax is not part of that state" in str(found.notes).lower()
     assert (run.inserted, run.updated) == (1, 0)
     assert faxes(sql) == {"fax", None}
     assert [row["Id"] for row in sql.source_rows() if row["Fax"] is None] == [3]
@@ -96,6 +96,22 @@ def test_the_state_of_a_run_that_was_killed_as_it_filled_a_column_in_does_not_ha
     assert bring_back(sql, Wish(number=3), "again")[1].updated == 0
     found, _ = bring_back(sql, Wish(number=3), "once more")
     assert not found.notes
+
+
+def test_a_column_that_was_dropped_by_accident_comes_back_with_what_it_held(sql: Backend) -> None:
+    with_a_new_column(sql)
+    start(sql)
+    table = sql.table if isinstance(sql, MssqlBackend) else "Things"
+    sql.run_source(f"ALTER TABLE {table} DROP COLUMN Fax")
+    sql.put((10, 1, "while it was gone"))
+    start(sql)
+    sql.run_source(f"ALTER TABLE {table} ADD Fax NVARCHAR(20) DEFAULT 'new'")
+    sql.run_source(f"UPDATE {table} SET Fax = 'new'")
+    start(sql)
+    assert bring_back(sql, Wish(number=3), "while it was gone")[1].updated == 0
+    assert bring_back(sql, Wish(number=4), "back again")[1].updated == 0
+    assert bring_back(sql, Wish(number=2, columns=["Fax"]), "before")[1].updated == 10
+    assert faxes(sql) == {"fax", "new"}
 
 
 def test_undoing_a_restore_leaves_alone_what_the_restore_did(sql: Backend) -> None:

@@ -14,9 +14,8 @@ import sqlite3
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Set
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +26,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 import backup_sync.walk
 from backup_sync.model import faults
 from backup_sync.model.errors import BackupSyncError, LockHeld, PairingRefused
-from backup_sync.model.keep import STATE, Kept
 from backup_sync.model.limits import Limits, Pieces
 from backup_sync.model.result import SyncResult, sync_id
 from backup_sync.stores.cosmos.documents import key_text
-from backup_sync.walk import points
 from backup_sync.walk.record import record_history
 from backup_sync.walk.sync import Options, sync
 from backup_sync.walk.withheld import Withheld, sketch
@@ -145,7 +142,6 @@ class Machine(RuleBasedStateMachine):
         return SqliteBackend(Path(self.held.enter_context(tempfile.TemporaryDirectory(dir=IN_MEMORY))))
 
     def teardown(self) -> None:
-        self.each_restore_point_is_what_the_backup_was(everything=True)
         self.backend.close()
         self.held.close()
 
@@ -253,7 +249,8 @@ class Machine(RuleBasedStateMachine):
             # A retry has no more than its first attempt left over.
             allow=None if allow is None else max(0, allow - run.written[2]),
             done=run.done,
-            watches_text=self.watches_text,
+            watches_text=self.watches_text or bool(run.options.get("content")),
+            unfilled=self.unfilled(),
         )
 
     def _finish(self, run: Attempts, action: Any = lambda name: None) -> None:
@@ -372,6 +369,10 @@ class Machine(RuleBasedStateMachine):
     def _hashed(self, held: Held) -> tuple[Set[str], Set[str]]:
         return sketch(map(self.key, held.deletes)), sketch(map(self.key, held.ahead))
 
+    def unfilled(self) -> Set[int]:
+        """Keys of copies that lack what a new column of the source holds."""
+        return frozenset()
+
     def key(self, number: int) -> tuple[Any, ...]:
         """A record's key as the store knows it."""
         return (number,)
@@ -421,63 +422,6 @@ class Machine(RuleBasedStateMachine):
         self.delete(set(self.source))
         self._finish(self._new())
 
-    # the history of records
-
-    def _kept(self) -> Kept | None:
-        source, backup = self.backend.open(self.service)
-        with closing(source), closing(backup):
-            value = backup.journal.states().get(STATE)
-        return Kept.from_value(value) if value else None
-
-    @rule(seed=seeds)
-    def forget_some_points(self, seed: int) -> None:
-        """What a run removes at its end, which may die in between; the next one finds what is left to do."""
-        dice = random.Random(seed)
-        kept, numbers = self._kept(), sorted(self.states)
-        if kept is None or not numbers:
-            return
-        tally["steps"] += 1
-        there = [number for number in numbers if kept.holds(number)]
-        stay = sorted(dice.sample(there, min(len(there), dice.choice([2, 3, 5]))))
-        if not stay:
-            return
-        gaps = tuple((first, last) for first, last in pairwise(stay) if last - first > 1)
-        gaps += tuple(gap for gap in kept.gaps if gap[0] >= stay[-1])
-        left = Kept(stay[0], gaps, gaps)
-        boundary, dies = dice.choice(["before cut", "before thin", "never"]), itertools.count()
-
-        def kill(name: str) -> None:
-            if name == boundary and next(dies) == 0:
-                tally[f"crash {name}"] += 1
-                raise Crash(name)
-
-        source, backup = self.backend.open(self.service)
-        with closing(source), closing(backup):
-            with suppress(Crash), faults.installed(kill):
-                points.shrink(backup, left)
-            points.shrink(backup, Kept.from_value(backup.journal.states()[STATE]))
-
-    @rule()
-    def run_without_history(self) -> None:
-        service, self.service = self.service, self.service.model_copy(update={"keep_history": None})
-        self._finish(self._new())
-        self.service = service
-        assert self._kept() is None or not self.states
-
-    def each_restore_point_is_what_the_backup_was(self, *, everything: bool) -> None:
-        kept = self._kept()
-        if kept is None:
-            return
-        there = [number for number in sorted(self.states) if kept.holds(number)]
-        source, backup = self.backend.open(self.service)
-        with closing(source), closing(backup):
-            assert backup.undo is not None
-            shape = backup.catalog.describe()
-            for number in there if everything else there[:1]:
-                tally["restore points"] += 1
-                records = backup.undo.reader(shape, number).records(None)
-                assert dict(self.content(record) for page in records for record in page) == self.states[number], number
-
     def content(self, record: Any) -> tuple[int, tuple[int, str | None]]:
         """(key, what the model knows of it) of a record."""
         return record[0], (record[1], record[2])
@@ -487,10 +431,6 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def the_backup_is_what_the_model_says(self) -> None:
         assert {key: row[:2] for key, row in stamped(self.backend).items()} == self.backup
-
-    @invariant()
-    def the_oldest_restore_point_is_what_the_backup_was(self) -> None:
-        self.each_restore_point_is_what_the_backup_was(everything=False)
 
     @invariant()
     def each_run_has_one_record_with_what_it_really_wrote(self) -> None:

@@ -47,16 +47,20 @@ def plan(
     allow: int | None = None,
     done: Set[int] = frozenset(),
     watches_text: bool = False,
+    unfilled: Set[int] = frozenset(),
 ) -> Plan:
     """``done``: keys that were written since the run began, which its retry need not force again. ``watches_text``:
-    another text is a change as well."""
+    another text is a change as well. ``unfilled``: keys whose copies lack a column, which is no reason for doubt."""
     both = source.keys() & backup.keys()
     inserts, gone = source.keys() - backup.keys(), backup.keys() - source.keys()
     ahead = {key for key in both if source[key][0] < backup[key][0] and not force}
     changed = {key for key in both - ahead if source[key][0] > backup[key][0]}
     if watches_text:
         changed |= {key for key in both - ahead if source[key][1] != backup[key][1]}
+    updates = len(changed)
+    changed |= unfilled & both - ahead
     if force:
+        updates = 0  # what changes by order of a person says nothing of the source
         changed = {
             key
             for key in both
@@ -66,8 +70,6 @@ def plan(
     def many(found: int) -> bool:
         return found > GUARD["count"] and (found > GUARD["share"] * len(backup) or found > GUARD["ceiling"])
 
-    # What changes by order of a person says nothing of the source.
-    updates = 0 if force else len(changed)
     foreign = 3 * (len(inserts) + updates + len(ahead)) > len(source)
 
     def leaves_nothing(losses: int) -> bool:

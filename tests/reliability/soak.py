@@ -14,7 +14,8 @@ import traceback
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import invariant, run_state_machine_as_test
 
-from tests.reliability.machine import Machine, TextMachine, tally
+from tests.reliability.machine import tally
+from tests.reliability.recovery import Recovery, TextRecovery
 
 SETTINGS = settings(
     max_examples=10,
@@ -30,7 +31,7 @@ class Over(BaseException):
     """The time is up. No Exception, so that Hypothesis does not take it for a broken promise."""
 
 
-class Timed(Machine):
+class Timed(Recovery):
     """Ends in the middle of a round when the time is up; not while a broken promise is made small and told."""
 
     until = float("inf")
@@ -55,7 +56,7 @@ def main() -> int:
     while True:
         number = int(only) if only else random.SystemRandom().randrange(2**32)
         try:
-            kind = TextMachine if number % 3 == 0 else Machine
+            kind = TextRecovery if number % 3 == 0 else Recovery
             machine = type("Seeded", (Timed, kind), {"until": float("inf") if only else until})
             run_state_machine_as_test(seed(number)(machine), settings=SETTINGS)
         except Over:
@@ -68,7 +69,12 @@ def main() -> int:
             break
     crashes = ", ".join(f"{name[6:]} {count}" for name, count in sorted(tally.items()) if name.startswith("crash "))
     print(f"{tally['steps']} steps, {tally['attempts']} attempts, {tally['second writers']} second writers, ", end="")
-    print(f"{tally['other sources']} other sources")
+    print(f"{tally['other sources']} other sources, {tally['restore points']} restore points looked at")
+    print(
+        f"{tally['restores']} restores ({tally['undone restores']} undone, {tally['crashes in restores']} crashed), ",
+        end="",
+    )
+    print(f"{tally['verifies']} verifies, {tally['drills']} drills, {tally['columns']} columns added or dropped")
     print(f"{tally['crashes']} crashes ({crashes})")
     print(f"{len(violations)} violations{': seeds ' + ', '.join(map(str, violations)) if violations else ''}")
     return 1 if violations else 0

@@ -12,7 +12,8 @@ from backup_sync.model import faults
 from local.cosmos import EmbeddedCosmos
 from tests.conformance.backends import SqliteBackend
 from tests.reliability import soak
-from tests.reliability.machine import BOUNDARIES, CosmosMachine, Machine, TextMachine, tally
+from tests.reliability.machine import BOUNDARIES, tally
+from tests.reliability.recovery import CosmosRecovery, Recovery, TextRecovery
 
 QUICK = settings(
     max_examples=60,
@@ -26,18 +27,20 @@ QUICK = settings(
 
 def test_whatever_happens_in_whatever_order_the_backup_and_its_counts_are_those_of_the_model() -> None:
     tally.clear()
-    run_state_machine_as_test(Machine, settings=QUICK)
+    run_state_machine_as_test(Recovery, settings=QUICK)
     # A machine that hardly ever crashes would prove little.
     assert tally["steps"] > 300
     assert tally["crashes"] > 20
     assert tally["second writers"] > 3
     assert tally["other sources"] > 5
     assert tally["restore points"] > 1_000
+    assert min(tally[what] for what in ("restores", "undone restores", "verifies", "drills", "columns")) > 10
+    assert tally["crashes in restores"] > 5
 
 
 def test_the_same_holds_where_another_field_makes_a_change_whenever_it_differs() -> None:
     tally.clear()
-    run_state_machine_as_test(TextMachine, settings=settings(QUICK, max_examples=15))
+    run_state_machine_as_test(TextRecovery, settings=settings(QUICK, max_examples=15))
     assert tally["crashes"] > 5
 
 
@@ -48,7 +51,7 @@ def ends(servers: list[EmbeddedCosmos]) -> list[tuple[str, str]]:
 
 def test_the_same_holds_for_cosmos(ends: list[tuple[str, str]]) -> None:
     tally.clear()
-    machine = type("Cosmos", (CosmosMachine,), {"ends": ends})
+    machine = type("Cosmos", (CosmosRecovery,), {"ends": ends})
     run_state_machine_as_test(machine, settings=settings(QUICK, max_examples=4, stateful_step_count=10))
     assert tally["steps"] > 30
 
@@ -66,10 +69,10 @@ def test_the_same_holds_for_cosmos(ends: list[tuple[str, str]]) -> None:
 def test_a_run_that_dies_at_any_boundary_is_finished_by_its_retry_and_counts_what_it_wrote(
     boundary: str, kind: str, request: pytest.FixtureRequest
 ) -> None:
-    machine = Machine()
+    machine = Recovery()
     if kind == "cosmos":
         machine.teardown()
-        machine = type("Cosmos", (CosmosMachine,), {"ends": request.getfixturevalue("ends")})()
+        machine = type("Cosmos", (CosmosRecovery,), {"ends": request.getfixturevalue("ends")})()
     if boundary == "after verify":
         # Not always on: what the machine makes of a source may drift, which is for a verify to find and not for a run.
         machine.service = machine.service.model_copy(update={"verify": "all", "verify_again_seconds": 0})

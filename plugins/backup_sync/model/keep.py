@@ -47,19 +47,23 @@ Gap = tuple[int, int]
 STATE, RUN = "undo", "run"
 """Among a backup's states: a :class:`Kept`, and the number and SyncId of the newest run."""
 
-ADDED = "added "
+ABSENT = "absent "
 
 
-def added(name: str) -> str:
-    """The state that says of a column that the copy was given later which states lack it: those up to the number ``upto``, or
-    all of them as long as that is None, since it is not filled in yet. ``name``: folded; its digest, as states have short names."""
-    return ADDED + hashlib.sha256(name.encode()).hexdigest()[:16]
+def absent(name: str) -> str:
+    """The state that says of a column (by its folded name) which states of the copy lack it, or its values: ``between``, pairs of
+    the first and the last number. The last is None as long as that is so. A digest of the name, since states have short names."""
+    return ABSENT + hashlib.sha256(name.encode()).hexdigest()[:16]
 
 
 def lacking(states: Mapping[str, Any], number: int | None) -> set[str]:
     """Columns (folded) that the state at the end of a run lacks; of the copy as it is, where that is None."""
-    found = (value for state, value in states.items() if state.startswith(ADDED))
-    return {one["column"] for one in found if one["upto"] is None or (number is not None and number <= one["upto"])}
+
+    def holds(first: int, last: int | None) -> bool:
+        return last is None if number is None else first <= number and (last is None or number <= last)
+
+    found = (value for state, value in states.items() if state.startswith(ABSENT))
+    return {one["column"] for one in found if any(holds(*some) for some in one["between"])}
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,9 @@ from backup_sync.model.wish import CHANGED, EXTRA, MISSING, Planned, Wish
 from backup_sync.stores.base import Reader, Store, batches
 from backup_sync.walk import stop as stopping
 from backup_sync.walk.find import Finder
+from backup_sync.walk.points import RESTORES
 from backup_sync.walk.progress import Progress
 from backup_sync.walk.spool import KeySpool, private_file
-
-RESTORES = "restores"
-"""The state that says where a restore wrote and which columns it left alone, by its number: whoever undoes it has to do the same."""
 
 
 class Planner:

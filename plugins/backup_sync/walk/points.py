@@ -27,6 +27,9 @@ SYNC_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 HELD = "held points"
 """The state that names those which stay whatever their age, by number."""
 
+RESTORES = "restores"
+"""The state that says where a restore wrote and which columns it left alone, by its number: whoever undoes it has to do the same."""
+
 
 def number(backup: Store, run: SyncResult, states: Mapping[str, Any]) -> int:
     """Give a run its number: one more than the highest. A retry keeps its run's, unless another run has begun meanwhile."""
@@ -228,6 +231,10 @@ def shrink(backup: Store, left: Kept) -> None:
     point("before cut")
     gone = backup.undo.cut(left.since)
     if backup.log is not None:
+        restores = backup.journal.states().get(RESTORES, {})
+        still = {number: one for number, one in restores.items() if int(number) > left.since}
+        if still != restores:
+            backup.journal.keep_state(RESTORES, still)
         backup.log.cut(left.since)
     for first, last in left.due:
         point("before thin")

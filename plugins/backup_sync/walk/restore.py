@@ -20,7 +20,8 @@ from backup_sync.model.result import IN_PROGRESS, PAIRING_CHECKED, SyncResult
 from backup_sync.model.wish import CHANGED, EXTRA, MISSING, Planned, Wish
 from backup_sync.stores.base import Keep, Store, batches
 from backup_sync.walk import pairing, points, seal, unfinished
-from backup_sync.walk.planner import RESTORES, Planner, place_of, same_place
+from backup_sync.walk.planner import Planner, place_of, same_place
+from backup_sync.walk.points import RESTORES
 from backup_sync.walk.spool import KeySpool, private_file
 
 REMEMBERED = 100

@@ -170,7 +170,7 @@ class SqlCatalog(ABC):
         columns, left = list[Column](), list[str]()
         for column in shape.columns:
             if shape.fold(column.name) in without:
-                left.append(f"column {column.name} was added later, so it is left as it is")
+                left.append(f"column {column.name} is not part of that state of the backup, so it is left as it is")
             elif own is None:
                 columns.append(column)
             elif not own.has(column.name):
@@ -242,14 +242,16 @@ class SqlCatalog(ABC):
 
     def _alter(self, shape: TableShape, own: TableShape, found: Difference) -> None:
         known = {own.fold(name) for name in self.unfilled.names()}
-        changed: list[Column] = [*found.added, *found.kept]
-        names = [column.name for column in changed if own.fold(column.name) not in known]
-        if not found.alters and not names:
+        added, dropped = (
+            [column.name for column in columns if own.fold(column.name) not in known]
+            for columns in (found.added, found.kept)
+        )
+        if not (found.alters or dropped):
             return
         try:
             with self.session.transaction():
-                if names:
-                    self.unfilled.mark(names, [column.name for column in found.added])
+                if added or dropped:
+                    self.unfilled.mark(added, dropped)
                 if found.alters:
                     self.alter(own, found)
         except BackupSyncError:

@@ -9,7 +9,8 @@ that name again, with other values.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from backup_sync.model import keep
 from backup_sync.stores.sql.dialect import Dialect
@@ -45,15 +46,18 @@ class SqlUnfilled:
         found = self.dialect.rows_if_there(self.session, self.table.unfilled, sql, [self.table.full_name])
         return [row[0] for row in found]
 
-    def mark(self, names: Iterable[str], added: Iterable[str]) -> None:
-        """Write columns down, within the transaction that is open. ``added``: those that the copy gets in it, so that no
-        state that is known by now has them."""
+    def mark(self, added: Iterable[str], dropped: Iterable[str]) -> None:
+        """Write columns down, within the transaction that is open: those that the copy gets in it, so that no state before has
+        them, and those that its source dropped, so that no state from now on does."""
         if not self.dialect.exists(self.session, self.table.unfilled):
             self.session.run(self.create_sql())
-        for name in names:
-            self.session.run(self.mark_sql(), [self.table.full_name, name])
-        for name in added:
-            self._keep_added(name, None)
+        states = self.journal.states()
+        next_one = states.get(keep.RUN, {"number": 0})["number"] + 1
+        for names, first in ((added, 0), (dropped, next_one)):
+            for name in names:
+                self.session.run(self.mark_sql(), [self.table.full_name, name])
+                known = _between(states, self._fold(name)) if first else []
+                self._keep_absent(name, [*known, (first, None)])
 
     def mark_filled(self, fields: Sequence[str], number: int) -> None:
         slot = self.dialect.slot("text")
@@ -62,12 +66,12 @@ class SqlUnfilled:
         with self.session.transaction():
             for name in fields:
                 self.session.run(sql, [self.table.full_name, name])
-                if states.get(keep.added(self._fold(name)), {"upto": 0})["upto"] is None:
-                    self._keep_added(name, number - 1)
+                known = _between(states, self._fold(name))
+                self._keep_absent(name, [(first, number - 1 if last is None else last) for first, last in known])
 
-    def _keep_added(self, name: str, upto: int | None) -> None:
+    def _keep_absent(self, name: str, between: Sequence[tuple[int, int | None]]) -> None:
         folded = self._fold(name)
-        self.journal.keep_state(keep.added(folded), {"column": folded, "upto": upto})
+        self.journal.keep_state(keep.absent(folded), {"column": folded, "between": between})
 
     def _fold(self, name: str) -> str:
         own = self._own()
@@ -81,3 +85,7 @@ class SqlUnfilled:
     def mark_sql(self) -> str:
         slot = self.dialect.slot("text")
         return f"INSERT INTO {self.table.unfilled} (TableName, ColumnName) VALUES ({slot}, {slot})"
+
+
+def _between(states: Mapping[str, Any], name: str) -> list[tuple[int, int | None]]:
+    return [(first, last) for first, last in states.get(keep.absent(name), {"between": ()})["between"]]
