@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from backup_sync.model.result import SyncResult
+from backup_sync.model.wish import Wish
 from backup_sync.walk.initialize import initialize
+from backup_sync.walk.restore import plan, restore
 from backup_sync.walk.sync import Options, sync
 from backup_sync.walk.verify import verify
 from bench.rig import Rig
@@ -70,6 +72,36 @@ def content(rig: Rig) -> tuple[int, int, int]:
     return 0, 0, 0
 
 
+def bring_back(rig: Rig) -> tuple[int, int, int]:
+    """A plan of a restore of everything as the backup has it, and the restore, with new connections."""
+    return _restore(rig, rig)
+
+
+def fill_empty(rig: Rig) -> tuple[int, int, int]:
+    """The same into an empty place."""
+    return _restore(rig, rig.beside())
+
+
+def _restore(rig: Rig, place: Rig) -> tuple[int, int, int]:
+    source, backup = rig.stores()
+    target, other = place.stores()
+    other.close()
+    run, wish = SyncResult(uuid.uuid4(), "bench", run_id=str(uuid.uuid4())), Wish(delete=True)
+    try:
+        restore(source, backup, target, run, wish, plan(backup, target, run, wish).id)
+    finally:
+        for store in (source, backup, target):
+            store.close()
+    return run.inserted, run.updated, run.deleted
+
+
+def drop_beside(rig: Rig) -> None:
+    target, other = rig.beside().stores()
+    target.catalog.drop()
+    target.close()
+    other.close()
+
+
 def prepare(rig: Rig) -> None:
     source, backup = rig.stores()
     initialize(source, backup)
@@ -103,6 +135,11 @@ def main() -> None:
         work = lambda: engine(rig)  # noqa: E731
     elif action == "verify":
         work = lambda: content(rig)  # noqa: E731
+    elif action == "restore":
+        work = lambda: bring_back(rig)  # noqa: E731
+    elif action == "restore into nothing":
+        drop_beside(rig)
+        work = lambda: fill_empty(rig)  # noqa: E731
     elif action == "read":
         work = rig.read_all
     elif action == "baseline":

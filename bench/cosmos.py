@@ -6,6 +6,7 @@ import json
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -49,6 +50,12 @@ class CosmosRig(Rig):
             return cosmos_store(self.service, account, label, copy=label == "backup")
 
         return store(0, "source"), store(1, "backup")
+
+    def beside(self) -> CosmosRig:
+        other = copy(self)
+        other.orders = "restored"
+        other.own_settings = {**self.own_settings, "container": other.orders}
+        return other
 
     def seed(self) -> None:
         from azure.cosmos import CosmosClient, PartitionKey

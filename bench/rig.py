@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from copy import copy
 from typing import Any, ClassVar
 
 from backup_sync.model.service import Service, parse_service
@@ -33,6 +34,12 @@ class Rig(ABC):
 
     @abstractmethod
     def stores(self) -> tuple[Store, Store]: ...
+
+    def beside(self) -> Rig:
+        """The same with another table, or container, in the source's place."""
+        other = copy(self)
+        other.own_settings = {**self.own_settings, "table": "customer.Restored"}
+        return other
 
     @abstractmethod
     def seed(self) -> None: ...

@@ -121,6 +121,27 @@ class Bench:
         if limit is not None:
             self.at_most("verify ÷ floor", name, floor, limit)
 
+    def restore(self, limit: float, from_nothing: float) -> None:
+        """Measure how what W3 changes is brought back, and everything into an empty place: with the plan, which is made twice, the
+        restore log, and the check."""
+        results = []
+        for _ in range(self.runs):
+            inserted, updated, deleted = self.rig.changes("uniform")
+            results.append(self._restored("restore", (deleted, updated, inserted)))
+        self.report("restore of W3 engine", results)
+        empty = [self._restored("restore into nothing", (len(self.rig.ids()), 0, 0)) for _ in range(self.runs)]
+        self.report("restore of all engine", empty)
+        self.at_most("restore of W3 ÷ verify", "restore of W3 engine", "verify engine", limit)
+        self.at_most("restore of all ÷ W1", "restore of all engine", "W1 engine", from_nothing)
+
+    def _restored(self, action: str, expected: tuple[int, int, int]) -> dict[str, Any]:
+        result = self.child(action)
+        if tuple(result["counts"]) != expected:
+            sys.exit(f"{self.title}, {action}: counted {result['counts']}, expected {expected}")
+        if not self.rig.equal():
+            sys.exit(f"{self.title}, {action}: the two sides differ after it")
+        return result
+
     def history_costs(self, unchanged: float, changed: float) -> None:
         """Judge by how much longer it takes."""
         self.at_most("W2 with history ÷ W2", "W2 with history engine", "W2 engine", unchanged)

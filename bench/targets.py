@@ -10,6 +10,7 @@ def of_sqlite(bench: Bench) -> None:
     load, unchanged = bench.rig.floors()
     bench.workloads(load, unchanged)
     bench.verify(1.5)
+    bench.restore(20, 40)
     bench.at_most("W1 ÷ floor", "W1 engine", load, 1.5)
     bench.at_most("W2 ÷ floor", "W2 engine", unchanged, 2)
     bench.at_most("W3 ÷ W2", "W3 engine", "W2 engine", 2.5)
@@ -22,6 +23,7 @@ def of_mssql(bench: Bench) -> None:
     large = bench.rig.n >= 1_000_000
     bench.workloads(load, unchanged)
     bench.verify(1.5)
+    bench.restore(20, 10)
     if not large:
         bench.baseline("W1", "empty")
         bench.at_least("W1: baseline ÷ engine", "W1 baseline", "W1 engine", 10)
@@ -48,6 +50,7 @@ def of_cosmos(bench: Bench, servers: tuple[EmbeddedCosmos, EmbeddedCosmos], dela
     bench.with_history()
     bench.history_costs(1.03, 1.3)
     bench.verify(None)  # both sides have to be read whole
+    bench.restore(5, 10)
     bench.baseline("W2", "same")
     bench.baseline("W3", "uniform")
     bench.at_least("W1: floor ÷ engine", load, "W1 engine", 5 if dense else 1)

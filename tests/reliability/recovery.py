@@ -59,13 +59,13 @@ class Recovery(Machine):
         super().teardown()
 
     @contextmanager
-    def ends(self) -> Iterator[tuple[Store, Store]]:
+    def stores(self) -> Iterator[tuple[Store, Store]]:
         source, backup = self.backend.open(self.service)
         with closing(source), closing(backup):
             yield source, backup
 
     def _states(self) -> dict[str, Any]:
-        with self.ends() as (_, backup):
+        with self.stores() as (_, backup):
             return dict(backup.journal.states())
 
     def _kept(self) -> Kept | None:
@@ -113,7 +113,7 @@ class Recovery(Machine):
             return
         tally["steps"] += 1
         held = sorted(map(int, self._states().get(points.HELD, {})))
-        with self.ends() as (_, backup):
+        with self.stores() as (_, backup):
             run = SyncResult(sync_id("d", f"hold-{next(self.numbers)}", "thing"), "thing")
             if held and dice.random() < 0.4:
                 points.release(backup, dice.choice(held), run)
@@ -139,7 +139,7 @@ class Recovery(Machine):
                 tally[f"crash {name}"] += 1
                 raise Crash(name)
 
-        with self.ends() as (_, backup):
+        with self.stores() as (_, backup):
             with suppress(Crash), faults.installed(kill):
                 points.shrink(backup, left)
             points.shrink(backup, Kept.from_value(backup.journal.states()[STATE]))
@@ -156,7 +156,7 @@ class Recovery(Machine):
         there = self._there()
         if not there:
             return
-        with self.ends() as (_, backup):
+        with self.stores() as (_, backup):
             assert backup.undo is not None
             shape = backup.catalog.describe()
             for number in there if everything else there[:1]:
@@ -249,7 +249,7 @@ class Recovery(Machine):
         tally["restores"] += 1
         run_id = f"restore-{next(self.numbers)}"
         kinds = Counter("I" if before[key] is None else "D" if after[key] is None else "U" for key in before)
-        with self.ends() as (source, backup):
+        with self.stores() as (source, backup):
             planned = plan_restore(backup, source, SyncResult(sync_id("d", "plan", "thing"), "thing"), wish)
             assert {OPERATION[kind]: count for kind, count in planned.counts.items() if count} == dict(kinds)
         boundary, passed = at
@@ -271,7 +271,7 @@ class Recovery(Machine):
             key: value for key, value in self.source.items() if key not in before
         }
         if unfinished.STATE in self._states():
-            with self.ends() as (source, backup), pytest.raises(FatalError, match="was not finished"):
+            with self.stores() as (source, backup), pytest.raises(FatalError, match="was not finished"):
                 sync(self.service, source, backup, SyncResult(sync_id("d", "x", "thing"), "thing"), Options())
         if gives_up and unfinished.STATE in self._states():
             self.runs[run_id] = (0, 0, 0)  # the history does not know of what was undone at once
@@ -285,7 +285,7 @@ class Recovery(Machine):
     def _attempt_restore(self, run_id: str, wish: Wish, approved: str, action: Callable[[str], None]) -> SyncResult:
         was = stamped(self.backend)
         result = SyncResult(sync_id("dag", run_id, "thing"), "thing", run_id=run_id)
-        with self.ends() as (source, backup), suppress(Crash), faults.installed(action):
+        with self.stores() as (source, backup), suppress(Crash), faults.installed(action):
             restore(source, backup, source, result, wish, approved)
         now = stamped(self.backend)
         if self.killed is not None and self.tells_when:
@@ -322,7 +322,7 @@ class Recovery(Machine):
     def practise(self, dies: bool) -> None:
         tally["steps"] += 1
         tally["drills"] += 1
-        with self.ends() as (_, backup), closing(self.backend.beside(self.service, self.scratch)) as scratch:
+        with self.stores() as (_, backup), closing(self.backend.beside(self.service, self.scratch)) as scratch:
             result = SyncResult(sync_id("dag", f"drill-{next(self.numbers)}", "thing"), "thing")
 
             def kill(name: str) -> None:

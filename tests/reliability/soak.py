@@ -1,6 +1,7 @@
 """python -m tests.reliability.soak: the machine of machine.py with new seeds, for as long as wanted.
 
-SOAK_SECONDS (600) says how long; SOAK_SEED tries one seed again, to its end. Ends with 1 if a promise was broken.
+SOAK_SECONDS (600) says how long; SOAK_SEED tries one seed again, to its end; SOAK_STORE=cosmos takes two embedded Cosmos servers
+in place of SQLite. Ends with 1 if a promise was broken.
 """
 
 from __future__ import annotations
@@ -8,14 +9,19 @@ from __future__ import annotations
 import os
 import random
 import sys
+import tempfile
 import time
 import traceback
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import invariant, run_state_machine_as_test
 
-from tests.reliability.machine import tally
-from tests.reliability.recovery import Recovery, TextRecovery
+from local.cosmos import EmbeddedCosmos
+from tests.reliability.machine import IN_MEMORY, tally
+from tests.reliability.recovery import CosmosRecovery, Recovery, TextRecovery
 
 SETTINGS = settings(
     max_examples=10,
@@ -50,14 +56,24 @@ class Timed(Recovery):
 
 
 def main() -> int:
+    with ExitStack() as held:
+        if os.environ.get("SOAK_STORE") != "cosmos":
+            return soak([Recovery, Recovery, TextRecovery])
+        folder = Path(held.enter_context(tempfile.TemporaryDirectory(dir=IN_MEMORY)))
+        servers = [held.enter_context(EmbeddedCosmos(folder / f"{end}.sqlite")) for end in ("source", "backup")]
+        ends = [(server.endpoint, server.key) for server in servers]
+        return soak([type("Cosmos", (CosmosRecovery,), {"ends": ends})])
+
+
+def soak(kinds: Sequence[type[Recovery]]) -> int:
+    """Machines of these kinds in turn, as their seeds choose."""
     until = time.monotonic() + float(os.environ.get("SOAK_SECONDS", "600"))
     only = os.environ.get("SOAK_SEED")
     violations: list[int] = []
     while True:
         number = int(only) if only else random.SystemRandom().randrange(2**32)
         try:
-            kind = TextRecovery if number % 3 == 0 else Recovery
-            machine = type("Seeded", (Timed, kind), {"until": float("inf") if only else until})
+            machine = type("Seeded", (Timed, kinds[number % len(kinds)]), {"until": float("inf") if only else until})
             run_state_machine_as_test(seed(number)(machine), settings=SETTINGS)
         except Over:
             break

@@ -183,6 +183,9 @@ class Reader(Protocol):
     def stamp_of(self, record: Record) -> Stamp:
         """The configured part of a record's stamp."""
 
+    def print_of(self, record: Record) -> int:
+        """A number that stands for a whole record: the same on both ends where all of it is, in readers of one shape."""
+
     def parts_of(self, record: Record) -> dict[str, int]:
         """For each column or outermost property a number that stands for its value, byte for byte: the same for
         all readers of the kind."""

@@ -21,9 +21,13 @@ from backup_sync.walk.points import RESTORES
 from backup_sync.walk.progress import Progress
 from backup_sync.walk.spool import KeySpool, private_file
 
+Differing = tuple[Key, str, list[str], int]
+"""(key, kind, names of what differs, a number that stands for both sides)."""
+
 
 class Planner:
-    """Finds out what a restore would write. ``notes``: what cannot be restored, and what has to be made first, in words."""
+    """Finds out what a restore would write. ``notes``: what cannot be restored, and what has to be made first, in words.
+    ``into_nothing``: all of a state is to be restored to a place that is not there yet."""
 
     def __init__(
         self, backup: Store, target: Store, result: SyncResult, wish: Wish, stop: threading.Event | None
@@ -38,6 +42,8 @@ class Planner:
         self.shape = shape = met.shape
         self.left, self.notes = met.left, [*met.notes]
         self.there = target.catalog.exists()
+        some = wish.undo is not None or wish.keys is not None or wish.where or wish.columns or wish.only
+        self.into_nothing = not (self.there or some)
         self.wanted = self._open_wanted(shape)
         self.wanted.check_names([*wish.columns, *wish.where])
         self.theirs = target.reader(shape, content=True, stamps=False)
@@ -112,17 +118,12 @@ class Planner:
 
     def find(self) -> tuple[Planned, KeySpool]:
         planned = Planned(number=self.wish.number, notes=list(self.notes))
-        chosen = KeySpool(self.file, f"plan{id(planned)}")
+        chosen = KeySpool(self.file, "chosen")
         total = 0
-        # All of them first: a store does one thing at a time.
-        candidates = KeySpool(self.file, f"candidates{id(planned)}")
-        for found in self._candidates():
-            self.check()
-            candidates.extend(found)
-        for keys in candidates.batches(self.limits.asked_keys):
+        for found in self._found():
             self.check()
             rows = []
-            for key, kind, names, mark in self.differing(keys):
+            for key, kind, names, mark in found:
                 if not self.asked_for(kind, names):
                     continue
                 if kind == EXTRA and not (self.wish.delete or self.wish.undo is not None):
@@ -136,6 +137,24 @@ class Planner:
         # With a letter in front, so that nobody takes it for a number.
         planned.id = "p" + hashlib.sha256(told.encode("utf-8", "backslashreplace")).hexdigest()[:16]
         return planned, chosen
+
+    def _found(self) -> Iterator[Iterable[Differing]]:
+        if self.into_nothing:
+            yield from batches(self._all(), self.limits.pending_keys)
+            return
+        # All of them first: a store does one thing at a time.
+        candidates = KeySpool(self.file, "candidates")
+        for keys in self._candidates():
+            self.check()
+            candidates.extend(keys)
+        for keys in candidates.batches(self.limits.asked_keys):
+            yield self.differing(keys)
+
+    def _all(self) -> Iterator[Differing]:
+        for bundles in self.wanted.pairs(None):
+            for pair in self.wanted.codec.open(set(bundles)):
+                key, content = self.wanted.codec.split(pair)
+                yield key, MISSING, [], _number((key, content))
 
     def asked_for(self, kind: str, names: Sequence[str]) -> bool:
         if self.wish.only and kind != self.wish.only:
@@ -158,9 +177,9 @@ class Planner:
             for bundles in self.wanted.pairs(None):
                 yield [self.wanted.codec.split(pair)[0] for pair in self.wanted.codec.open(set(bundles))]
         else:
-            yield from self._compared()
+            yield from self.compared()
 
-    def _compared(self) -> Iterator[Sequence[Key]]:
+    def compared(self) -> Iterator[Sequence[Key]]:
         finder = Finder(
             self.wanted,
             self.theirs,
@@ -176,29 +195,57 @@ class Planner:
             for keys in finder.differing(found):
                 yield from batches(keys, self.limits.asked_keys)
 
-    def differing(self, keys: Sequence[Key]) -> Iterator[tuple[Key, str, list[str], int]]:
-        """(key, kind, names of what differs, a number that stands for both sides) of those that differ."""
-        ours, theirs = self.prints(self.wanted, keys), self.prints(self.theirs, keys) if self.there else {}
+    def differing(self, keys: Sequence[Key]) -> Iterator[Differing]:
+        asked = set[Key]()
+        ours = self.prints(self.wanted, keys, asked)
+        theirs = self.prints(self.theirs, keys) if self.there else {}
+        if self.wish.where and self.there:
+            # What is not there any more was asked for if it is so in the target.
+            asked |= self._asked_there([key for key in keys if key not in ours])
+        names = self._names([key for key in keys if key in ours and key in theirs and ours[key] != theirs[key]])
         for key in keys:
             mine, other = ours.get(key), theirs.get(key)
-            if mine is None and other is None:
+            if mine == other or (self.wish.where and key not in asked):
                 continue
             kind = EXTRA if mine is None else MISSING if other is None else CHANGED
-            one, two = (mine or ({}, False))[0], (other or ({}, False))[0]
-            names = [name for name in dict.fromkeys([*one, *two]) if one.get(name) != two.get(name)]
-            if names and (mine or other or ({}, False))[1]:
-                told = repr((kind, key, sorted(one.items()), sorted(two.items()))).encode("utf-8", "backslashreplace")
-                yield key, kind, names if kind == CHANGED else [], int.from_bytes(hashlib.sha256(told).digest(), "big")
+            if kind == CHANGED and not names.get(key):
+                continue  # it changed, and back, while we looked
+            yield key, kind, names.get(key, []), _number((kind, key, mine, other))
 
-    def prints(self, reader: Reader, keys: Iterable[Key]) -> dict[Key, tuple[dict[str, int], bool]]:
-        """For each key that there is a record of: (a number for each part of it, whether it is asked for)."""
-        asked = list(keys)
-        wanted = set(asked)
+    def prints(self, reader: Reader, keys: Iterable[Key], asked: set[Key] | None = None) -> dict[Key, int]:
+        """For each key that there is a record of, a number that stands for it. ``asked``: those that are asked for are put in."""
+        wanted = list(keys)
+        found, known = {}, set(wanted)
+        for records in reader.records_of(wanted):
+            for record in records:
+                if (key := reader.key_of(record)) in known:
+                    found[key] = reader.print_of(record)
+                    if asked is not None and self._matches(reader, record):
+                        asked.add(key)
+        return found
+
+    def _asked_there(self, keys: Sequence[Key]) -> set[Key]:
+        asked = set[Key]()
+        self.prints(self.theirs, keys, asked)
+        return asked
+
+    def _names(self, keys: Sequence[Key]) -> dict[Key, list[str]]:
+        """What differs in records that both sides have."""
+        ours, theirs = self._parts(self.wanted, keys), self._parts(self.theirs, keys)
         return {
-            key: (reader.parts_of(record), self._matches(reader, record))
-            for records in reader.records_of(asked)
+            key: [name for name in dict.fromkeys([*one, *two]) if one.get(name) != two.get(name)]
+            for key, one in ours.items()
+            if (two := theirs.get(key)) is not None
+        }
+
+    def _parts(self, reader: Reader, keys: Sequence[Key]) -> dict[Key, dict[str, int]]:
+        """For each key that there is a record of, a number for each part of it."""
+        known = set(keys)
+        return {
+            key: reader.parts_of(record)
+            for records in (reader.records_of(keys) if keys else ())
             for record in records
-            if (key := reader.key_of(record)) in wanted
+            if (key := reader.key_of(record)) in known
         }
 
     def _matches(self, reader: Reader, record: Any) -> bool:
@@ -225,3 +272,7 @@ def _equal(value: Any, wanted: Any) -> bool:
     if isinstance(wanted, bool) or isinstance(value, bool):
         return value is wanted or (isinstance(value, int) and value == wanted)
     return bool(value == wanted) or (value is not None and wanted is not None and str(value) == str(wanted))
+
+
+def _number(told: object) -> int:
+    return int.from_bytes(hashlib.sha256(repr(told).encode("utf-8", "backslashreplace")).digest(), "big")

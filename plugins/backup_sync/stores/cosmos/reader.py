@@ -153,6 +153,9 @@ class CosmosReader:
     def stamp_of(self, record: Record) -> Stamp:
         return stamp_of(record, self._fields)
 
+    def print_of(self, record: Record) -> int:
+        return content_of(record)
+
     def parts_of(self, record: Record) -> dict[str, int]:
         return {name: content_of({"": value}) for name, value in record.items()}
 

@@ -77,6 +77,9 @@ class SqlReader(ABC):
     def stamp_of(self, record: Record) -> Stamp:
         return tuple(record[index] for index in self._fields_at)
 
+    def print_of(self, record: Record) -> int:
+        return _part(record)
+
     def parts_of(self, record: Record) -> dict[str, int]:
         return {column.name: _part(value) for column, value in zip(self.view.shape.columns, record, strict=True)}
 
