@@ -163,6 +163,22 @@ def test_triggers_of_the_target_are_named_and_refused_unless_they_are_accepted(s
     assert "triggers watch of the target may do more" in found.notes
 
 
+def test_a_trigger_that_came_after_the_plan_is_refused_as_well(sqlite: SqliteBackend) -> None:
+    sqlite.put(*((key, 1, f"text {key}") for key in range(10)))
+    start(sqlite)
+    sqlite.remove(1)
+    source, backup = sqlite.open(sqlite.service(**SETTINGS))
+    with closing(source), closing(backup):
+        run = SyncResult(sync_id("dag", "late", "thing"), "thing", run_id="late")
+        found = plan(backup, source, run, Wish())
+        sqlite.run_source("CREATE TRIGGER watch AFTER INSERT ON Things BEGIN SELECT 1; END")
+        with pytest.raises(FatalError, match="triggers watch"):
+            restore(source, backup, source, run, Wish(), found.id)
+    assert len(sqlite.source_rows()) == 9
+    sqlite.run_source("DROP TRIGGER watch")
+    assert sqlite.counts(service=sqlite.service(**SETTINGS))[:3] == (0, 0, 1)
+
+
 def test_a_trigger_that_changes_what_is_written_fails_the_restore_and_blocks_no_run(sqlite: SqliteBackend) -> None:
     sqlite.put(*((key, 1, f"text {key}") for key in range(10)))
     start(sqlite)

@@ -106,15 +106,20 @@ class Planner:
 
     def plan(self) -> Planned:
         planned, _ = self.find()
-        if self.there and (planned.counts.total()):
-            risky = [what for what in self.target.catalog.obstacles() if planned.counts[EXTRA] or "trigger" in what]
-            if risky and not self.wish.accept_obstacles:
-                raise FatalError(
-                    f"{self.target.label}: the target has {' and '.join(risky)}, which may change more than the plan says; remove them, "
-                    "or restore with accept_obstacles=true"
-                )
-            planned.notes += [f"{what} of the target may do more" for what in risky]
+        planned.notes += [f"{what} of the target may do more" for what in self.check_obstacles(planned)]
         return planned
+
+    def check_obstacles(self, planned: Planned) -> list[str]:
+        """What of the target may change more than a plan says, in words. Raises FatalError where that was not accepted."""
+        if not (self.there and planned.counts.total()):
+            return []
+        risky = [what for what in self.target.catalog.obstacles() if planned.counts[EXTRA] or "trigger" in what]
+        if risky and not self.wish.accept_obstacles:
+            raise FatalError(
+                f"{self.target.label}: the target has {' and '.join(risky)}, which may change more than the plan says; remove them, "
+                "or restore with accept_obstacles=true"
+            )
+        return risky
 
     def find(self) -> tuple[Planned, KeySpool]:
         planned = Planned(number=self.wish.number, notes=list(self.notes))

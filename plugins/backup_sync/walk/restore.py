@@ -73,7 +73,8 @@ def restore(
         result.mode = _mode(target, wish)
         if same_place(target, source):
             backup.catalog.check_fit(source.catalog.describe())  # or else the copy could not take it over in the end
-        with closing(_Writing(backup, target, result, wish, stop)) as work:
+        with closing(Planner(backup, target, result, wish, stop)) as planner:
+            work = _Writing(planner)
             if not (mine and states[unfinished.STATE]["logged"]):
                 work.write_log(approved)
             moved = work.write()
@@ -81,7 +82,7 @@ def restore(
             if same_place(target, source):
                 copy = backup.reader(backup.catalog.describe())
                 keeping = points.begin(backup, result, states, empty=copy.empty(), force=True)
-                settle(source, backup, result, keeping.entries if keeping else None, work.check)
+                settle(source, backup, result, keeping.entries if keeping else None, planner.check)
             if check_lock is not None:
                 check_lock()
             result.inserted, result.updated, result.deleted = _counted(backup, result.run_number)
@@ -147,8 +148,12 @@ def _sync_id(backup: Store, number: int) -> str:
     return str(next(found, ""))
 
 
-class _Writing(Planner):
+class _Writing:
     """Does what was planned."""
+
+    def __init__(self, plan: Planner) -> None:
+        self.plan, self.wish, self.result, self.shape, self.log = plan, plan.wish, plan.result, plan.shape, plan.log
+        self.backup, self.target, self.limits = plan.backup, plan.target, plan.backup.limits
 
     @property
     def _run(self) -> Keep:
@@ -156,28 +161,29 @@ class _Writing(Planner):
 
     def write_log(self, approved: str) -> None:
         """Plan once more, and write down what the target holds of what is to be written. Raises PlanChanged."""
-        planned, chosen = self.find()
+        planned, chosen = self.plan.find()
         if planned.id != approved:
             raise PlanChanged(
-                f"{self.service.name}: the plan {approved or '(none)'} is not what would be restored now ({planned.words()}, plan "
+                f"{self.plan.service.name}: the plan {approved or '(none)'} is not what would be restored now ({planned.words()}, plan "
                 f"{planned.id}); nothing was written. Look at the new plan and approve that"
             )
+        self.plan.check_obstacles(planned)
         number = self.result.run_number
         self.log.create()
         self.log.begin(number)
         about = {"sync_id": str(self.result.sync_id), "run_id": self.result.run_id, "number": number}
         known = self.backup.journal.states().get(RESTORES, {})
-        this = {"place": place_of(self.target), "left": sorted(self.left)}
+        this = {"place": place_of(self.target), "left": sorted(self.plan.left)}
         self.backup.journal.keep_state(RESTORES, dict([*known.items(), (str(number), this)][-REMEMBERED:]))
         for rows in chosen.batches(self.limits.asked_keys):
-            self.check()
+            self.plan.check()
             point("before log")
             kinds = {row[1:]: row[0] for row in rows}
             absent = [key for key, kind in kinds.items() if kind == MISSING]
             self.log.add(self._run, self.shape, absent, [], [])
             there = [key for key, kind in kinds.items() if kind != MISSING]
-            for records in self.theirs.records_of(there) if there else ():
-                found = [(kinds.get(self.theirs.key_of(record)), record) for record in records]
+            for records in self.plan.theirs.records_of(there) if there else ():
+                found = [(kinds.get(self.plan.theirs.key_of(record)), record) for record in records]
                 replaced, removed = ([record for kind, record in found if kind == one] for one in (CHANGED, EXTRA))
                 self.log.add(self._run, self.shape, [], replaced, removed)
         # From here on the target is written, and what is written stands in the log.
@@ -186,23 +192,23 @@ class _Writing(Planner):
 
     def write(self) -> int:
         """Write what the log says; returns how many records were left alone, since somebody changed them meanwhile."""
-        if not self.there:
+        if not self.plan.there:
             self.target.catalog.create(self.shape)
-            self.there = True
+            self.plan.there = True
         self._writer = self.target.writer(self.shape)
         moved = 0
         for deletes in (False, True):  # deletes last
             entries = ((op, key) for op, key in logged(self.backup, self.result.run_number) if (op == "D") == deletes)
             for some in batches(entries, self.limits.asked_keys):
-                self.check()
+                self.plan.check()
                 point("before restore")
                 moved += self._delete(dict(reversed(one) for one in some)) if deletes else self._put(some)
                 point("after restore")
         return moved
 
     def _delete(self, entries: Mapping[Key, str]) -> int:
-        theirs = self.prints(self.theirs, entries)
-        before = self.prints(self.log.reader(self.shape, self.result.run_number), entries)
+        theirs = self.plan.prints(self.plan.theirs, entries)
+        before = self.plan.prints(self.log.reader(self.shape, self.result.run_number), entries)
         gone = [key for key in theirs if theirs[key] == before.get(key)]
         if gone:
             self._writer.delete(gone)
@@ -210,18 +216,18 @@ class _Writing(Planner):
 
     def _put(self, entries: Sequence[tuple[str, Key]]) -> int:
         operations = {key: op for op, key in entries}
-        theirs = self.prints(self.theirs, operations)
-        before = self.prints(self.log.reader(self.shape, self.result.run_number), operations)
+        theirs = self.plan.prints(self.plan.theirs, operations)
+        before = self.plan.prints(self.log.reader(self.shape, self.result.run_number), operations)
         moved = 0
-        for records in self.wanted.records_of(list(operations)):
-            chosen = [record for record in records if self.wanted.key_of(record) in operations]
+        for records in self.plan.wanted.records_of(list(operations)):
+            chosen = [record for record in records if self.plan.wanted.key_of(record) in operations]
             if self.wish.columns:
                 chosen = self._merged(chosen)
             inserts, updates = list[Any](), list[Any]()
             for record in chosen:
-                key = self.wanted.key_of(record)
+                key = self.plan.wanted.key_of(record)
                 now = theirs.get(key)
-                if now == self.wanted.print_of(record):
+                if now == self.plan.wanted.print_of(record):
                     continue  # an earlier attempt wrote it
                 if now != before.get(key):
                     moved += 1
@@ -233,22 +239,22 @@ class _Writing(Planner):
         return moved
 
     def _merged(self, records: Sequence[Any]) -> list[Any]:
-        wanted = {self.wanted.key_of(record): record for record in records}
+        wanted = {self.plan.wanted.key_of(record): record for record in records}
         return [
-            self.wanted.merged(wanted[key], record, self.wish.columns)
-            for page in self.theirs.records_of(list(wanted))
+            self.plan.wanted.merged(wanted[key], record, self.wish.columns)
+            for page in self.plan.theirs.records_of(list(wanted))
             for record in page
-            if (key := self.theirs.key_of(record)) in wanted
+            if (key := self.plan.theirs.key_of(record)) in wanted
         ]
 
     def count_wrong(self) -> int:
         """How many of the records in the log are not what they should be by now."""
-        if self.into_nothing:
-            return sum(map(len, self.compared()))  # all of it, so that the databases can digest it
+        if self.plan.into_nothing:
+            return sum(map(len, self.plan.compared()))  # all of it, so that the databases can digest it
         wrong = 0
         for some in batches((key for _, key in logged(self.backup, self.result.run_number)), self.limits.asked_keys):
-            self.check()
-            wrong += sum(self.asked_for(kind, names) for _, kind, names, _ in self.differing(some))
+            self.plan.check()
+            wrong += sum(self.plan.asked_for(kind, names) for _, kind, names, _ in self.plan.differing(some))
         return wrong
 
 
