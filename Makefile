@@ -24,7 +24,7 @@ setup: .venv/.ready  ## Install everything into .venv (the other targets do this
 	@$(BIN)/uv pip sync --python $(BIN)/python --require-hashes requirements.lock
 	@touch $@
 
-demo: .venv/.ready  ## Run the real DAG on sample data through the four scenarios
+demo: .venv/.ready  ## Run the real DAG on sample data through its six scenarios
 	@$(BIN)/python -m local.demo
 
 ui: .venv/.ready  ## Airflow with its web UI on the local data, ready to trigger
