@@ -275,3 +275,49 @@ def test_a_state_that_is_not_kept_cannot_be_restored(world: World) -> None:
         backup.journal.keep_state("undo", {**value, "since": 2})
     with pytest.raises(ConfigurationError, match="cannot be rebuilt"):
         world.planned(Wish(number=1))
+
+
+def test_a_backup_that_was_rightly_empty_keeps_its_restore_points(backend: Backend) -> None:
+    world = World.__new__(World)
+    world.backend, world.service = backend, backend.service(**SETTINGS)
+    backend.initialize(service=world.service)
+    backend.sync(service=world.service)  # of a source that holds nothing yet
+    backend.put(*((key, 1, f"text {key}") for key in range(30)))
+    backend.sync(service=world.service)
+    full = plain(backend.source_rows())
+    emptied = world.restore(Wish(number=1, delete=True), "to nothing")
+    assert counts(emptied) == (0, 0, 30)
+    assert backend.backup_rows() == []
+    assert backend.sync(service=world.service).notice is None
+    backend.put((7, 3, "new"))
+    assert backend.sync(service=world.service).notice is None
+    world.restore(Wish(number=2), "as of 2")
+    world.restore(Wish(number=2, delete=True), "as of 2 and no more")
+    assert plain(backend.source_rows()) == plain(backend.backup_rows()) == full
+
+
+def test_a_backup_that_somebody_emptied_is_not_taken_for_its_earlier_states(world: World) -> None:
+    world.backend.remove_from_backup(*range(1, 10), *range(20, MANY + 1), 900)
+    assert world.backend.backup_rows() == []
+    with pytest.raises(ConfigurationError, match="somebody emptied the backup"):
+        world.planned(Wish(number=1))
+
+
+def test_a_restore_that_was_undone_before_it_was_finished_has_counted_nothing(world: World) -> None:
+    world.backend.small(asked_keys=3)
+    settled = []
+
+    def kill(name: str) -> None:
+        settled.append(name)
+        if name == "before settle" and settled.count(name) == 3:
+            raise Killed
+
+    with installed(kill), pytest.raises(Killed):
+        world.restore(Wish(number=1, delete=True), "killed")
+    world.restore(Wish(undo=3), "undo")
+    names = ["runId", "insertedCount", "updatedCount", "deletedCount"]
+    if not world.backend.name.startswith("cosmos"):
+        names = [name[0].upper() + name[1:] for name in names]
+    told = {row[names[0]]: [row[name] for name in names[1:]] for row in world.backend.history_rows()}
+    assert told["killed"] == [0, 0, 0]
+    assert told["undo"] == [1, 5, 10]

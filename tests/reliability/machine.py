@@ -108,7 +108,9 @@ BOUNDARIES = sorted(
 )
 moments = st.tuples(st.sampled_from(BOUNDARIES), st.sampled_from([0, 0, 0, 1, 1, 2, 3, 4]))
 """Which boundary, and how often it is passed before: seldom, since few runs pass one often."""
-often = st.tuples(st.sampled_from(["after cut", "before guard", "before apply", "after write"]), st.sampled_from([0, 0, 1]))
+often = st.tuples(
+    st.sampled_from(["after cut", "before guard", "before apply", "after write"]), st.sampled_from([0, 0, 1])
+)
 """One that a run with something to do mostly passes."""
 seeds = st.integers(0, 2**16)
 allowances = st.sampled_from([None, None, None, 0, 2, 10, 60])

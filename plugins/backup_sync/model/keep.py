@@ -71,21 +71,23 @@ class Kept:
     """What there is of a history of records.
 
     ``since``: the oldest number that can be rebuilt. ``gaps``: of (from, to); the numbers between the two cannot. ``due``:
-    those of the gaps that may still hold entries that nobody needs.
+    those of the gaps that may still hold entries that nobody needs. ``emptied``: it was a run that left the copy without a
+    record, so that finding it empty is no sign that somebody else emptied it.
     """
 
     since: int
     gaps: tuple[Gap, ...] = ()
     due: tuple[Gap, ...] = ()
+    emptied: bool = False
 
     @classmethod
     def from_value(cls, value: Mapping[str, Any]) -> Kept:
         gaps, due = (tuple((int(first), int(last)) for first, last in value.get(name, ())) for name in ("gaps", "due"))
-        return cls(int(value["since"]), gaps, due)
+        return cls(int(value["since"]), gaps, due, bool(value.get("emptied")))
 
     def to_value(self) -> dict[str, Any]:
         """JSON-ready."""
-        return {"since": self.since, "gaps": list(self.gaps), "due": list(self.due)}
+        return {"since": self.since, "gaps": list(self.gaps), "due": list(self.due), "emptied": self.emptied}
 
     def holds(self, number: int) -> bool:
         """Whether the state at the end of this run can be rebuilt."""

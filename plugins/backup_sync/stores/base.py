@@ -386,7 +386,8 @@ class Store:
     call this end, the connection id. ``reader``: opens a :class:`Reader` of records of a shape; fields in
     ``compare_also`` are part of every stamp, behind the configured ones, and those in ``lacking`` are read as null; with
     ``content`` the whole record is part of it as well, byte for byte, in between; with ``stamps=False`` it is all of it.
-    ``writer``: opens a :class:`Writer`; with ``keep``, a :class:`Keep`, what it replaces is kept in ``undo``.
+    ``writer``: opens a :class:`Writer`; with ``keep``, a :class:`Keep`, what it replaces is kept in ``undo``; with ``told=False`` what it
+    writes is not added to the counts in the run's history.
 
     Parts that an end may lack are None: ``unfilled``, ``undo`` and ``log`` (of a copy), ``usage``, and ``check_fields``, which raises
     ConfigurationError if the store holds records and none has a field that the service names (with ``matched=True``

@@ -91,6 +91,11 @@ class Planner:
                 f"{self.service.name}: the state at the end of run {number} cannot be rebuilt; list the restore points "
                 "(backup_restore without a service)"
             )
+        if not kept.emptied and self.backup.reader(self.backup.catalog.describe()).empty():
+            raise ConfigurationError(
+                f"{self.service.name}: somebody emptied the backup, so its earlier states cannot be rebuilt; restore the backup's own "
+                "database from a backup of it first"
+            )
         return lacking(states, number)
 
     def _open_wanted(self, shape: Any) -> Reader:

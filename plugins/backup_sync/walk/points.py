@@ -62,7 +62,7 @@ def begin(backup: Store, run: SyncResult, states: Mapping[str, Any], *, empty: b
 
     ``states``: as they were before the run got its number. ``empty``: the copy holds nothing. A first load makes no
     entries: restore points begin with it. A run that keeps nothing ends all restore points before it, and so does one that
-    finds the copy empty: no run empties it, so somebody did.
+    finds the copy empty, unless it was a run that left it so (:func:`end`).
     """
     if backup.undo is None:
         return None
@@ -77,17 +77,28 @@ def begin(backup: Store, run: SyncResult, states: Mapping[str, Any], *, empty: b
     if kept is not None and RUN in states and found.unnumbered and found.unnumbered > parse(states[RUN]["at"]):
         run.note("a run of an earlier version wrote to the backup: restore points older than this run are gone")
         kept = None
-    if empty:
+    fresh = empty and not (kept is not None and kept.emptied)
+    if fresh:
         if kept is not None and kept.since < run.run_number:
             run.note("the backup was empty: restore points older than this run are gone")
         kept = Kept(run.run_number)
     elif kept is None:
         kept = Kept(run.run_number - 1)
+    if not empty:
+        kept = replace(kept, emptied=False)
     if kept != before:
         backup.journal.keep_state(STATE, kept.to_value())
     drift = bool(states.get(verdicts.STATE, {}).get("drift"))
-    entries = None if empty else Keep(run.run_number, str(run.sync_id), exact=force)
+    entries = None if fresh else Keep(run.run_number, str(run.sync_id), exact=force)
     return Keeping(kept, entries, found.numbered, list(map(int, states.get(HELD, {}))), drift)
+
+
+def end(backup: Store, keeping: Keeping, *, empty: bool) -> Keeping:
+    """What this run leaves behind. ``empty``: the copy holds nothing now."""
+    kept = replace(keeping.kept, emptied=empty)
+    if kept != keeping.kept:
+        backup.journal.keep_state(STATE, kept.to_value())
+    return replace(keeping, kept=kept)
 
 
 @dataclass(frozen=True)

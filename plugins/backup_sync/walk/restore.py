@@ -83,6 +83,8 @@ def restore(
                 copy = backup.reader(backup.catalog.describe())
                 keeping = points.begin(backup, result, states, empty=copy.empty(), force=True)
                 settle(source, backup, result, keeping.entries if keeping else None, planner.check)
+                if keeping:
+                    points.end(backup, keeping, empty=copy.empty())
             if check_lock is not None:
                 check_lock()
             result.inserted, result.updated, result.deleted = _counted(backup, result.run_number)
@@ -263,7 +265,8 @@ def settle(source: Store, backup: Store, result: SyncResult, keep: Keep | None, 
     assert backup.log is not None
     shape = source.catalog.describe()
     backup.catalog.check_fit(shape)
-    reader, copy, writer = source.reader(shape), backup.reader(shape), backup.writer(shape, keep=keep)
+    reader, copy = source.reader(shape), backup.reader(shape)
+    writer = backup.writer(shape, keep=keep, told=False)  # what it counts is what was written to the target
     for keys in batches((key for _, key in logged(backup, result.run_number)), backup.limits.asked_keys):
         check()
         point("before settle")

@@ -128,7 +128,8 @@ def sync(
             result.note(drill.overdue(service, before))
             _verify(source, backup, shape, result, options, check)
         if target.keeping is not None:
-            points.prune(backup, result, target.keeping, mended=options.content)
+            keeping = points.end(backup, target.keeping, empty=not run.plan.source_records and target.reader.empty())
+            points.prune(backup, result, keeping, mended=options.content)
         if target.check_lock is not None:
             target.check_lock()
     result.complete()

@@ -47,6 +47,10 @@ class CosmosJournal:
         self._run.deleted += applied.deleted
         self._history.count(self._run)
 
+    def fence(self, applied: Applied) -> None:
+        """As :meth:`count`, and adds nothing: the attempt has to be the one that may write."""
+        self.count(Applied())
+
     def points(self) -> Points:
         return self._history.points()
 

@@ -35,9 +35,11 @@ def cosmos_store(service: Service, account: Account, label: str, *, copy: bool, 
         documents = found.documents if found else None
         return CosmosReader(connection, service, shape, limits, documents, content=content, stamps=stamps)
 
-    def writer(shape: ContainerShape, keep: Keep | None = None) -> CosmosWriter:
+    def writer(shape: ContainerShape, keep: Keep | None = None, *, told: bool = True) -> CosmosWriter:
         entries = CosmosEntries(undo, keep, reader(shape)) if keep else None
-        return CosmosWriter(connection, shape, limits, journal.count if copy else None, entries)
+        return CosmosWriter(
+            connection, shape, limits, (journal.count if told else journal.fence) if copy else None, entries
+        )
 
     undo = CosmosUndo(connection, service, limits, account.container, CosmosAsOf)
 

@@ -55,11 +55,12 @@ def mssql_store(
         view = View.of(DIALECT, table, shape, content=whole, stamps=stamps, **options)
         return MssqlReader(session, view, limits, joined=joined)
 
-    def writer(shape: TableShape, keep: Keep | None = None) -> MssqlWriter:
+    def writer(shape: TableShape, keep: Keep | None = None, *, told: bool = True) -> MssqlWriter:
         own = catalog.own_shape()
         fold = own.fold if own else as_written
         entries = MssqlEntries(undo, keep, shape) if keep else None
-        count, numbered = (journal.count, set[str]()) if copy else (None, catalog.numbered())
+        count = (journal.count if told else journal.fence) if copy else None
+        numbered = set[str]() if copy else catalog.numbered()
         return MssqlWriter(session, table, shape, limits, count, fold, entries, numbered)
 
     def beside(ending: str) -> MssqlCatalog:

@@ -175,6 +175,10 @@ class SqlJournal:
                 "or another attempt has begun), so it writes nothing more"
             )
 
+    def fence(self, applied: Applied) -> None:
+        """As :meth:`count`, and adds nothing: the attempt has to be the one that may write."""
+        self.count(Applied())
+
     def points(self) -> Points:
         wrote = "InsertedCount + UpdatedCount + DeletedCount > 0"
         sql = (

@@ -55,10 +55,12 @@ def sqlite_store(
         view = View.of(DIALECT, table, shape, content=whole, stamps=stamps, **options)
         return SqliteReader(session, view, limits)
 
-    def writer(shape: TableShape, keep: Keep | None = None) -> SqliteWriter:
+    def writer(shape: TableShape, keep: Keep | None = None, *, told: bool = True) -> SqliteWriter:
         entries = SqliteEntries(undo, keep, shape) if keep else None
         view = View.of(DIALECT, table, shape, stamps=False)
-        return SqliteWriter(session, view, limits, journal.count if copy else None, entries)
+        return SqliteWriter(
+            session, view, limits, (journal.count if told else journal.fence) if copy else None, entries
+        )
 
     def beside(ending: str) -> SqliteCatalog:
         return SqliteCatalog(session, table.beside(ending), journal, copy=False)
