@@ -1,49 +1,5 @@
-"""The DAG ``backup_initialize``: create the backup databases, schemas, tables and containers, and nothing else."""
+"""The Airflow DAG backup_initialize."""
 
-from __future__ import annotations
+from backup_sync.dags.initialize import build
 
-from airflow.sdk import DAG, Param
-
-from backup_sync.model.config import config_path, read_services
-from backup_sync.operators import InitializeBackupOperator, refuse_mistakes
-
-CONFIG = config_path(__file__)
-DECLARED = read_services(CONFIG)
-
-with DAG(
-    dag_id="backup_initialize",
-    description="Create what the backups lack; copies nothing",
-    doc_md="Creates the backup databases, schemas, tables, containers and histories that are missing. "
-    "What is there already is left as it is, so it can be run at any time.",
-    schedule=None,
-    is_paused_upon_creation=False,
-    render_template_as_native_obj=True,
-    tags=["backup", *DECLARED.services],
-    params={
-        "service": Param(
-            "all",
-            enum=["all", *DECLARED.services],
-            title="Service",
-            description="All declared services, or one of them.",
-        ),
-        "dry_run": Param(
-            False, type="boolean", title="Dry run", description="Say what would be created, and create nothing."
-        ),
-        "accept_source": Param(
-            False,
-            type="boolean",
-            title="Accept source",
-            description="Accept the current sources for the backups, for this run only.",
-        ),
-    },
-):
-    for service in DECLARED.services:
-        InitializeBackupOperator(
-            task_id=service,
-            service=service,
-            config=CONFIG,
-            only="{{ params.service }}",
-            dry_run="{{ params.dry_run }}",
-            accept_source="{{ params.accept_source }}",
-        )
-    refuse_mistakes(DECLARED)
+globals().update(build(__file__))

@@ -14,9 +14,10 @@ import grimp
 ROOT = Path(__file__).resolve().parents[1]
 PICTURE = Path(__file__).with_name("floors.svg")
 ROOMS = {
+    "dags": (1, "what the DAG files build"),
     "operators": (1, "a context in, one job, an XCom out"),
     "__main__": (2, "python -m backup_sync"),
-    "settings": (0, "the section [backup_sync]"),
+    "settings": (4, "the section [backup_sync]"),
     "hooks": (1, "a connection becomes a store"),
     "walk": (3, "the jobs, and the walk they share"),
     "stores.mssql": (0, "SQL Server"),
@@ -24,10 +25,10 @@ ROOMS = {
     "stores.cosmos": (2, "Cosmos DB"),
     "stores.sql": (0.5, "the SQL flow, once"),
     "stores": (2, "protocols of a store's parts"),
-    "model": (2, "plain data and pure rules"),
+    "model": (3, "plain data and pure rules"),
 }
 """Room → (column in which it is drawn, what it does)."""
-WIDTH, HEIGHT, ROOM, TALL, MARGIN = 1040, 104, 236, 54, 16
+WIDTH, HEIGHT, ROOM, TALL, MARGIN = 1300, 104, 236, 54, 16
 STYLE = """
   .room { fill: #eef3fb; stroke: #4a6fa5; } .arrow { stroke: #7a8699; fill: none; } .head { fill: #7a8699; }
   text { font: 13px sans-serif; fill: #1c2530; text-anchor: middle; } .name { font-weight: bold; font-size: 15px; }
@@ -84,7 +85,7 @@ def needed(room: str, found: dict[str, set[str]]) -> list[str]:
 def picture() -> str:
     found = imports()
     level = floors(found)
-    at = {room: ((ROOMS[room][0] + 0.5) * WIDTH / 4, MARGIN + floor * HEIGHT) for room, floor in level.items()}
+    at = {room: ((ROOMS[room][0] + 0.5) * WIDTH / 5, MARGIN + floor * HEIGHT) for room, floor in level.items()}
     height = 2 * MARGIN + max(level.values()) * HEIGHT + TALL
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img">',

@@ -454,7 +454,7 @@ def test_the_schedule_comes_from_env(values: dict[str, str], monkeypatch: pytest
     for name, value in interpolate(RAW, values | chosen)["services"]["airflow-scheduler"]["environment"].items():
         if name.startswith("AIRFLOW__BACKUP_SYNC__"):
             monkeypatch.setenv(name, value)
-    assert read_settings() == Settings("*/5 * * * *", 7, 9.0, None, None, "docs")
+    assert read_settings() == Settings(True, "*/5 * * * *", 7, 9.0, None, None, "docs")
 
 
 def test_without_a_choice_the_stack_has_the_defaults(values: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -767,7 +767,7 @@ def test_the_example_names_the_log_store_of_the_stack(cfg: configparser.ConfigPa
 
 
 def test_the_schedule_is_in_utc_whatever_the_default_timezone() -> None:
-    source = (ROOT / "dags" / "backup_sync_dag.py").read_text()
+    source = (ROOT / "plugins" / "backup_sync" / "dags" / "sync.py").read_text()
     assert "tzinfo=timezone.utc" in source  # the comments in airflow.cfg.example and .env.example rest on it
 
 

@@ -196,7 +196,7 @@ def test_every_option_of_airflow_cfg_is_explained_with_its_variable_and_default(
 
 
 def test_every_schedule_preset_is_named() -> None:
-    from backup_sync.settings import PRESETS
+    from backup_sync.model.schedules import PRESETS
 
     assert set(re.findall(r"@\w+", section("docs/configure.md", "Airflow: section `[backup_sync]`"))) == set(PRESETS)
 

@@ -10,27 +10,23 @@ from typing import Any, TypeVar
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowConfigException
 
+from backup_sync.model.schedules import FORM, cron_of, is_schedule
+
 T = TypeVar("T")
 
 SECTION = "backup_sync"
-PRESETS = {
-    "@hourly": "0 * * * *",
-    "@daily": "0 0 * * *",
-    "@weekly": "0 0 * * 0",
-    "@monthly": "0 0 1 * *",
-    "@quarterly": "0 0 1 */3 *",
-    "@yearly": "0 0 1 1 *",
-}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """``schedule``: a cron text or preset, None when switched off. ``retry_delay``: seconds before the first retry.
+    """``enabled``: whether anything is scheduled at all. ``usual``: the schedule of services that name none, a cron text or preset.
+    ``retry_delay``: seconds before the first retry.
     ``execution_timeout``, ``dagrun_timeout``: how long a task and a run may take; None: as long as they want.
     ``docs``: where the pages of the docs are, for messages: a path or an address.
     ``problems``: for each option that cannot be read, and whose default stands in for it, one sentence."""
 
-    schedule: str | None
+    enabled: bool
+    usual: str
     retries: int
     retry_delay: float
     execution_timeout: timedelta | None
@@ -39,9 +35,14 @@ class Settings:
     problems: dict[str, str] = field(default_factory=dict)
 
     @property
+    def schedule(self) -> str | None:
+        """What runs of services that name no schedule are scheduled by; None: nothing is scheduled."""
+        return self.usual if self.enabled else None
+
+    @property
     def cron(self) -> str | None:
         """The schedule as five cron fields."""
-        return PRESETS.get(self.schedule, self.schedule) if self.schedule else None
+        return cron_of(self.schedule)
 
 
 def read_settings() -> Settings:
@@ -60,9 +61,10 @@ def read_settings() -> Settings:
 
     seconds = "a number of seconds, 0 or more"
     enabled = read("enabled", True, conf.getboolean, "True or False", lambda value: True)
-    schedule = read("schedule", "@daily", conf.get, f"five cron fields or one of {', '.join(PRESETS)}", _is_schedule)
+    schedule = read("schedule", "@daily", conf.get, FORM, is_schedule)
     return Settings(
-        schedule=schedule if enabled else None,
+        enabled=enabled,
+        usual=schedule,
         retries=read("retries", 2, conf.getint, "a whole number, 0 or more", _not_negative),
         retry_delay=read("retry_delay", 60.0, conf.getfloat, seconds, _not_negative),
         execution_timeout=_span(read("execution_timeout", 0.0, conf.getfloat, seconds, _not_negative)),
@@ -70,14 +72,6 @@ def read_settings() -> Settings:
         docs=conf.get(SECTION, "docs", fallback="docs"),
         problems=problems,
     )
-
-
-def _is_schedule(text: str) -> bool:
-    if text in PRESETS:
-        return True
-    from croniter import croniter  # Airflow's own cron reader
-
-    return len(text.split()) == 5 and bool(croniter.is_valid(text))
 
 
 def _not_negative(value: float) -> bool:

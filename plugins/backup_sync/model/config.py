@@ -19,6 +19,7 @@ import yaml
 
 from backup_sync.model.errors import ConfigurationError
 from backup_sync.model.names import parse_table
+from backup_sync.model.running import Running, parse_running
 
 if TYPE_CHECKING:
     from backup_sync.model.service import Service
@@ -36,11 +37,12 @@ OURS = {"all": "that word means every service", "summary": "a task of the DAG is
 class Declared:
     """What a services file declares.
 
-    ``services``: the raw entries by service name, in the file's order. ``problems``: for each name that cannot be a
+    ``services``: the raw entries by service name, in the file's order; ``running``: how Airflow is to run each. ``problems``: for each name that cannot be a
     service as it stands there (or :data:`WHOLE_FILE`), one sentence with the file, the service and the fix.
     """
 
     services: dict[str, dict[str, Any]] = field(default_factory=dict)
+    running: dict[str, Running] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
 
 
@@ -100,6 +102,7 @@ def read_services(path: Path) -> Declared:
     except (yaml.YAMLError, RecursionError) as error:
         return Declared(problems={WHOLE_FILE: f"{path} is not valid YAML{_where(error)}: {_what(error)}"})
     lines: dict[str, int] = {}
+    running: dict[str, Running] = {}
     for key, node in entries:
         name = key.value if isinstance(key, yaml.ScalarNode) else "?"
         line = key.start_mark.line + 1
@@ -109,13 +112,17 @@ def read_services(path: Path) -> Declared:
             entry: Any = loader.construct_object(node, deep=True) if problem is None else None
             if problem is None and not isinstance(entry, dict):
                 problem = "must be a mapping of settings"
+            if problem is None:
+                running[name] = parse_running(entry.get("airflow"))
             if name in lines:
                 problem = f"is declared in line {lines[name]} already; rename one of them"
         except (yaml.YAMLError, RecursionError) as error:
             problem = f"cannot be read: {_what(error)}"
+        except ValueError as error:
+            problem = str(error)
         lines.setdefault(name, line)
         if problem is None:
-            declared.services[name] = entry
+            declared.services[name], declared.running[name] = entry, running[name]
         else:
             declared.services.pop(name, None)  # which of two is meant nobody can know
             declared.problems[name] = f"{where} {problem}"

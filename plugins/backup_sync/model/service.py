@@ -11,6 +11,7 @@ from backup_sync.model.errors import ConfigurationError
 from backup_sync.model.keep import KeepHistory, parse_keep, parse_time
 from backup_sync.model.loss import LossLimits
 from backup_sync.model.names import parse_table, without_case
+from backup_sync.model.running import parse_running
 from backup_sync.model.verdicts import parse_share
 
 ASSIGNED = ("_rid", "_self", "_etag", "_attachments", "_ts", "_lsn")
@@ -85,6 +86,9 @@ class Service(BaseModel):
         description="Airflow connection of a scratch database, into which backup_drill restores for practice",
     )
     drill_within: str = Field(default="35d", description="how old the last drill may become before runs say so")
+    airflow: dict[str, Any] = Field(
+        default_factory=dict, description="how Airflow runs its tasks: schedule, retries, pool, owner and others"
+    )
     guard: Guard = Guard()
     rejects: Rejects = Rejects()
     concurrency: int = Field(default=16, ge=1, le=256, description="container: requests in flight at most")
@@ -103,6 +107,15 @@ class Service(BaseModel):
     def _times(cls, value: str | dict[str, str] | None) -> str | dict[str, str] | None:
         if value is not None:
             parse_keep(value)
+        return value
+
+    @field_validator("airflow")
+    @classmethod
+    def _running(cls, value: dict[str, Any]) -> dict[str, Any]:
+        try:
+            parse_running(value)
+        except ValueError as error:
+            raise ValueError(str(error).removeprefix("airflow.")) from None
         return value
 
     @field_validator("verify")

@@ -13,9 +13,9 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from backup_sync.model.config import LONGEST_NAME, Declared
 from backup_sync.model.errors import ConfigurationError
 from backup_sync.model.result import FAILED, SyncResult, sync_id
+from backup_sync.model.schedules import next_run
 from backup_sync.model.summary import build_summary, render_summary
 from backup_sync.operators.base import FAILURE, pull_result, started_by, task_states
-from backup_sync.operators.schedule import next_run
 from backup_sync.settings import Settings, read_settings
 
 if TYPE_CHECKING:

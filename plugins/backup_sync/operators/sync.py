@@ -10,9 +10,9 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from backup_sync.model.moments import parse
 from backup_sync.model.result import HELD, PAIRING_REFUSED, SyncResult
+from backup_sync.model.schedules import moments_between
 from backup_sync.model.summary import good_lines
 from backup_sync.operators.base import FAILURE, ServiceOperator, flag, number, pull_result, task_states
-from backup_sync.operators.schedule import moments_between
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
