@@ -45,6 +45,13 @@ OPERATORS = [
 ]
 
 
+class Outlets(dict[Any, Any]):
+    """Takes whatever a task says of its outlets."""
+
+    def __missing__(self, outlet: Any) -> SimpleNamespace:
+        return self.setdefault(outlet, SimpleNamespace(add=lambda *_, **__: None, extra={}))
+
+
 class Task:
     """What Airflow hands to a running task, as far as the operators look at it."""
 
@@ -103,6 +110,7 @@ def outcome(
     task = task or Task()
     context: Any = {
         "ti": task,
+        "outlet_events": Outlets(),
         "dag_run": SimpleNamespace(run_id="tonight", conf={}),
         "dag": SimpleNamespace(params={}),
     }
@@ -169,6 +177,7 @@ def test_a_task_that_was_not_given_what_the_runs_conf_asks_for_fails_before_it_d
     params = dict.fromkeys(("service", "force", "dry_run", "allow_deletes", "accept_source"))
     context: Any = {
         "ti": Task(),
+        "outlet_events": Outlets(),
         "dag_run": SimpleNamespace(run_id="tonight", conf=conf),
         "dag": SimpleNamespace(params=params),
     }
@@ -257,6 +266,7 @@ def test_a_killed_task_tells_its_run_to_stop(kind, config, monkeypatch):
     )
     context: Any = {
         "ti": Task(),
+        "outlet_events": Outlets(),
         "dag_run": SimpleNamespace(run_id="tonight", conf={}),
         "dag": SimpleNamespace(params={}),
     }
@@ -277,6 +287,7 @@ def test_a_task_that_was_killed_before_it_began_writes_nothing(kind, config, tmp
     task.on_kill()
     context: Any = {
         "ti": Task(),
+        "outlet_events": Outlets(),
         "dag_run": SimpleNamespace(run_id="tonight", conf={}),
         "dag": SimpleNamespace(params={}),
     }
@@ -296,6 +307,7 @@ def test_a_backup_that_belongs_to_something_else_gets_no_history(config, monkeyp
     monkeypatch.setattr("backup_sync.walk.record.record_history", never)
     context: Any = {
         "ti": Task(),
+        "outlet_events": Outlets(),
         "dag_run": SimpleNamespace(run_id="tonight", conf={}),
         "dag": SimpleNamespace(params={}),
     }

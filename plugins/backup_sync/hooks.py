@@ -7,6 +7,7 @@ import sqlite3
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
 
 from airflow.sdk import BaseHook
 from airflow.sdk.configuration import conf
@@ -117,7 +118,25 @@ def open_store(service: Service, conn_id: str, *, copy: bool = False, container:
         raise ConfigurationError(
             f"connection {conn_id} is of type {connection.conn_type}, so service {service.name} has to name a {needs}"
         )
-    return openers[connection.conn_type](service, conn_id, connection, copy)
+    store = openers[connection.conn_type](service, conn_id, connection, copy)
+    store.uri = _uri(connection, service, container)
+    return store
+
+
+def _uri(connection: Connection, service: Service, container: str) -> str:
+    """The address of a table or container as an asset has it (``mssql://host:1433/database/schema/table``). ASCII, no login."""
+
+    def parts(*names: str) -> str:
+        return "/".join(quote(name, safe="") for name in names)
+
+    if connection.conn_type == "azure_cosmos":
+        extra, host = connection.extra_dejson, urlsplit(connection.login or "").netloc
+        name = container or extra.get("collection_name") or service.container or ""
+        return f"cosmos://{host}/{parts(extra['database_name'], name)}"
+    table = parse_table(service.table or "")
+    if connection.conn_type == "sqlite":
+        return f"sqlite:{quote(str(Path(connection.host or '').absolute()))}/{parts(*table)}"
+    return f"mssql://{quote(connection.host or '')}:{connection.port}/{parts(connection.schema or '', *table)}"
 
 
 def _connection(service: Service, conn_id: str) -> Connection:

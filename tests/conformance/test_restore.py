@@ -299,7 +299,7 @@ def test_a_backup_that_was_rightly_empty_keeps_its_restore_points(backend: Backe
 def test_a_backup_that_somebody_emptied_is_not_taken_for_its_earlier_states(world: World) -> None:
     world.backend.remove_from_backup(*range(1, 10), *range(20, MANY + 1), 900)
     assert world.backend.backup_rows() == []
-    with pytest.raises(ConfigurationError, match="somebody emptied the backup"):
+    with pytest.raises(ConfigurationError, match="the backup is empty, and no run that ended left it so"):
         world.planned(Wish(number=1))
 
 

@@ -9,6 +9,7 @@ import yaml
 
 from backup_sync.model.config import Declared, load_service, read_services
 from backup_sync.model.errors import ConfigurationError
+from backup_sync.model.running import Running
 from backup_sync.model.service import parse_service
 
 SHIPPED = Path(__file__).resolve().parents[2] / "dags" / "backup_sync.yaml"
@@ -107,7 +108,7 @@ def test_a_name_that_would_break_the_dag_is_named_with_file_and_line_and_the_oth
 
 @pytest.mark.parametrize("name", ["customer", "No", "NO", "y", "off", "a-b_C9", "n" * 100])
 def test_any_other_name_is_a_good_one(tmp_path, name):
-    assert declared(tmp_path, f"services: {{{name}: {ENTRY}}}") == Declared({name: parsed(ENTRY)})
+    assert declared(tmp_path, f"services: {{{name}: {ENTRY}}}") == Declared({name: parsed(ENTRY)}, {name: Running()})
 
 
 def parsed(text: str) -> Any:

@@ -253,7 +253,8 @@ class Machine(RuleBasedStateMachine):
             # A retry has no more than its first attempt left over.
             allow=None if allow is None else max(0, allow - run.written[2]),
             done=run.done,
-            watches_text=self.watches_text or bool(run.options.get("content")),
+            watches_text=self.watches_text,
+            whole=bool(run.options.get("content")),
             unfilled=self.unfilled(),
         )
 

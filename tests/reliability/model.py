@@ -48,15 +48,19 @@ def plan(
     done: Set[int] = frozenset(),
     watches_text: bool = False,
     unfilled: Set[int] = frozenset(),
+    whole: bool = False,
 ) -> Plan:
     """``done``: keys that were written since the run began, which its retry need not force again. ``watches_text``:
-    another text is a change as well. ``unfilled``: keys whose copies lack a column, which is no reason for doubt."""
+    another text is a change as well. ``unfilled``: keys whose copies lack a column, which is no reason for doubt.
+    ``whole``: whole records are compared, so that this is a change as any other."""
     both = source.keys() & backup.keys()
     inserts, gone = source.keys() - backup.keys(), backup.keys() - source.keys()
     ahead = {key for key in both if source[key][0] < backup[key][0] and not force}
     changed = {key for key in both - ahead if source[key][0] > backup[key][0]}
     if watches_text:
         changed |= {key for key in both - ahead if source[key][1] != backup[key][1]}
+    if whole:
+        changed |= {key for key in both - ahead if source[key][1] != backup[key][1]} | (unfilled & both - ahead)
     updates = len(changed)
     changed |= unfilled & both - ahead
     if force:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
 from backup_sync.model import faults
-from backup_sync.model.errors import DriftFound, FatalError
+from backup_sync.model.errors import ConfigurationError, DriftFound, FatalError
 from backup_sync.model.keep import STATE, Kept, Point, parse_keep
 from backup_sync.model.result import SyncResult, sync_id
 from backup_sync.model.verdicts import DRIFT, EXTRA, LAG, MISSING
@@ -205,6 +205,12 @@ class Recovery(Machine):
     def bring_back(self, seed: int, at: tuple[str, int]) -> None:
         dice = random.Random(seed)
         number = dice.choice([None, *self._there()])
+        kept = self._kept()
+        if number is not None and not self.backup and kept is not None and not kept.emptied:
+            # Nobody knows whether it was a run that died or a person that left it empty.
+            with self.stores() as (source, backup), pytest.raises(ConfigurationError, match="the backup is empty"):
+                plan_restore(backup, source, SyncResult(sync_id("d", "plan", "thing"), "thing"), Wish(number=number))
+            return
         wanted = self.backup if number is None else self.states[number]
         only, delete = dice.choice([None, None, None, "missing", CHANGED, "extra"]), dice.random() < 0.5
         keys = dice.sample(range(1, 61), 15) if dice.random() < 0.3 else list(range(1, 61))

@@ -38,7 +38,8 @@ class SyncResult:
     ``run_number``: its place among the runs that wrote to this backup; 0: it did not get that far. ``drift``: records whose
     content was found to differ though no sync would see it. ``verified``: what comparing the whole content found
     (:meth:`backup_sync.model.verdicts.Verified.to_value`); ``verified_share``: how much of the records was compared so at
-    least once, 0..1, and ``verified_since``: all of them since then; None: not all yet.
+    least once, 0..1, and ``verified_since``: all of them since then; None: not all yet. ``restorable_since``: when the run ended
+    that left the oldest state that can be restored; None: there is no history of records.
     """
 
     sync_id: uuid.UUID
@@ -69,6 +70,7 @@ class SyncResult:
     verified: dict[str, Any] | None = None
     verified_share: float = 0.0
     verified_since: datetime | None = None
+    restorable_since: datetime | None = None
 
     @property
     def total_processed(self) -> int:
@@ -111,7 +113,7 @@ class SyncResult:
         """The inverse of :meth:`to_dict`."""
         values = {item.name: data[_public(item.name)] for item in fields(cls) if _public(item.name) in data}
         values["sync_id"] = uuid.UUID(values["sync_id"])
-        for name in ("started_at", "completed_at", "verified_since"):
+        for name in ("started_at", "completed_at", "verified_since", "restorable_since"):
             if values.get(name):
                 values[name] = parse(values[name])
         return cls(**values)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from backup_sync.model.errors import ConfigurationError
 from backup_sync.model.summary import good_lines
+from backup_sync.operators.assets import drilled, extra
 from backup_sync.operators.base import ServiceOperator
 from backup_sync.operators.verify import recording, share
 
@@ -27,6 +28,7 @@ class DrillOperator(ServiceOperator):
     template_fields = ("only", "share")
 
     def __init__(self, *, share: str = "all", **kwargs: Any) -> None:
+        kwargs.setdefault("outlets", [drilled(kwargs["service"])])
         super().__init__(**kwargs)
         self.share = share
 
@@ -49,6 +51,7 @@ class DrillOperator(ServiceOperator):
                 recording(backup, result),
             ):
                 drill(backup, scratch, result, of=share(self.share), stop=self.stop)
+                context["outlet_events"][drilled(self.service)].extra = extra(result)
         for line in good_lines(result.to_dict()):
             log.info(line)
         return result.to_dict()

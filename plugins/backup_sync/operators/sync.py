@@ -12,6 +12,7 @@ from backup_sync.model.moments import parse
 from backup_sync.model.result import HELD, PAIRING_REFUSED, SyncResult
 from backup_sync.model.schedules import moments_between
 from backup_sync.model.summary import good_lines
+from backup_sync.operators.assets import alias, tell
 from backup_sync.operators.base import FAILURE, ServiceOperator, flag, number, pull_result, task_states
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class SyncOperator(ServiceOperator):
         schedule: str | None = None,
         **kwargs: Any,
     ) -> None:
+        kwargs.setdefault("outlets", [alias(kwargs["service"])])
         super().__init__(**kwargs)
         self.force = force
         self.dry = dry_run
@@ -106,6 +108,7 @@ class SyncOperator(ServiceOperator):
                 if result.started_by == "scheduled" and self.schedule and result.attempt == 1:
                     self._tell_of_pause(backup, context["dag_run"].run_after)
                 sync(service, source, backup, result, options, stop=self.stop)
+                tell(context, self.service, backup, result)
         for line in good_lines(result.to_dict()):
             log.info(line)
         return result.to_dict()

@@ -383,7 +383,7 @@ class Store:
     """One end of a service, opened by nobody yet. Used by one thread at a time.
 
     ``kind``: ``mssql``, ``sqlite`` or ``azure_cosmos``; both ends of a service have the same. ``label``: how messages
-    call this end, the connection id. ``reader``: opens a :class:`Reader` of records of a shape; fields in
+    call this end, the connection id. ``uri``: its address, without login and secrets; empty where nobody said it. ``reader``: opens a :class:`Reader` of records of a shape; fields in
     ``compare_also`` are part of every stamp, behind the configured ones, and those in ``lacking`` are read as null; with
     ``content`` the whole record is part of it as well, byte for byte, in between; with ``stamps=False`` it is all of it.
     ``writer``: opens a :class:`Writer`; with ``keep``, a :class:`Keep`, what it replaces is kept in ``undo``; with ``told=False`` what it
@@ -409,6 +409,7 @@ class Store:
     log: RestoreLog | None = None
     check_fields: Callable[..., None] | None = None
     usage: Callable[[], Usage] = field(default=Usage)
+    uri: str = ""
 
 
 def batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:

@@ -93,8 +93,8 @@ class Planner:
             )
         if not kept.emptied and self.backup.reader(self.backup.catalog.describe()).empty():
             raise ConfigurationError(
-                f"{self.service.name}: somebody emptied the backup, so its earlier states cannot be rebuilt; restore the backup's own "
-                "database from a backup of it first"
+                f"{self.service.name}: the backup is empty, and no run that ended left it so: its earlier states cannot be rebuilt. If "
+                "somebody emptied it, bring its own database back first; if it was never filled, run backup_sync"
             )
         return lacking(states, number)
 

@@ -225,13 +225,14 @@ def prune(backup: Store, run: SyncResult, keeping: Keeping, *, mended: bool = Fa
     """
     keep = backup.service.keep
     assert keep is not None
+    points, left = [*keeping.points, Point(run.run_number, utc_now())], keeping.kept
     if keeping.drift and not mended:
         run.note("nothing of the history of records was removed, since the last verify found drift")
-        return
-    points = [*keeping.points, Point(run.run_number, utc_now())]
-    left = keep.left(keeping.kept, points, keeping.held, utc_now())
-    if left != keeping.kept or left.due:
-        shrink(backup, left)
+    else:
+        left = keep.left(keeping.kept, points, keeping.held, utc_now())
+        if left != keeping.kept or left.due:
+            shrink(backup, left)
+    run.restorable_since = min(point.at for point in points if left.holds(point.number))
 
 
 def shrink(backup: Store, left: Kept) -> None:
