@@ -17,6 +17,7 @@ ROOMS = {
     "dags": (1, "what the DAG files build"),
     "operators": (1, "a context in, one job, an XCom out"),
     "__main__": (2, "python -m backup_sync"),
+    "provider": (4, "what pip tells Airflow"),
     "settings": (4, "the section [backup_sync]"),
     "hooks": (1, "a connection becomes a store"),
     "walk": (3, "the jobs, and the walk they share"),

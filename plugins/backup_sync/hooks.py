@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 
 from airflow.sdk import BaseHook
 from airflow.sdk.configuration import conf
-from airflow.sdk.exceptions import AirflowException, AirflowSecretsBackendAccessDenied
+from airflow.sdk.exceptions import AirflowException
 
 from backup_sync.model import extras
 from backup_sync.model.errors import ConfigurationError, ConnectionMistake, RetriableError
@@ -24,6 +24,14 @@ if TYPE_CHECKING:
     from airflow.sdk import Connection
 
     from backup_sync.stores.base import Store
+
+try:
+    from airflow.sdk.exceptions import AirflowSecretsBackendAccessDenied
+except ImportError:  # before Airflow 3.3 no backend said so
+
+    class AirflowSecretsBackendAccessDenied(Exception):  # type: ignore[no-redef]
+        pass
+
 
 COSMOS_OPTIONS: dict[str, extras.Reader] = {
     "connection_verify": extras.verify,

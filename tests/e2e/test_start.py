@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.wheel import install
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = "docs/start.md"
-INSTALL = ["python3 -m venv venv", ". venv/bin/activate", "pip install -r requirements.txt"]
+INSTALL = ["python3 -m venv venv", ". venv/bin/activate", "pip install -r requirements.txt ."]
 """Already done where this runs, so checked and left out."""
 MOMENT = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
 SECONDS = 600
@@ -43,7 +45,11 @@ def run(home: Path) -> str:
     """What the session prints; whatever it started has ended."""
     others = ("AIRFLOW", "BACKUP_SYNC", "PYTHONPATH")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(others)}
-    environment |= {"HOME": str(home), "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    environment |= {
+        "PYTHONPATH": str(install(home / "wheel")),
+        "HOME": str(home),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
     with subprocess.Popen(
         ["bash", "-c", script()],
         cwd=ROOT,
