@@ -753,7 +753,7 @@ def test_every_option_of_the_example_has_a_comment_and_its_variable(cfg: configp
     for section in cfg.sections():
         for option in cfg[section]:
             variable = f"AIRFLOW__{section}__{option}".upper()
-            assert re.search(rf"^# .*[.]\n# {variable}\n{option} = ", CFG_EXAMPLE, re.MULTILINE), option
+            assert re.search(rf"^# .*[.]\n# {variable}\n{option} =", CFG_EXAMPLE, re.MULTILINE), option
 
 
 def test_airflow_has_every_option_of_the_example(cfg: configparser.ConfigParser) -> None:

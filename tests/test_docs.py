@@ -183,7 +183,7 @@ def test_every_option_of_airflow_cfg_is_explained_with_its_variable_and_default(
     class Defaults:
         def get(self, section: str, option: str, fallback: Any) -> Any:
             shown = f"{fallback:g}" if isinstance(fallback, float) else str(fallback)
-            expected[option] = (f"`AIRFLOW__BACKUP_SYNC__{option.upper()}`", f"`{shown}`")
+            expected[option] = (f"`AIRFLOW__BACKUP_SYNC__{option.upper()}`", f"`{shown}`" if shown else "none")
             return fallback
 
         getboolean = getint = getfloat = get
@@ -193,7 +193,7 @@ def test_every_option_of_airflow_cfg_is_explained_with_its_variable_and_default(
     assert len(expected) >= 4
     from backup_sync.provider import OPTIONS
 
-    assert {name: f"`{default}`" for name, (_, default, _) in OPTIONS.items()} == {
+    assert {name: f"`{default}`" if default else "none" for name, (_, default, _) in OPTIONS.items()} == {
         name: default for name, (_, default) in expected.items()
     }
     rows = table("docs/configure.md", "Airflow: section `[backup_sync]`", "option")

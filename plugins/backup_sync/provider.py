@@ -22,6 +22,13 @@ OPTIONS: dict[str, tuple[str, str, str]] = {
         "Seconds that a task may take before it fails and is tried again; 0: no limit.",
     ),
     "dagrun_timeout": ("float", "0", "Seconds that a run may take before Airflow fails it; 0: no limit."),
+    "on_failure": (
+        "string",
+        "",
+        "Which notifier tells people of services that failed: its import path, or a JSON object with it as 'notifier' and its "
+        "arguments, in which {subject} and {message} stand for what is said.",
+    ),
+    "on_withheld": ("string", "", "The same, of services whose deletes were withheld."),
     "docs": (
         "string",
         "docs",

@@ -15,6 +15,7 @@ from backup_sync.model.schedules import FORM, cron_of, is_schedule
 T = TypeVar("T")
 
 SECTION = "backup_sync"
+NOTIFIER = "the import path of a notifier, or a JSON object with it as 'notifier' and its arguments"
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Settings:
     """``enabled``: whether anything is scheduled at all. ``usual``: the schedule of services that name none, a cron text or preset.
     ``retry_delay``: seconds before the first retry.
     ``execution_timeout``, ``dagrun_timeout``: how long a task and a run may take; None: as long as they want.
+    ``on_failure``, ``on_withheld``: which notifier is used (:mod:`backup_sync.operators.notify`); empty: none.
     ``docs``: where the pages of the docs are, for messages: a path or an address.
     ``problems``: for each option that cannot be read, and whose default stands in for it, one sentence."""
 
@@ -32,6 +34,8 @@ class Settings:
     execution_timeout: timedelta | None
     dagrun_timeout: timedelta | None
     docs: str
+    on_failure: str = ""
+    on_withheld: str = ""
     problems: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -70,8 +74,17 @@ def read_settings() -> Settings:
         execution_timeout=_span(read("execution_timeout", 0.0, conf.getfloat, seconds, _not_negative)),
         dagrun_timeout=_span(read("dagrun_timeout", 0.0, conf.getfloat, seconds, _not_negative)),
         docs=conf.get(SECTION, "docs", fallback="docs"),
+        on_failure=read("on_failure", "", conf.get, NOTIFIER, _is_notifier),
+        on_withheld=read("on_withheld", "", conf.get, NOTIFIER, _is_notifier),
         problems=problems,
     )
+
+
+def _is_notifier(text: str) -> bool:
+    """Raises ValueError where it is none."""
+    from backup_sync.model.notifier import path_of
+
+    return not text.strip() or bool(path_of(text))
 
 
 def _not_negative(value: float) -> bool:

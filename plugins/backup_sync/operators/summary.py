@@ -16,6 +16,7 @@ from backup_sync.model.result import FAILED, SyncResult, sync_id
 from backup_sync.model.schedules import next_run
 from backup_sync.model.summary import build_summary, render_summary
 from backup_sync.operators.base import FAILURE, pull_result, started_by, task_states
+from backup_sync.operators.notify import tell
 from backup_sync.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -108,9 +109,12 @@ class SummaryOperator(BaseOperator):
         started = context["dag_run"].run_after
         summary = build_summary(results)
         following = next_run(self.schedule, started)
-        docs = read_settings().docs
-        for level, line in render_summary(summary, started_by(context), started, following, docs, job=self.job):
+        settings = read_settings()
+        for level, line in render_summary(
+            summary, started_by(context), started, following, settings.docs, job=self.job
+        ):
             log.log(level, line)
+        tell(context, results, self.job, settings)
         if not summary["Success"]:
             context["ti"].xcom_push(key="return_value", value=summary)
             if any(result["Status"] == FAILED for result in results):

@@ -1,0 +1,86 @@
+"""Tell people what a run came to, by any of Airflow's notifiers (mail, Slack, Teams …).
+
+Which one, and what it is given, stands in the section [backup_sync]: the notifier's import path, or a JSON object with that path as
+``notifier`` and the notifier's own arguments, in which ``{subject}`` and ``{message}`` stand for what is said.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from backup_sync.model import notifier
+from backup_sync.model.result import FAILED
+from backup_sync.model.summary import failure_lines, good_lines
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from backup_sync.settings import Settings
+
+log = logging.getLogger(__name__)
+
+MESSAGE = ("message", "text", "html_content", "body")
+"""Arguments of notifiers that hold what is said, where nobody named one."""
+
+
+def tell(context: Context, results: Sequence[Mapping[str, Any]], job: str, settings: Settings) -> None:
+    """Use the notifiers that are due for these results (:meth:`SyncResult.to_dict`) of a run. Raises nothing: what a run came to is
+    not changed by whether anybody could be told."""
+    real = [result for result in results if not result["DryRun"]]
+    withheld = [result for result in real if result["WithheldCount"]]
+    failed = [result for result in real if result["Status"] == FAILED and result not in withheld]
+    for option, found, what in (
+        ("on_failure", failed, "failed"),
+        ("on_withheld", withheld, "withheld deletes"),
+    ):
+        spec = getattr(settings, option)
+        if not spec or not found:
+            continue
+        subject = f"backup_sync: {job} of {', '.join(result['ServiceName'] for result in found)} {what}"
+        lines = [line for result in found for line in _lines(dict(result), settings.docs)]
+        message = "\n".join([*lines, f"Run {found[0]['RunId']}"])
+        try:
+            _send(context, spec, subject, message)
+        except Exception as error:
+            # Its text may quote what the notifier was given, a password among it.
+            log.error(
+                "%s: the notifier %s failed with %s; nobody was told",
+                option,
+                notifier.path_of(spec),
+                type(error).__name__,
+            )
+
+
+def _lines(result: dict[str, Any], docs: str) -> list[str]:
+    return failure_lines(result, docs) if result["Status"] == FAILED else good_lines(result)
+
+
+def _send(context: Context, spec: str, subject: str, message: str) -> None:
+    path, arguments = notifier.parse(spec)
+    module, _, name = path.rpartition(".")
+    kind = getattr(import_module(module), name)
+    if not arguments:
+        known = inspect.signature(kind).parameters
+        arguments = {next((one for one in MESSAGE if one in known), MESSAGE[0]): "{message}"}
+    kind(**_filled(arguments, subject, message))(context)
+    log.info("%s was told: %s", path, subject)
+
+
+def _filled(value: Any, subject: str, message: str) -> Any:
+    if isinstance(value, dict):
+        return {name: _filled(one, subject, message) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_filled(one, subject, message) for one in value]
+    if isinstance(value, str):
+        return value.replace("{subject}", _plain(subject)).replace("{message}", _plain(message))
+    return value
+
+
+def _plain(text: str) -> str:
+    """A text in which no template is rendered: notifiers render what they are given, and names of tables may hold anything."""
+    return re.sub(r"\{(?=[{%#])", "{ ", text)
