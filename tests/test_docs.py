@@ -278,15 +278,16 @@ def test_the_examples_of_connections_open_the_stores_that_they_should(monkeypatc
                 assert f'"{store.kind}"' in value
 
 
-def test_the_example_of_a_service_is_one() -> None:
-    from backup_sync.model.service import parse_service
+def test_the_example_of_a_service_is_one(tmp_path: Path) -> None:
+    from backup_sync.model.config import load_service, read_services
 
     for document in ("docs/configure.md", "docs/start.md"):
-        examples = [yaml.safe_load(block) for block in blocks(document, "yaml")]
+        examples = blocks(document, "yaml")
         assert examples
         for example in examples:
-            for name, entry in example["services"].items():
-                parse_service(name, entry, where=document)
+            (tmp_path / "backup_sync.yaml").write_text(example)
+            for name in read_services(tmp_path / "backup_sync.yaml").services:
+                load_service(tmp_path / "backup_sync.yaml", name)
 
 
 # messages

@@ -6,6 +6,7 @@ import argparse
 import getpass
 import json
 import os
+import re
 import sys
 import uuid
 from collections.abc import Iterator
@@ -57,6 +58,17 @@ def main(arguments: list[str] | None = None) -> int:
         "key", help="JSON: the key, or a list of its values; of a document its id and its partition key"
     )
     forget.set_defaults(do=_forget)
+    declare = commands.add_parser(
+        "declare",
+        help="print entries of the services file for tables that are there",
+        description="Read the catalog behind a connection and print an entry for each table, ready to paste.",
+    )
+    declare.add_argument("connection", help="the Airflow connection of the operational database")
+    declare.add_argument("tables", nargs="?", default="*", help="which, as schema.table with * and ? (default: all)")
+    declare.add_argument(
+        "--backup", help="the connection of the backup; default: 'source' in the name becomes 'backup'"
+    )
+    declare.set_defaults(do=_declare)
     for command in (points, forget):
         command.add_argument("--file", type=Path, default=FILE, help=which)
     asked = parser.parse_args(arguments)
@@ -109,6 +121,23 @@ def _forget(asked: argparse.Namespace) -> int:
     with _backup(asked) as (backup, run):
         gone = points.forget(backup, key if isinstance(key, list) else [key], run)
     print(f"{asked.service}: removed {gone} entries")
+    return GOOD
+
+
+def _declare(asked: argparse.Namespace) -> int:
+    from backup_sync.model import declaring
+
+    _as_airflow()
+    from backup_sync.hooks import tables_of
+
+    found = list(tables_of(asked.connection, asked.tables))
+    if not found:
+        print(f"{asked.connection}: no table is called like {asked.tables}", file=sys.stderr)
+        return WRONG
+    backup = asked.backup or re.sub("source|src", "backup", asked.connection)
+    if backup == asked.connection:
+        backup = f"{asked.connection}_backup"
+    print("\n".join(declaring.entries(asked.connection, backup, found)))
     return GOOD
 
 

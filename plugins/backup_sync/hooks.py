@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +17,10 @@ from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowException
 
 from backup_sync.model import extras
-from backup_sync.model.errors import ConfigurationError, ConnectionMistake, RetriableError
+from backup_sync.model.declaring import Declarable
+from backup_sync.model.errors import BackupSyncError, ConfigurationError, ConnectionMistake, RetriableError
 from backup_sync.model.names import parse_table
-from backup_sync.model.service import Service
+from backup_sync.model.service import HISTORY, LOG, STATE, UNDO, UNFILLED, Service
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,6 +92,30 @@ def open_stores(service: Service) -> tuple[Store, Store]:
     Raises ConfigurationError for a connection that is missing, of another type, or incomplete.
     """
     return open_store(service, service.source), open_store(service, service.backup, copy=True)
+
+
+def tables_of(conn_id: str, pattern: str) -> Iterator[Declarable]:
+    """The tables behind a connection whose ``schema.table`` is like a pattern (``*`` and ``?``), but for those that this package made.
+
+    Raises what :func:`open_stores` raises, and ConfigurationError for a connection to containers.
+    """
+    some = Service(name="declare", source=conn_id, backup=f"{conn_id} backup", table="a.b", changed={"x": "different"})
+    if _connection(some, conn_id).conn_type == "azure_cosmos":
+        raise ConfigurationError(
+            f"connection {conn_id} leads to containers, which have no catalog to make entries from"
+        )
+    with closing(open_store(some, conn_id)) as store:
+        names = store.catalog.tables()
+    ours = {HISTORY, HISTORY + UNFILLED, STATE} | {f"{table}{end}" for _, table in names for end in (UNDO, LOG)}
+    for schema, table in names:
+        if table in ours or not fnmatchcase(f"{schema}.{table}".lower(), pattern.lower()):
+            continue
+        one = some.model_copy(update={"table": f"[{schema.replace(']', ']]')}].[{table.replace(']', ']]')}]"})
+        try:
+            with closing(open_store(one, conn_id)) as store:
+                yield store.catalog.declarable()
+        except BackupSyncError as error:
+            yield Declarable(schema, table, {}, (), problem=str(error))
 
 
 def open_target(service: Service, conn_id: str, name: str = "") -> Store:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from backup_sync.model.declaring import stamp_of
 from backup_sync.model.errors import FatalError, PairingRefused, SetBackWithheld
 from tests.conformance.backends import Backend, MssqlBackend, SqliteBackend
 from tests.conformance.test_sql import backup_run, execute, remake
@@ -396,3 +397,16 @@ def test_a_history_of_an_earlier_version_gets_the_columns_that_it_lacks_also_fro
         made = list(pool.map(lambda _: sql.initialize(), range(2)))
     assert any("column Notice of" in what for some in made for what in some)
     assert sql.sync().success
+
+
+def test_a_rowversion_is_proposed_as_the_stamp(mssql: MssqlBackend) -> None:
+    mssql.run_source(f"DROP TABLE {mssql.table}")
+    mssql.run_source(
+        f"CREATE TABLE {mssql.table} (Id INT NOT NULL PRIMARY KEY, Version INT NOT NULL, Stamp ROWVERSION)"
+    )
+    source, backup = mssql.open(mssql.service())
+    with closing(source), closing(backup):
+        assert ("app", mssql.table.partition(".")[2].lower()) in [
+            (schema, table.lower()) for schema, table in source.catalog.tables()
+        ]
+        assert stamp_of(source.catalog.declarable()) == ("Stamp", "higher")

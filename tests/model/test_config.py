@@ -39,7 +39,7 @@ def test_defaults_are_the_documented_ones(tmp_path):
     "text, message",
     [
         ("services: [", r"is not valid YAML at line 1"),
-        ("thing: {}", r"must hold one top-level key, 'services'"),
+        ("thing: {}", r"must hold the top-level key 'services'"),
         ("services: {}", r"no service is declared"),
         ("services: {thing: 5}", r"line 1: service 'thing' must be a mapping"),
         (GOOD.replace("table: app.Things, ", ""), r"either a table or a container"),
@@ -167,11 +167,11 @@ def test_an_entry_that_cannot_be_read_is_that_services_mistake(tmp_path, entry):
         (b"services: {a: *nobody}", r"undefined alias"),
         (b"services: {a: {}}\n--- {}", r"another document"),
         (b"services: " + b"[" * 5000, r"nested too deeply"),
-        (b"", r"must hold one top-level key, 'services'"),
-        (b"services: {}\nservices: {}", r"must hold one top-level key, 'services'"),
-        (b"services: {a: {}}\nmore: 1", r"must hold one top-level key, 'services'"),
-        (b"- services", r"must hold one top-level key, 'services'"),
-        (b"services: [a]", r"must hold one top-level key, 'services'"),
+        (b"", r"must hold the top-level key 'services'"),
+        (b"services: {}\nservices: {}", r"must hold the top-level key 'services'"),
+        (b"services: {a: {}}\nmore: 1", r"must hold the top-level key 'services'"),
+        (b"- services", r"must hold the top-level key 'services'"),
+        (b"services: [a]", r"must hold the top-level key 'services'"),
         (b"services:", r"no service is declared"),
     ],
 )
@@ -264,3 +264,33 @@ def test_a_table_called_as_one_that_the_backup_needs_is_refused(table):
     entry = {"source": "a", "backup": "b", "table": table, "changed": {"Version": "higher"}}
     with pytest.raises(ConfigurationError, match="is called as one that the backup needs for its history"):
         parse_service("things", entry, where="test")
+
+
+SHARED = """
+defaults:
+  source: src
+  keep_history: 30d
+  guard: {share: 0.1, count: 5}
+  airflow: {retries: 4, owner: crm}
+  changed: {Version: higher}
+services:
+  a: {backup: b, table: app.A}
+  b: {backup: b, table: app.B, changed: {ModifiedAt: newer}, guard: {count: 7}, airflow: {retries: 1}, keep_history: null}
+"""
+
+
+def test_what_all_services_share_is_said_once_and_each_may_have_its_own(tmp_path):
+    found = declared(tmp_path, SHARED)
+    assert found.problems == {}
+    assert found.services["a"]["changed"] == {"Version": "higher"}
+    assert found.services["b"]["changed"] == {"ModifiedAt": "newer"}, "a rule of its own replaces the shared one"
+    assert (found.running["a"].retries, found.running["a"].owner) == (4, "crm")
+    assert (found.running["b"].retries, found.running["b"].owner) == (1, "crm")
+    a, b = (load_service(tmp_path / "services.yaml", name) for name in "ab")
+    assert (a.source, a.keep_history, a.guard.share, a.guard.count) == ("src", "30d", 0.1, 5)
+    assert (b.keep_history, b.guard.share, b.guard.count) == (None, 0.1, 7)
+
+
+def test_defaults_that_are_no_mapping_are_a_mistake_of_the_file(tmp_path):
+    found = declared(tmp_path, f"defaults: 7\nservices: {{a: {ENTRY}}}")
+    assert "'defaults' must be a mapping of settings" in found.problems["services_file"]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +28,9 @@ WHOLE_FILE = "services_file"
 
 LONGEST_NAME = 100
 """Characters of a service's name: it is a tag of the DAGs, and Airflow's tags hold no more."""
+
+GROUPS = ("guard", "rejects", "airflow")
+"""Settings that hold others, each of which may be shared or a service's own."""
 
 OURS = {"all": "that word means every service", "summary": "a task of the DAG is called so"}
 
@@ -96,7 +98,7 @@ def read_services(path: Path) -> Declared:
     declared = Declared()
     try:
         loader = _Loader(_text(path))
-        entries = list(_entries(path, loader))
+        shared, entries = _entries(path, loader)
     except ConfigurationError as error:
         return Declared(problems={WHOLE_FILE: str(error)})
     except (yaml.YAMLError, RecursionError) as error:
@@ -113,6 +115,7 @@ def read_services(path: Path) -> Declared:
             if problem is None and not isinstance(entry, dict):
                 problem = "must be a mapping of settings"
             if problem is None:
+                entry = _with(shared, entry)
                 running[name] = parse_running(entry.get("airflow"))
             if name in lines:
                 problem = f"is declared in line {lines[name]} already; rename one of them"
@@ -175,18 +178,34 @@ def _text(path: Path) -> str:
         ) from None
 
 
-def _entries(path: Path, loader: _Loader) -> Iterator[tuple[yaml.Node, yaml.Node]]:
-    """Name and entry of each service as nodes, so that one that cannot be made sense of spoils no other."""
+def _entries(path: Path, loader: _Loader) -> tuple[dict[str, Any], list[tuple[yaml.Node, yaml.Node]]]:
+    """What all services share, and name and entry of each as nodes, so that one that cannot be made sense of spoils no other."""
     root = loader.get_single_node()
-    form = f"{path} must hold one top-level key, 'services', with an entry for each service"
-    if not isinstance(root, yaml.MappingNode) or [key.value for key, _ in root.value] != ["services"]:
+    form = f"{path} must hold the top-level key 'services', with an entry for each service, and besides it 'defaults' at most"
+    if not isinstance(root, yaml.MappingNode):
         raise ConfigurationError(form)
-    services = root.value[0][1]
+    found = {key.value: node for key, node in root.value}
+    if "services" not in found or found.keys() - {"services", "defaults"} or len(found) < len(root.value):
+        raise ConfigurationError(form)
+    shared = loader.construct_object(found["defaults"], deep=True) if "defaults" in found else {}
+    if not isinstance(shared, dict):
+        raise ConfigurationError(f"{path}: 'defaults' must be a mapping of settings")
+    services = found["services"]
     if services.tag == "tag:yaml.org,2002:null" or not services.value:
         raise ConfigurationError(f"{path}: no service is declared under 'services'")
     if not isinstance(services, yaml.MappingNode):
         raise ConfigurationError(form)
-    yield from services.value
+    return shared, services.value
+
+
+def _with(shared: dict[str, Any], entry: dict[str, Any]) -> dict[str, Any]:
+    """An entry, and what all share where it says nothing of its own; groups of settings are put together."""
+    groups = {
+        name: {**shared[name], **entry[name]}
+        for name in GROUPS
+        if isinstance(shared.get(name), dict) and isinstance(entry.get(name), dict)
+    }
+    return {**shared, **entry, **groups}
 
 
 def _name_problem(key: yaml.Node) -> str | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from backup_sync.model.declaring import Declarable
 from backup_sync.model.diff import Key, Stamp
 from backup_sync.model.keep import Point
 from backup_sync.model.limits import Limits
@@ -117,6 +118,12 @@ class Catalog(Protocol):
 
     def meet(self, shape: Shape, without: Set[str]) -> Met:
         """The part of a shape that can be written here, less some fields. Raises FatalError where that leaves no key."""
+
+    def tables(self) -> list[tuple[str, str]]:
+        """(schema, table) of all tables that are there, ours included; nothing where there are containers."""
+
+    def declarable(self) -> Declarable:
+        """The table as :mod:`backup_sync.model.declaring` wants to know it."""
 
     def drop(self) -> None:
         """Remove the table or container, if it is there. Never of a copy."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from azure.cosmos import PartitionKey
 
+from backup_sync.model.declaring import Declarable
 from backup_sync.model.errors import ConfigurationError, FatalError
 from backup_sync.model.service import Service
 from backup_sync.stores.base import Met
@@ -162,6 +163,12 @@ class CosmosCatalog:
 
     def obstacles(self) -> list[str]:
         return []
+
+    def tables(self) -> list[tuple[str, str]]:
+        return []
+
+    def declarable(self) -> Declarable:
+        raise ConfigurationError(f"{self.label}: documents have no catalog that entries could be made from")
 
     def drop(self) -> None:
         assert not self.copy

@@ -93,6 +93,10 @@ class MssqlCatalog(SqlCatalog):
         self.database = database
         self._identity: dict[str, str | None] | None = None
 
+    def tables(self) -> list[tuple[str, str]]:
+        sql = "SELECT TABLE_SCHEMA, TABLE_NAME FROM INFORMATION_SCHEMA.TABLES WHERE TABLE_TYPE = 'BASE TABLE' ORDER BY 1, 2"
+        return [(str(schema), str(table)) for schema, table in self.session.query(sql)]
+
     def read_shape(self) -> TableShape | None:
         found, key, masked, policies, folds = self._read_catalog()
         self._refuse_hidden([row[0] for row in masked], [row[0] for row in policies])

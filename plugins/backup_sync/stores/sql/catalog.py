@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Set
 from dataclasses import replace
 
+from backup_sync.model.declaring import Declarable
 from backup_sync.model.errors import BackupSyncError, ConfigurationError, FatalError, PairingRefused
 from backup_sync.stores.base import Met
 from backup_sync.stores.sql.dialect import Dialect
@@ -17,6 +18,9 @@ from backup_sync.stores.sql.table import Table
 from backup_sync.stores.sql.unfilled import SqlUnfilled
 
 log = logging.getLogger(__name__)
+
+STAMP = "binary(8)"
+"""What a ``rowversion`` is in a copy (``stores/mssql/types.py``)."""
 
 
 class SqlCatalog(ABC):
@@ -53,6 +57,9 @@ class SqlCatalog(ABC):
     @abstractmethod
     def alter(self, own: TableShape, found: Difference) -> None:
         """Bring about what ``found`` says, within the transaction that is open."""
+
+    @abstractmethod
+    def tables(self) -> list[tuple[str, str]]: ...
 
     @abstractmethod
     def computed(self) -> Set[str]:
@@ -192,6 +199,14 @@ class SqlCatalog(ABC):
             )
         left_out = {shape.fold(column.name) for column in shape.columns if column.name not in names}
         return Met(replace(shape, columns=tuple(columns)), left_out, left)
+
+    def declarable(self) -> Declarable:
+        shape = self.read_shape()
+        assert shape is not None
+        counted = {shape.fold(name) for name in self.computed()}
+        stamps = [one.name for one in shape.columns if one.type == STAMP and shape.fold(one.name) in counted]
+        types = {column.name: column.type for column in shape.columns}
+        return Declarable(self.table.schema, self.table.table, types, shape.key, stamps)
 
     def drop(self) -> None:
         assert not self.copy

@@ -53,6 +53,10 @@ class SqliteCatalog(SqlCatalog):
     def empty(self) -> bool:
         return self.session.scalar(f"SELECT 1 FROM {self.table.name} LIMIT 1") is None
 
+    def tables(self) -> list[tuple[str, str]]:
+        sql = "SELECT name FROM main.sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY 1"
+        return [("main", str(name)) for (name,) in self.session.query(sql)]
+
     def read_shape(self) -> TableShape | None:
         rows = columns_of(self.session, self.table.name)
         if not rows:
