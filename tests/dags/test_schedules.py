@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from airflow.sdk import DAG
 
-from backup_sync.dags import drill, sync
+from backup_sync.dags import drill, hold, initialize, plan, sync, verify
+from backup_sync.operators import ServiceOperator
 
 SERVICES = """
 services:
@@ -75,4 +76,15 @@ def test_another_usual_schedule_moves_services_to_the_usual_dag(dag_file: str, m
     assert {name: services(dag) for name, dag in sync.build(dag_file).items()} == {
         "backup_sync": ["customer", "order", "cart"],
         "backup_sync_daily": ["invoice"],
+    }
+
+
+def test_each_task_says_what_it_does_and_for_whom(dag_file: str) -> None:
+    builders = (sync, drill, plan, verify, hold, initialize)
+    dags = [dag for builder in builders for dag in builder.build(dag_file).values()]
+    tasks = [task for dag in dags for task in dag.tasks if isinstance(task, ServiceOperator)]
+    assert len({type(task) for task in tasks}) == 7
+    assert not [task.task_id for task in tasks if not task.doc_md]
+    assert {task.task_display_name for task in tasks if task.service == "order"} == {
+        f"{verb} order" for verb in ("initialize", "sync", "record", "drill", "plan", "verify", "hold")
     }

@@ -51,9 +51,17 @@ class ServiceOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("only",)
 
+    verb = ""
+    """What the task does, for its name in the UI; empty: it is called by its id."""
+    about = ""
+    """What the UI says of the task, in Markdown."""
+
     _stop: threading.Event | None = None
 
     def __init__(self, *, service: str, config: str | Path, only: str = "all", **kwargs: Any) -> None:
+        if self.verb:
+            kwargs.setdefault("task_display_name", f"{self.verb} {service}")
+        kwargs.setdefault("doc_md", self.about or None)
         super().__init__(**kwargs)
         self.service = service
         self.config = str(config)

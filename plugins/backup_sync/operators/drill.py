@@ -25,6 +25,8 @@ class DrillOperator(ServiceOperator):
     :return: the result (:meth:`SyncResult.to_dict`), whose notice says how much, and how long it took.
     """
 
+    verb = "drill"
+    about = "Restores the backup into a scratch database, compares it, measures how long it took, and drops it."
     template_fields = ("only", "share")
 
     def __init__(self, *, share: str = "all", **kwargs: Any) -> None:

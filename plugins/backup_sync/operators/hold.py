@@ -25,6 +25,8 @@ class HoldOperator(ServiceOperator):
     :return: ``{"ServiceName": …, "Hold": the hold in words, or None}``
     """
 
+    verb = "hold"
+    about = "Keeps every run from writing to this backup, or lets them write again."
     template_fields = ("only", "reason", "until", "release")
 
     def __init__(

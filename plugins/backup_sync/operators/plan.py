@@ -23,6 +23,9 @@ class PlanOperator(ServiceOperator):
     :return: the result (:meth:`SyncResult.to_dict`) with ``"Created"``: what would be made first, in words.
     """
 
+    verb = "plan"
+    about = "Says what a sync would do. Writes nothing."
+
     def execute(self, context: Context) -> dict[str, Any]:
         from backup_sync.walk.initialize import initialize
         from backup_sync.walk.sync import Options, sync

@@ -37,6 +37,12 @@ class InitializeBackupOperator(ServiceOperator):
     :return: ``{"ServiceName": …, "Created": ["table customer.Customers", …]}``
     """
 
+    verb = "initialize"
+    about = (
+        "Creates what the backup lacks (database, schema, table or container, history), lets a table follow "
+        "its source's new columns, and checks that the backup is this source's. Safe at any time. If it "
+        "fails, see the runbook: its message says what to change."
+    )
     template_fields = ("only", "dry", "accept_source")
 
     def __init__(self, *, dry_run: bool | str = False, accept_source: bool | str = False, **kwargs: Any) -> None:
@@ -74,6 +80,12 @@ class SyncOperator(ServiceOperator):
     :return: the result (:meth:`SyncResult.to_dict`).
     """
 
+    verb = "sync"
+    about = (
+        "Compares source and backup, and writes what differs: inserts and updates first, deletes last. "
+        "Deletes that look like an accident are withheld, and the task fails. A retry carries on where the "
+        "attempt before it stopped, and counts nothing twice."
+    )
     template_fields = ("only", "force", "dry", "allow_deletes")
 
     def __init__(
@@ -144,6 +156,11 @@ class RecordHistoryOperator(ServiceOperator):
     :return: the result that was recorded.
     """
 
+    verb = "record"
+    about = (
+        "Writes the run's record into the backup's history, above all when the sync failed; a recorded "
+        "failure fails this task as well, so that clearing what failed includes it."
+    )
     template_fields = ("dry",)
 
     def __init__(self, *, after: list[str], dry_run: bool | str = False, **kwargs: Any) -> None:

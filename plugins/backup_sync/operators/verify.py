@@ -32,6 +32,11 @@ class VerifyOperator(ServiceOperator):
     :return: the result (:meth:`SyncResult.to_dict`), whose ``Verified`` says what was found.
     """
 
+    verb = "verify"
+    about = (
+        "Compares every column and property of each record with the source, byte for byte, and fails on "
+        "drift: what no sync would see."
+    )
     template_fields = ("only", "share", "repair", "against")
 
     def __init__(self, *, share: str = "all", repair: bool | str = False, against: str = SOURCE, **kwargs: Any) -> None:
