@@ -61,10 +61,11 @@ def test_what_is_printed_can_be_pasted_and_what_cannot_be_backed_up_is_a_comment
         "old_customer_orders": "old.CustomerOrders",
         "my_odd_table": "crm.[My.Odd [Table]]]",
         "table_7days": "crm.7days",
+        "no_stamp": "crm.NoStamp",
     }
+    assert services["no_stamp"]["changed"] == "content"
     text = (tmp_path / "services.yaml").read_text()
     assert "# crm.NoKey: it has no primary key" in text
-    assert "# crm.NoStamp: no column tells when a row changed" in text
     assert "# crm.Masked: column x is masked" in text
 
 

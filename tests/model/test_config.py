@@ -46,7 +46,7 @@ def test_defaults_are_the_documented_ones(tmp_path):
         (GOOD.replace("table", "container: c, table"), r"either a table or a container"),
         (GOOD.replace("app.Things", "Things"), r"table: write it as schema\.table"),
         (GOOD.replace("Version: higher", "Version: bigger"), r"changed\.Version: Input should be 'higher', 'newer' or"),
-        (GOOD.replace("{Version: higher}", "{}"), r"changed: Dictionary should have at least 1 item"),
+        (GOOD.replace("{Version: higher}", "{}"), r"changed: name a field and its rule, or write 'changed: content'"),
         (GOOD.replace("source: a", "source: 5"), r"source: Input should be a valid string"),
         (GOOD.replace("source: a, ", ""), r"source: Field required"),
         (GOOD.replace("backup: b", "backup: a"), r"the same connection"),

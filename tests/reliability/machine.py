@@ -121,6 +121,8 @@ class Machine(RuleBasedStateMachine):
 
     watches_text = False
     """Whether another text is a change as well, by the rule ``different``."""
+    by_content = False
+    """Whether whole records are compared, and nothing else."""
     tells_when = True
     """Whether a record of the backup tells when it was written."""
 
@@ -130,7 +132,8 @@ class Machine(RuleBasedStateMachine):
         self.held = ExitStack()
         self.backend = self.make()
         self.backend.limits = SMALL
-        changes = {"changed": {"Version": "higher", "Te xt": "different"}} if self.watches_text else {}
+        changes: dict[str, Any] = {"changed": {"Version": "higher", "Te xt": "different"}} if self.watches_text else {}
+        changes |= {"changed": "content"} if self.by_content else {}
         self.service = self.backend.service(guard=GUARD, lock_wait_seconds=0, keep_history="1y", **changes)
         self.backend.initialize(service=self.service)
         self.source: Content = {}
@@ -253,8 +256,9 @@ class Machine(RuleBasedStateMachine):
             # A retry has no more than its first attempt left over.
             allow=None if allow is None else max(0, allow - run.written[2]),
             done=run.done,
-            watches_text=self.watches_text,
-            whole=bool(run.options.get("content")),
+            watches_text=self.watches_text or self.by_content,
+            whole=self.by_content or bool(run.options.get("content")),
+            by_content=self.by_content,
             unfilled=self.unfilled(),
         )
 

@@ -49,14 +49,18 @@ def plan(
     watches_text: bool = False,
     unfilled: Set[int] = frozenset(),
     whole: bool = False,
+    by_content: bool = False,
 ) -> Plan:
     """``done``: keys that were written since the run began, which its retry need not force again. ``watches_text``:
     another text is a change as well. ``unfilled``: keys whose copies lack a column, which is no reason for doubt.
-    ``whole``: whole records are compared, so that this is a change as any other."""
+    ``whole``: whole records are compared, so that this is a change as any other.
+    ``by_content``: that is all there is to compare, so that nothing is ahead."""
     both = source.keys() & backup.keys()
     inserts, gone = source.keys() - backup.keys(), backup.keys() - source.keys()
-    ahead = {key for key in both if source[key][0] < backup[key][0] and not force}
+    ahead = {key for key in both if source[key][0] < backup[key][0] and not (force or by_content)}
     changed = {key for key in both - ahead if source[key][0] > backup[key][0]}
+    if by_content:
+        changed = {key for key in both if source[key] != backup[key]}
     if watches_text:
         changed |= {key for key in both - ahead if source[key][1] != backup[key][1]}
     if whole:

@@ -177,7 +177,7 @@ class Recovery(Machine):
         both = self.source.keys() & self.backup.keys()
         lag = {key for key in both if self.source[key][0] != self.backup[key][0]}
         other = {key for key in both - lag if self.source[key][1] != self.backup[key][1]}
-        if self.watches_text:
+        if self.watches_text or self.by_content:
             lag, other = lag | other, set()
         lag |= self.unfilled() & both - other
         expected = {
@@ -349,6 +349,12 @@ class TextRecovery(Recovery):
     """With a field beside the version that makes a change whenever it differs."""
 
     watches_text = True
+
+
+class ContentRecovery(Recovery):
+    """No field tells when a record changed."""
+
+    by_content = True
 
 
 class CosmosRecovery(CosmosMachine, Recovery):

@@ -21,7 +21,7 @@ from hypothesis.stateful import invariant, run_state_machine_as_test
 
 from local.cosmos import EmbeddedCosmos
 from tests.reliability.machine import IN_MEMORY, tally
-from tests.reliability.recovery import CosmosRecovery, Recovery, TextRecovery
+from tests.reliability.recovery import ContentRecovery, CosmosRecovery, Recovery, TextRecovery
 
 SETTINGS = settings(
     max_examples=10,
@@ -58,7 +58,7 @@ class Timed(Recovery):
 def main() -> int:
     with ExitStack() as held:
         if os.environ.get("SOAK_STORE") != "cosmos":
-            return soak([Recovery, Recovery, TextRecovery])
+            return soak([Recovery, Recovery, TextRecovery, ContentRecovery])
         folder = Path(held.enter_context(tempfile.TemporaryDirectory(dir=IN_MEMORY)))
         servers = [held.enter_context(EmbeddedCosmos(folder / f"{end}.sqlite")) for end in ("source", "backup")]
         ends = [(server.endpoint, server.key) for server in servers]

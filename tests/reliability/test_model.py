@@ -13,7 +13,7 @@ from local.cosmos import EmbeddedCosmos
 from tests.conformance.backends import SqliteBackend
 from tests.reliability import soak
 from tests.reliability.machine import BOUNDARIES, tally
-from tests.reliability.recovery import CosmosRecovery, Recovery, TextRecovery
+from tests.reliability.recovery import ContentRecovery, CosmosRecovery, Recovery, TextRecovery
 
 QUICK = settings(
     max_examples=60,
@@ -42,6 +42,12 @@ def test_the_same_holds_where_another_field_makes_a_change_whenever_it_differs()
     tally.clear()
     run_state_machine_as_test(TextRecovery, settings=settings(QUICK, max_examples=15))
     assert tally["crashes"] > 5
+
+
+def test_the_same_holds_where_whole_records_are_compared() -> None:
+    tally.clear()
+    run_state_machine_as_test(ContentRecovery, settings=settings(QUICK, max_examples=15))
+    assert tally["steps"] > 100
 
 
 @pytest.fixture

@@ -57,8 +57,7 @@ def entries(source: str, backup: str, tables: Sequence[Declarable]) -> Iterator[
             why.append("it has no primary key: name columns that are NOT NULL and unique in 'key'")
             lines.append("  key: []")
         if stamp is None:
-            why.append("no column tells when a row changed: add one (a ROWVERSION, for example), and name it")
-            lines.append("  changed: {}")
+            lines.append("  changed: content  # no column tells when a row changed, so each run compares whole rows")
         else:
             lines += ["  changed:", f"    {_text(stamp[0])}: {stamp[1]}"]
         yield from (f"  # {full}: {one}" for one in why)

@@ -5,7 +5,16 @@ from __future__ import annotations
 import sys
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from backup_sync.model.errors import ConfigurationError
 from backup_sync.model.keep import KeepHistory, parse_keep, parse_time
@@ -20,6 +29,9 @@ ASSIGNED = ("_rid", "_self", "_etag", "_attachments", "_ts", "_lsn")
 HISTORY, UNFILLED, STATE, UNDO, LOG = "SyncHistory", "_Unfilled", "SyncState", "_Undo", "_RestoreLog"
 """Tables beside the copy of a SQL backup: the run history unless a service names another, what ends the name of the one with
 columns to be filled in, the states, and what ends the names of the copy's history of records and of its restore log."""
+
+CONTENT = "content"
+"""In place of fields and rules: a record is changed when anything of it is."""
 
 Rule = Literal["higher", "newer", "different"]
 Name = Annotated[str, Field(min_length=1, max_length=255)]
@@ -66,7 +78,9 @@ class Service(BaseModel):
     )
     container: Name | None = Field(default=None, description="container name, for azure_cosmos connections")
     key: list[Name] | None = Field(default=None, description="key columns of a table; default: its primary key")
-    changed: dict[Name, Rule] = Field(min_length=1, description="field → when a record counts as changed")
+    changed: dict[Name, Rule] = Field(
+        description="field → when a record counts as changed; or the word content: when anything of it does"
+    )
     where: dict[Name, str | int | bool] = Field(default_factory=dict, description="container: only documents like this")
     on_schema_change: Literal["evolve", "fail"] = Field(
         default="evolve", description="table: what becomes of the copy when the source's columns change"
@@ -131,6 +145,18 @@ class Service(BaseModel):
         parse_time(value)
         return value
 
+    _content: bool = PrivateAttr(default=False)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _content_or_fields(cls, data: Any, handler: ModelWrapValidatorHandler[Service]) -> Service:
+        content = isinstance(data, dict) and data.get("changed") == CONTENT
+        made = handler({**data, "changed": {}} if content else data)
+        if not (content or made.changed):
+            raise ValueError("changed: name a field and its rule, or write 'changed: content'")
+        made._content = content
+        return made
+
     @model_validator(mode="after")
     def _one_kind(self) -> Service:
         if (self.table is None) == (self.container is None):
@@ -161,6 +187,11 @@ class Service(BaseModel):
         if self.source == self.backup:
             raise ValueError("source and backup are the same connection; a store cannot be its own backup")
         return self
+
+    @property
+    def by_content(self) -> bool:
+        """Whether whole records are compared, since no field tells when one changed; :attr:`changed` is empty then."""
+        return self._content
 
     @property
     def fields(self) -> tuple[str, ...]:

@@ -93,10 +93,11 @@ def sync(
 
     # The backup first: if it is held, the source may be in any state.
     (exists, before), shape = both(look, describe)
+    content = options.content or service.by_content
     if not exists:
         _without_backup(source, backup, result, options, shape, before)
         return
-    reader = source.reader(shape, content=options.content)
+    reader = source.reader(shape, content=content)
     with ExitStack() as held:
         try:
             first, target = both(
@@ -109,7 +110,7 @@ def sync(
                     before,
                     dry_run=options.dry_run,
                     force=options.force,
-                    content=options.content,
+                    content=content,
                     held=held,
                     over=over,
                     check=check,
@@ -121,7 +122,7 @@ def sync(
         first = target.reader.readable(first)
         point("after cut")
         if target.unfilled:
-            reader = source.reader(shape, compare_also=target.unfilled, content=options.content)
+            reader = source.reader(shape, compare_also=target.unfilled, content=content)
         with closing(_Sync(service, source, reader, backup, target, result, options, check)) as run:
             run.run(first)
         if not options.dry_run:
@@ -129,7 +130,7 @@ def sync(
             _verify(source, backup, shape, result, options, check)
         if target.keeping is not None:
             keeping = points.end(backup, target.keeping, empty=not run.plan.source_records and target.reader.empty())
-            points.prune(backup, result, keeping, mended=options.content)
+            points.prune(backup, result, keeping, mended=content)
         if target.check_lock is not None:
             target.check_lock()
     result.complete()
@@ -139,7 +140,7 @@ def _verify(
     source: Store, backup: Store, shape: Any, result: SyncResult, options: Options, check: Callable[[], None]
 ) -> None:
     """Compare a share of the whole content; or remember that this run has compared, and mended, all of it."""
-    if options.content:
+    if options.content or backup.service.by_content:
         verify.mended(backup, result)
     elif backup.service.verify_of:
         verify.check_share(
@@ -182,7 +183,9 @@ class _Sync:
         self.finder = Finder(
             reader,
             target.reader,
-            service.rules + (verify.CONTENT,) * options.content + (UNFILLED,) * len(target.unfilled),
+            service.rules
+            + (verify.CONTENT,) * (options.content or service.by_content)
+            + (UNFILLED,) * len(target.unfilled),
             force=options.force,
             written=self._written,
             progress=self.progress,

@@ -207,7 +207,10 @@ class Verifier:
             elif key not in ours:
                 yield key, EXTRA, []
             elif names := _differing(ours[key], theirs[key]):
-                lags = compare(ours[key][0], theirs[key][0], self.service.rules) in (CHANGED, AHEAD)
+                # Where syncs compare whole records, the next one mends whatever differs.
+                lags = self.service.by_content or (
+                    compare(ours[key][0], theirs[key][0], self.service.rules) in (CHANGED, AHEAD)
+                )
                 yield key, LAG if lags or self._unfilled.issuperset(names) else DRIFT, names
 
     @staticmethod
