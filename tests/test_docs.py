@@ -141,7 +141,7 @@ def settings_of(model: type[BaseModel], prefix: str = "") -> dict[str, str]:
             found[prefix + name] = "required"
         else:
             found[prefix + name] = (
-                "none" if default in (None, {}) else f"`{default:{'' if isinstance(default, str) else 'g'}}`"
+                "none" if default in (None, {}, []) else f"`{default:{'' if isinstance(default, str) else 'g'}}`"
             )
     return found
 

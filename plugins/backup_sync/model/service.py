@@ -82,6 +82,7 @@ class Service(BaseModel):
         description="field → when a record counts as changed; or the word content: when anything of it does"
     )
     where: dict[Name, str | int | bool] = Field(default_factory=dict, description="container: only documents like this")
+    exclude: list[Name] = Field(default_factory=list, description="table: columns that are not backed up")
     on_schema_change: Literal["evolve", "fail"] = Field(
         default="evolve", description="table: what becomes of the copy when the source's columns change"
     )
@@ -163,6 +164,13 @@ class Service(BaseModel):
             raise ValueError("name either a table or a container, and not both")
         if self.table is not None and self.where:
             raise ValueError("'where' works for containers only; remove it")
+        if self.container is not None and self.exclude:
+            raise ValueError("'exclude' works for tables only; remove it")
+        needed = {without_case(name) for name in (*(self.key or ()), *self.changed)}
+        if both := [name for name in self.exclude if without_case(name) in needed]:
+            raise ValueError(
+                f"'exclude' names {both[0]}, which is in 'key' or 'changed'; a backup cannot do without it"
+            )
         if self.container is not None and self.key is not None:
             raise ValueError("'key' works for tables only (documents have id and partition key); remove it")
         if self.container is not None and "on_schema_change" in self.model_fields_set:

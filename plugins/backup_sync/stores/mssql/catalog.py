@@ -99,10 +99,15 @@ class MssqlCatalog(SqlCatalog):
 
     def read_shape(self) -> TableShape | None:
         found, key, masked, policies, folds = self._read_catalog()
-        self._refuse_hidden([row[0] for row in masked], [row[0] for row in policies])
+        fold = without_case if folds[0][0] else as_written
+        excluded = self.excluded(fold)
+        self._refuse_hidden([row[0] for row in masked if fold(row[0]) not in excluded], [row[0] for row in policies])
+        self.left_out = [row[0] for row in found if fold(row[0]) in excluded]
         columns = []
         for values in found:
             row = dict(zip(CATALOG_COLUMNS, values, strict=True))
+            if row["COLUMN_NAME"] in self.left_out:
+                continue
             self._refuse_unknown(row)
             columns.append(
                 Column(
@@ -112,7 +117,6 @@ class MssqlCatalog(SqlCatalog):
                     collation=row["COLLATION_NAME"],
                 )
             )
-        fold = without_case if folds[0][0] else as_written
         return TableShape(tuple(columns), tuple(row[0] for row in key), fold) if columns else None
 
     def _read_catalog(self) -> list[list[tuple[Any, ...]]]:

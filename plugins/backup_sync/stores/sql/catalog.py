@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from dataclasses import replace
 
 from backup_sync.model.declaring import Declarable
 from backup_sync.model.errors import BackupSyncError, ConfigurationError, FatalError, PairingRefused
+from backup_sync.model.names import Fold
 from backup_sync.stores.base import Met
 from backup_sync.stores.sql.dialect import Dialect
 from backup_sync.stores.sql.journal import SqlJournal
@@ -36,6 +37,8 @@ class SqlCatalog(ABC):
         self.service, self.label = table.service, table.label
         self.unfilled = SqlUnfilled(session, self.dialect, table, journal, self.own_shape)
         self._own: TableShape | None = None
+        self.left_out: Sequence[str] = ()
+        """Columns of the table that are excluded."""
 
     # what a dialect provides
 
@@ -67,6 +70,10 @@ class SqlCatalog(ABC):
 
     # what is there
 
+    def excluded(self, fold: Fold) -> set[str]:
+        """The columns (folded) that this end is not asked for. The copy has what it has."""
+        return set() if self.copy else {fold(name) for name in self.service.exclude}
+
     def own_shape(self) -> TableShape | None:
         """The catalog's answer, asked for once: it costs more than reading a small table."""
         if self._own is None:
@@ -93,6 +100,15 @@ class SqlCatalog(ABC):
             raise ConfigurationError(
                 f"{self.label}: table {self.service.table} does not exist or may not be read; correct 'table' of service "
                 f"{self.service.name} or grant SELECT on it"
+            )
+        if missing := self.excluded(shape.fold).difference(map(shape.fold, self.left_out)):
+            raise ConfigurationError(
+                f"{self.label}: {self.service.table} has no column {sorted(missing)[0]}, which 'exclude' of service "
+                f"{self.service.name} names; correct or remove it"
+            )
+        if lost := [name for name in shape.key if shape.fold(name) in self.excluded(shape.fold)]:
+            raise ConfigurationError(
+                f"{self.label}: {lost[0]} is in the key of {self.service.table}, so it cannot be excluded; remove it from 'exclude'"
             )
         if self.copy:
             columns = tuple(column for column in shape.columns if shape.fold(column.name) != shape.fold(SYNCED_AT))

@@ -62,11 +62,13 @@ class SqliteCatalog(SqlCatalog):
         if not rows:
             return None
         key = [row[1] for row in sorted((row for row in rows if row[5]), key=lambda row: row[5])]
+        excluded = self.excluded(without_case)
+        self.left_out = [row[1] for row in rows if without_case(row[1]) in excluded]
         named = {without_case(name) for name in (*key, *(self.service.key or ()))}
         is_table, strict = self._kind()
         columns = []
         for _, name, type_, not_null, _, _, hidden in rows:
-            if hidden == 1:  # a virtual table's own column
+            if hidden == 1 or name in self.left_out:  # a virtual table's own column, or one that is not asked for
                 continue
             type_ = type_.translate(UPPER)
             if not is_table:
