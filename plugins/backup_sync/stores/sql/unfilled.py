@@ -67,7 +67,8 @@ class SqlUnfilled:
             for name in fields:
                 self.session.run(sql, [self.table.full_name, name])
                 known = _between(states, self._fold(name))
-                self._keep_absent(name, [(first, number - 1 if last is None else last) for first, last in known])
+                if any(last is None for _, last in known):
+                    self._keep_absent(name, [(first, number - 1 if last is None else last) for first, last in known])
 
     def _keep_absent(self, name: str, between: Sequence[tuple[int, int | None]]) -> None:
         folded = self._fold(name)
