@@ -75,7 +75,12 @@ def test_the_arguments_of_a_notifier_go_along() -> None:
 
 def test_withheld_deletes_are_an_affair_of_their_own() -> None:
     withheld = result("order", "order: 50 deletes were withheld", withheld=50)
-    assert told(withheld, on_failure=HERE) == []
+    ((to, _),) = told(withheld, on_failure=f"{__name__}.Broken", on_withheld=HERE)
+    assert to == "everybody", "the other notifier is not asked"
+    Told.seen.clear()
+    ((_, text),) = told(withheld, on_failure=HERE)
+    assert "50 deletes were withheld" in text, "or else nobody would be told"
+    Told.seen.clear()
     ((_, text),) = told(withheld, result("customer", "broken"), on_withheld=HERE)
     assert "50 deletes were withheld" in text
     assert "customer" not in text

@@ -34,6 +34,7 @@ from backup_sync.operators import (
     SyncOperator,
 )
 from backup_sync.operators.base import number
+from tests.outlets import Outlets
 
 TREE = {kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, BackupSyncError)}
 FAIL = sorted((kind for kind in TREE if issubclass(kind, ConfigurationError | FatalError)), key=str)
@@ -43,13 +44,6 @@ OPERATORS = [
     (SyncOperator, "sync"),
     (RecordHistoryOperator, "record_history"),
 ]
-
-
-class Outlets(dict[Any, Any]):
-    """Takes whatever a task says of its outlets."""
-
-    def __missing__(self, outlet: Any) -> SimpleNamespace:
-        return self.setdefault(outlet, SimpleNamespace(add=lambda *_, **__: None, extra={}))
 
 
 class Task:

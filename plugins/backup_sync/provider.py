@@ -57,6 +57,7 @@ def get_provider_info() -> dict[str, Any]:
                         "default": default,
                         "example": None,
                         "version_added": "0.1.0",
+                        "sensitive": name.startswith("on_"),  # a notifier's arguments may hold a token
                     }
                     for name, (kind, default, about) in OPTIONS.items()
                 },

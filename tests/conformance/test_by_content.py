@@ -73,3 +73,21 @@ def test_a_state_is_restored_and_the_next_run_does_nothing(filled: Backend) -> N
     assert (run.inserted, run.updated) == (1, 1)
     assert filled.source_rows() == good
     assert filled.counts(service=by_content(filled)) == (0, 0, 0, MANY)
+
+
+def test_a_first_load_has_copied_everything_and_verified_nothing(backend: Backend) -> None:
+    backend.put((1, 1, "a"))
+    backend.initialize(service=by_content(backend))
+    assert backend.sync(service=by_content(backend)).verified_share == 0.0
+    assert backend.sync(service=by_content(backend)).verified_share == 1.0
+
+
+def test_filling_in_a_new_column_is_no_mass_of_updates(sql: Backend) -> None:
+    service = sql.service(changed="content", guard={"updates": "withhold"})
+    sql.put(*((key, 1, "x") for key in range(1_200)))
+    sql.initialize(service=service)
+    sql.sync(service=service)
+    table = service.table if sql.name == "mssql" else "Things"
+    sql.run_source(f"ALTER TABLE {table} ADD Rank INT NOT NULL DEFAULT 7")  # type: ignore[attr-defined]
+    sql.initialize(service=service)
+    assert sql.counts(service=service) == (0, 1_200, 0, 0)

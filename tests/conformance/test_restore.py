@@ -16,7 +16,7 @@ from backup_sync.model.service import Service
 from backup_sync.model.wish import Planned, Wish
 from backup_sync.stores.base import Store
 from backup_sync.walk.restore import plan, restore
-from tests.conformance.backends import Backend
+from tests.conformance.backends import Backend, CosmosBackend, MssqlBackend
 
 MANY = 120
 SETTINGS = {"keep_history": "30d", "guard": {"count": 1_000_000}, "verify_again_seconds": 0}
@@ -155,7 +155,7 @@ def test_what_somebody_changes_after_the_plan_was_checked_is_left_alone(world: W
     assert world.backend.counts(service=world.service)[:3] == (0, 0, 0)
 
 
-BOUNDARIES = ["before log", "after log", "before restore", "after restore", "before settle"]
+BOUNDARIES = ["before log", "after log", "before restore", "after restore", "before settle", "after settle"]
 
 
 @pytest.mark.parametrize("boundary", BOUNDARIES)
@@ -321,3 +321,44 @@ def test_a_restore_that_was_undone_before_it_was_finished_has_counted_nothing(wo
     told = {row[names[0]]: [row[name] for name in names[1:]] for row in world.backend.history_rows()}
     assert told["killed"] == [0, 0, 0]
     assert told["undo"] == [1, 5, 10]
+
+
+def test_a_source_whose_table_is_gone_is_made_again_and_filled(world: World) -> None:
+    backend = world.backend
+    if isinstance(backend, CosmosBackend):
+        backend.database.delete_container(backend.container)
+    else:
+        backend.run_source(f"DROP TABLE {backend.table if isinstance(backend, MssqlBackend) else 'Things'}")  # type: ignore[attr-defined]
+    run = world.restore(Wish(number=1))
+    assert counts(run) == (MANY, 0, 0)
+    assert plain(backend.source_rows()) == plain(world.good)
+    assert plain(backend.backup_rows()) == plain(world.good)
+
+
+@pytest.mark.parametrize("gives_up", [False, True])
+def test_a_restore_to_nothing_that_died_at_its_end_is_finished_or_undone_and_loses_no_points(
+    backend: Backend, gives_up: bool
+) -> None:
+    world = World.__new__(World)
+    world.backend, world.service = backend, backend.service(**SETTINGS)
+    backend.initialize(service=world.service)
+    backend.sync(service=world.service)
+    backend.put(*((key, 1, f"text {key}") for key in range(8)))
+    backend.sync(service=world.service)
+    full = plain(backend.source_rows())
+    wish = Wish(number=1, delete=True)
+    approved = world.planned(wish).id
+
+    def kill(name: str) -> None:
+        if name == "after settle":
+            raise Killed
+
+    with installed(kill), pytest.raises(Killed):
+        world.restore(wish, "killed", approved)
+    if gives_up:
+        world.restore(Wish(undo=3), "undo")
+        assert plain(backend.source_rows()) == full
+    else:
+        assert counts(world.restore(wish, "killed", approved)) == (0, 0, 8)
+        assert backend.sync(service=world.service).notice is None
+    assert world.planned(Wish(number=2)).counts["missing"] == (0 if gives_up else 8)

@@ -56,6 +56,22 @@ def test_each_service_is_run_as_it_says_and_otherwise_as_the_settings_do(dag_fil
     assert dags["backup_sync"].tags == {"backup", "customer", "invoice", "crm"}
 
 
+def test_each_service_knows_the_dag_that_a_person_has_to_trigger(dag_file: str) -> None:
+    found = {
+        task.service: task.sync_dag
+        for builder in (sync, verify, plan)
+        for dag in builder.build(dag_file).values()
+        for task in dag.tasks
+        if isinstance(task, ServiceOperator)
+    }
+    assert found == {
+        "customer": "backup_sync",
+        "invoice": "backup_sync",
+        "order": "backup_sync_hourly",
+        "cart": "backup_sync_hourly",
+    }
+
+
 def test_a_mistake_is_a_task_that_fails_in_one_dag_only(dag_file: str) -> None:
     refused = {name: [task for task in dag.task_ids if "refused" in task] for name, dag in sync.build(dag_file).items()}
     assert refused == {"backup_sync": ["wrong.refused"], "backup_sync_hourly": []}

@@ -294,3 +294,18 @@ def test_what_all_services_share_is_said_once_and_each_may_have_its_own(tmp_path
 def test_defaults_that_are_no_mapping_are_a_mistake_of_the_file(tmp_path):
     found = declared(tmp_path, f"defaults: 7\nservices: {{a: {ENTRY}}}")
     assert "'defaults' must be a mapping of settings" in found.problems["services_file"]
+
+
+@pytest.mark.parametrize(
+    "text", ["? [a, b]\n: 1\nservices: {}", "? {a: 1}\n: 1\nservices: {}", "{[a]: 1, services: {}}"]
+)
+def test_a_top_level_key_that_is_no_text_is_a_mistake_of_the_file(tmp_path, text):
+    assert "must hold the top-level key" in declared(tmp_path, text).problems["services_file"]
+
+
+def test_a_group_or_defaults_left_empty_say_nothing(tmp_path):
+    path = tmp_path / "services.yaml"
+    path.write_text(f"defaults:\n  airflow: {{retries: 4}}\nservices:\n  a: {ENTRY[:-1]}, airflow: null}}\n")
+    assert read_services(path).running["a"].retries == 4
+    path.write_text(f"defaults:\nservices:\n  a: {ENTRY}\n")
+    assert read_services(path).problems == {}

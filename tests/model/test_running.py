@@ -82,6 +82,12 @@ def test_a_schedule_names_its_dag(schedule: str, name: str) -> None:
     assert name_of(schedule) == name
 
 
+def test_the_name_of_a_long_schedule_is_one_that_airflow_takes() -> None:
+    every, other = (f"{','.join(map(str, range(first, 60)))} * * * *" for first in (0, 1))
+    assert len(name_of(every)) < 80
+    assert name_of(every) != name_of(other)
+
+
 def test_two_ways_to_write_a_schedule_are_one() -> None:
     assert cron_of("@daily") == cron_of("0 0  * * *") == "0 0 * * *"
     assert cron_of(None) is None

@@ -63,9 +63,11 @@ def plan(
         changed = {key for key in both if source[key] != backup[key]}
     if watches_text:
         changed |= {key for key in both - ahead if source[key][1] != backup[key][1]}
+    told = set() if by_content else set(changed)
     if whole:
-        changed |= {key for key in both - ahead if source[key][1] != backup[key][1]} | (unfilled & both - ahead)
-    updates = len(changed)
+        changed |= {key for key in both - ahead if source[key][1] != backup[key][1]}
+    # What is filled in differs in its content as well, and nobody can tell whether it differs otherwise.
+    updates = len(changed - (unfilled - told if whole else frozenset()))
     changed |= unfilled & both - ahead
     if force:
         updates = 0  # what changes by order of a person says nothing of the source

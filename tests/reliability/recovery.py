@@ -31,7 +31,7 @@ from backup_sync.walk.sync import Options, sync
 from backup_sync.walk.verify import verify
 from tests.reliability.machine import Content, CosmosMachine, Crash, Machine, seeds, stamped, tally
 
-RESTORE_BOUNDARIES = ["before log", "after log", "before restore", "after restore", "before settle"]
+RESTORE_BOUNDARIES = ["before log", "after log", "before restore", "after restore", "before settle", "after settle"]
 KEEPS = [
     parse_keep(keep)
     for keep in ("2d", "5d", {"all": "3d", "weekly": "3w"}, {"all": "2d", "daily": "4d", "monthly": "2y"})

@@ -33,6 +33,7 @@ from backup_sync.stores.mssql.writer import MssqlWriter
 from local.cosmos import EmbeddedCosmos
 from tests.conformance.backends import MssqlBackend
 from tests.conformance.conftest import MSSQL, named
+from tests.outlets import Outlets
 from tests.reliability.proxy import Fault, Proxy
 from tests.test_operators import Task
 
@@ -66,6 +67,7 @@ class Scene:
         task, said = Task(), []
         context: Any = {
             "ti": task,
+            "outlet_events": Outlets(),
             "dag_run": SimpleNamespace(run_id="tonight", conf={}),
             "dag": SimpleNamespace(params={}),
         }

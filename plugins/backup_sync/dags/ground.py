@@ -11,7 +11,10 @@ from typing import Any
 from airflow.sdk import DAG, Param
 
 from backup_sync.model.config import Declared, config_path, read_services
+from backup_sync.model.schedules import cron_of, name_of
 from backup_sync.settings import Settings, read_settings
+
+SYNC_DAG = "backup_sync"
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,16 @@ class Ground:
             "pool": running.pool,
             "priority_weight": running.priority_weight,
             "owner": running.owner,
+            "sync_dag": self.dag_of(service),
         }
         return {name: value for name, value in found.items() if value is not None}
+
+    def dag_of(self, service: str) -> str:
+        """The id of the DAG that syncs a service: ``backup_sync``, unless it has a schedule of its own."""
+        own = self.declared.running[service].schedule
+        if own is None or cron_of(own) == cron_of(self.settings.usual):
+            return SYNC_DAG
+        return f"{SYNC_DAG}_{name_of(own)}"
 
     def retrying(self) -> dict[str, Any]:
         """The default arguments of tasks that are tried again."""

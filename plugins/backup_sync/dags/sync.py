@@ -7,8 +7,8 @@ from datetime import datetime, timedelta, timezone
 
 from airflow.sdk import DAG, Param, TaskGroup, TriggerRule
 
-from backup_sync.dags.ground import Ground, service_param, summed_up
-from backup_sync.model.schedules import cron_of, name_of
+from backup_sync.dags.ground import SYNC_DAG, Ground, service_param, summed_up
+from backup_sync.model.schedules import cron_of
 from backup_sync.operators import (
     InitializeBackupOperator,
     RecordHistoryOperator,
@@ -16,8 +16,6 @@ from backup_sync.operators import (
     SyncOperator,
     refuse_mistakes,
 )
-
-DAG_ID = "backup_sync"
 
 DOC = """
 ### backup_sync
@@ -38,17 +36,12 @@ Deletes so many that they look like an accident are withheld and the run fails; 
 def build(dag_file: str) -> dict[str, DAG]:
     """DAGs by id: ``backup_sync`` with the schedule of the settings, and ``backup_sync_hourly`` and so on for services with another."""
     ground = Ground.read(dag_file)
-    usual = cron_of(ground.settings.usual)
-    groups: dict[str, list[str]] = {DAG_ID: []}
-    schedules = {DAG_ID: ground.settings.schedule}
+    groups: dict[str, list[str]] = {SYNC_DAG: []}
+    schedules = {SYNC_DAG: ground.settings.schedule}
     for service, running in ground.declared.running.items():
-        own = running.schedule
-        if own is None or cron_of(own) == usual:
-            groups[DAG_ID].append(service)
-            continue
-        dag_id = f"{DAG_ID}_{name_of(own)}"
+        dag_id = ground.dag_of(service)
         groups.setdefault(dag_id, []).append(service)
-        schedules.setdefault(dag_id, own if ground.settings.enabled else None)
+        schedules.setdefault(dag_id, running.schedule if ground.settings.enabled else None)
     return {dag_id: _dag(ground, dag_id, schedules[dag_id], services) for dag_id, services in groups.items()}
 
 
@@ -103,7 +96,7 @@ def _dag(ground: Ground, dag_id: str, schedule: str | None, services: Sequence[s
         },
     ) as dag:
         chains = {service: _chain(ground, service, cron) for service in services}
-        if dag_id == DAG_ID:
+        if dag_id == SYNC_DAG:
             chains |= refuse_mistakes(ground.declared, settings)
         summary = SummaryOperator(
             task_id="summary", chains=chains, schedule=cron, trigger_rule=TriggerRule.ALL_DONE, retries=0

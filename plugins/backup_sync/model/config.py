@@ -182,12 +182,13 @@ def _entries(path: Path, loader: _Loader) -> tuple[dict[str, Any], list[tuple[ya
     """What all services share, and name and entry of each as nodes, so that one that cannot be made sense of spoils no other."""
     root = loader.get_single_node()
     form = f"{path} must hold the top-level key 'services', with an entry for each service, and besides it 'defaults' at most"
-    if not isinstance(root, yaml.MappingNode):
+    if not isinstance(root, yaml.MappingNode) or not all(isinstance(key, yaml.ScalarNode) for key, _ in root.value):
         raise ConfigurationError(form)
     found = {key.value: node for key, node in root.value}
     if "services" not in found or found.keys() - {"services", "defaults"} or len(found) < len(root.value):
         raise ConfigurationError(form)
     shared = loader.construct_object(found["defaults"], deep=True) if "defaults" in found else {}
+    shared = {} if shared is None else shared
     if not isinstance(shared, dict):
         raise ConfigurationError(f"{path}: 'defaults' must be a mapping of settings")
     services = found["services"]
@@ -205,7 +206,8 @@ def _with(shared: dict[str, Any], entry: dict[str, Any]) -> dict[str, Any]:
         for name in GROUPS
         if isinstance(shared.get(name), dict) and isinstance(entry.get(name), dict)
     }
-    return {**shared, **entry, **groups}
+    own = {name: value for name, value in entry.items() if not (name in GROUPS and value is None)}
+    return {**shared, **own, **groups}
 
 
 def _name_problem(key: yaml.Node) -> str | None:

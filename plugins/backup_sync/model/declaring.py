@@ -67,8 +67,8 @@ def entries(source: str, backup: str, tables: Sequence[Declarable]) -> Iterator[
 def _name(found: Declarable, taken: set[str]) -> str:
     """A service's name: the table's in small letters, behind its schema's where two are called alike."""
     table = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", found.table)
-    for text in (table, f"{found.schema}_{table}", f"{found.schema}_{table}_{len(taken)}"):
-        name = re.sub(r"[^a-z0-9_-]+", "_", text.lower()).strip("_")[:90]
+    for text in (table[:80], f"{found.schema[:20]}_{table[:60]}", f"{table[:80]}_{len(taken)}"):
+        name = re.sub(r"[^a-z0-9_-]+", "_", text.lower()).strip("_")
         name = name if name[:1].isalpha() else f"table_{name}"
         if name not in taken and name not in ("all", "summary"):
             break
@@ -86,7 +86,7 @@ def _text(value: str) -> str:
     return (
         value
         if re.fullmatch(r"[A-Za-z_][\w.]*(?<!\.)", value, re.ASCII) and value.lower() not in ODD
-        else json.dumps(value)
+        else json.dumps(value, ensure_ascii=False)
     )
 
 

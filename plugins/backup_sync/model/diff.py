@@ -22,6 +22,9 @@ class Absent(Enum):
 
 MISSING = Absent.MISSING
 SAME, CHANGED, FILLED, AHEAD = "same", "changed", "filled", "ahead"
+WHOLE = "whole"
+"""The rule of the part of a stamp that stands for the whole record: a change, unless a field that is to be filled in explains it."""
+
 UNFILLED = "unfilled"
 """The rule of a field that the backup was given after its records (``Store.unfilled``)."""
 
@@ -76,12 +79,15 @@ def compare(source: Stamp, backup: Stamp, rules: tuple[str, ...]) -> str:
     A copy that is ahead is the guard's affair, also where another field changed or has to be filled in: writing the
     record sets that field back.
     """
-    verdict = SAME
+    verdict, content = SAME, False
     for new, old, rule in zip(source, backup, rules, strict=True):
         if new == old:
             continue
         if rule == UNFILLED:
             verdict = FILLED if verdict == SAME else verdict
+            continue
+        if rule == WHOLE:
+            content = True
             continue
         if rule == "different":
             verdict = CHANGED
@@ -91,7 +97,7 @@ def compare(source: Stamp, backup: Stamp, rules: tuple[str, ...]) -> str:
             return AHEAD
         if order > 0:
             verdict = CHANGED
-    return verdict
+    return CHANGED if content and verdict == SAME else verdict
 
 
 def _order(new: Any, old: Any, *, moments: bool) -> int:

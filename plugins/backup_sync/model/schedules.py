@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from datetime import datetime
 
@@ -13,6 +14,7 @@ PRESETS = {
     "@quarterly": "0 0 1 */3 *",
     "@yearly": "0 0 1 1 *",
 }
+LONGEST = 60
 FORM = f"five cron fields or one of {', '.join(PRESETS)}"
 """What a schedule looks like, for messages."""
 
@@ -37,7 +39,10 @@ def name_of(schedule: str) -> str:
         if cron == fields:
             return preset.lstrip("@")
     text = str(cron).replace("*/", "by").replace("*", "x").replace(",", "and").replace("-", "to").replace("/", "by")
-    return re.sub(r"[^A-Za-z0-9]+", "_", text)
+    text = text.replace("?", "any").replace("#", "th")
+    name = re.sub(r"[^A-Za-z0-9]+", "_", text)
+    # Airflow's ids end somewhere.
+    return name if len(name) <= LONGEST else f"{name[:LONGEST]}_{hashlib.sha256(str(cron).encode()).hexdigest()[:8]}"
 
 
 def next_run(schedule: str | None, after: datetime) -> datetime | None:

@@ -43,9 +43,13 @@ TOLD = (
 """What an event carries of a result. No keys, and no values of a record."""
 
 
-def alias(what: str) -> AssetAlias:
-    """The alias ``backup_sync.<what>``: of a service, what its syncs make fresh."""
-    return AssetAlias(name=f"backup_sync.{what}", group=GROUP)
+RESTORED = AssetAlias(name="backup_sync_restored", group=GROUP)
+"""The targets of restores."""
+
+
+def alias(service: str) -> AssetAlias:
+    """What the syncs of a service make fresh."""
+    return AssetAlias(name=f"backup_sync.{service}", group=GROUP)
 
 
 def drilled(service: str) -> Asset:
@@ -53,11 +57,11 @@ def drilled(service: str) -> Asset:
     return Asset(name=f"backup_sync.drill.{service}", group=GROUP)
 
 
-def tell(context: Context, what: str, store: Store, result: SyncResult) -> None:
+def tell(context: Context, outlet: AssetAlias, store: Store, result: SyncResult) -> None:
     """Say that the place of ``store`` is as ``result`` says, once this task has succeeded. A dry run has nothing to say."""
     if result.dry_run or not store.uri:
         return
-    context["outlet_events"][alias(what)].add(Asset(uri=store.uri, group=GROUP), extra=extra(result))
+    context["outlet_events"][outlet].add(Asset(uri=store.uri, group=GROUP), extra=extra(result))
 
 
 def extra(result: SyncResult) -> dict[str, Any]:

@@ -47,6 +47,7 @@ class ServiceOperator(BaseOperator):
     :param service: name of a declared service.
     :param config: path of the file that declares it.
     :param only: the service that the run is for, or ``all``; another one's tasks are skipped.
+    :param sync_dag: the DAG whose runs sync the service.
     """
 
     template_fields: Sequence[str] = ("only",)
@@ -58,7 +59,9 @@ class ServiceOperator(BaseOperator):
 
     _stop: threading.Event | None = None
 
-    def __init__(self, *, service: str, config: str | Path, only: str = "all", **kwargs: Any) -> None:
+    def __init__(
+        self, *, service: str, config: str | Path, only: str = "all", sync_dag: str = "backup_sync", **kwargs: Any
+    ) -> None:
         if self.verb:
             kwargs.setdefault("task_display_name", f"{self.verb} {service}")
         kwargs.setdefault("doc_md", self.about or None)
@@ -66,6 +69,7 @@ class ServiceOperator(BaseOperator):
         self.service = service
         self.config = str(config)
         self.only = only
+        self.sync_dag = sync_dag
         self.dry: bool | str = False
 
     def on_kill(self) -> None:
@@ -92,6 +96,7 @@ class ServiceOperator(BaseOperator):
             # Also where Airflow does not pass it on: such a run leaves no trace in the backup either.
             dry_run=flag(self.dry) or flag((dag_run.conf or {}).get("dry_run", False)),
             started_by=started_by(context),
+            sync_dag=self.sync_dag,
         )
 
     def check_asked_for(self, context: Context) -> None:

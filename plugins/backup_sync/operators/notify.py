@@ -33,7 +33,8 @@ def tell(context: Context, results: Sequence[Mapping[str, Any]], job: str, setti
     not changed by whether anybody could be told."""
     real = [result for result in results if not result["DryRun"]]
     withheld = [result for result in real if result["WithheldCount"]]
-    failed = [result for result in real if result["Status"] == FAILED and result not in withheld]
+    apart = withheld if settings.on_withheld else []
+    failed = [result for result in real if result["Status"] == FAILED and result not in apart]
     for option, found, what in (
         ("on_failure", failed, "failed"),
         ("on_withheld", withheld, "withheld deletes"),
@@ -68,7 +69,7 @@ def _send(context: Context, spec: str, subject: str, message: str) -> None:
         known = inspect.signature(kind).parameters
         arguments = {next((one for one in MESSAGE if one in known), MESSAGE[0]): "{message}"}
     kind(**_filled(arguments, subject, message))(context)
-    log.info("%s was told: %s", path, subject)
+    log.info("%s was called: %s", path, subject)
 
 
 def _filled(value: Any, subject: str, message: str) -> Any:

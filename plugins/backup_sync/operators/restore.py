@@ -15,7 +15,7 @@ from backup_sync.model.config import read_services
 from backup_sync.model.errors import BackupSyncError, ConfigurationError, RetriableError
 from backup_sync.model.result import SyncResult
 from backup_sync.model.summary import good_lines
-from backup_sync.operators.assets import alias, tell
+from backup_sync.operators.assets import RESTORED, tell
 from backup_sync.operators.base import ServiceOperator, flag
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ class CarryOutRestoreOperator(RestoreOperator):
     """
 
     def __init__(self, **kwargs: Any) -> None:
-        kwargs.setdefault("outlets", [alias("restored")])
+        kwargs.setdefault("outlets", [RESTORED])
         super().__init__(**kwargs)
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -191,7 +191,7 @@ class CarryOutRestoreOperator(RestoreOperator):
             self.check_conf(context)
             with self.places() as (source, backup, target), recorded(backup, result):
                 restore(source, backup, target, result, self.wish(backup), str(found.get("Plan", "")), stop=self.stop)
-                tell(context, "restored", target, result)
+                tell(context, RESTORED, target, result)
         for line in good_lines(result.to_dict()):
             log.info(line)
         return result.to_dict()

@@ -120,7 +120,7 @@ class SyncOperator(ServiceOperator):
                 if result.started_by == "scheduled" and self.schedule and result.attempt == 1:
                     self._tell_of_pause(backup, context["dag_run"].run_after)
                 sync(service, source, backup, result, options, stop=self.stop)
-                tell(context, self.service, backup, result)
+                tell(context, alias(self.service), backup, result)
         for line in good_lines(result.to_dict()):
             log.info(line)
         return result.to_dict()

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from backup_sync.model.diff import WHOLE
 from backup_sync.model.errors import FatalError
 from backup_sync.model.faults import point
 from backup_sync.model.keep import STATE as KEPT
@@ -114,7 +115,7 @@ def _different(wanted: Reader, there: Reader, within: Any, result: SyncResult, c
     finder = Finder(
         wanted,
         there,
-        ("different",),
+        (WHOLE,),
         force=False,
         written=lambda _: frozenset(),
         progress=Progress(result),

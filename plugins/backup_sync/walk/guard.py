@@ -50,7 +50,15 @@ class Verdict:
     writes: bool = True
 
 
-def judge(service: str, limits: LossLimits, found: Findings, *, allow_deletes: int | None, force: bool) -> Verdict:
+def judge(
+    service: str,
+    limits: LossLimits,
+    found: Findings,
+    *,
+    allow_deletes: int | None,
+    force: bool,
+    dag: str = "backup_sync",
+) -> Verdict:
     """Whether the backup may lose what a run found.
 
     ``allow_deletes``: so many deletes were allowed by a person, and no more; never those of an empty source.
@@ -71,7 +79,7 @@ def judge(service: str, limits: LossLimits, found: Findings, *, allow_deletes: i
         if not found.source:
             told = "nothing was deleted"
         set_back = f" and {found.ahead} records that are newer in the backup" if found.ahead else ""
-        call = _call(service, allow_deletes=found.deletes, **({"force": True} if found.ahead else {}))
+        call = _call(dag, service, allow_deletes=found.deletes, **({"force": True} if found.ahead else {}))
         way = (
             "A source that reads as empty never empties its backup: find out what happened to it"
             if not found.source
@@ -91,7 +99,7 @@ def judge(service: str, limits: LossLimits, found: Findings, *, allow_deletes: i
         return Verdict(
             SetBackWithheld(
                 f"{service}: {found.ahead} records of the backup are newer than the source's, {reason}; {told}. If the source "
-                f"is right, run once with force=true: {_call(service, force=True, **also)}; if the backup is, restore the source "
+                f"is right, run once with force=true: {_call(dag, service, force=True, **also)}; if the backup is, restore the source "
                 "from it"
             ),
             writes=not other,
@@ -122,7 +130,7 @@ def judge(service: str, limits: LossLimits, found: Findings, *, allow_deletes: i
             UpdatesWithheld(
                 f"{service}: {found.updates} of {found.target} records of the backup would change at once, and guard.updates of "
                 f"the service is withhold; nothing was written. If the change is meant, run once with force=true: "
-                f"{_call(service, force=True, **({'allow_deletes': found.deletes} if found.deletes else {}))}"
+                f"{_call(dag, service, force=True, **({'allow_deletes': found.deletes} if found.deletes else {}))}"
             ),
             writes=False,
         )
@@ -145,6 +153,6 @@ def check_rejected(service: str, read: int, rejected: int, limits: LossLimits) -
         )
 
 
-def _call(service: str, **parameters: object) -> str:
+def _call(dag: str, service: str, **parameters: object) -> str:
     """The call that makes an exception for one run, as it is typed."""
-    return f"airflow dags trigger backup_sync --conf '{json.dumps({'service': service, **parameters})}'"
+    return f"airflow dags trigger {dag} --conf '{json.dumps({'service': service, **parameters})}'"

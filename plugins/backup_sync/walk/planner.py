@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from backup_sync.model.diff import Key
+from backup_sync.model.diff import WHOLE, Key
 from backup_sync.model.errors import ConfigurationError, FatalError
 from backup_sync.model.keep import STATE as KEPT
 from backup_sync.model.keep import Kept, lacking
@@ -16,6 +16,7 @@ from backup_sync.model.result import SyncResult
 from backup_sync.model.wish import CHANGED, EXTRA, MISSING, Planned, Wish
 from backup_sync.stores.base import Reader, Store, batches
 from backup_sync.walk import stop as stopping
+from backup_sync.walk import unfinished
 from backup_sync.walk.find import Finder
 from backup_sync.walk.points import RESTORES
 from backup_sync.walk.progress import Progress
@@ -91,7 +92,8 @@ class Planner:
                 f"{self.service.name}: the state at the end of run {number} cannot be rebuilt; list the restore points "
                 "(backup_restore without a service)"
             )
-        if not kept.emptied and self.backup.reader(self.backup.catalog.describe()).empty():
+        emptied = kept.emptied or unfinished.STATE in states  # by a run, or by a restore that died
+        if not emptied and self.backup.reader(self.backup.catalog.describe()).empty():
             raise ConfigurationError(
                 f"{self.service.name}: the backup is empty, and no run that ended left it so: its earlier states cannot be rebuilt. If "
                 "somebody emptied it, bring its own database back first; if it was never filled, run backup_sync"
@@ -193,7 +195,7 @@ class Planner:
         finder = Finder(
             self.wanted,
             self.theirs,
-            ("different",),
+            (WHOLE,),
             force=False,
             written=lambda _: frozenset(),
             progress=Progress(self.result),

@@ -18,7 +18,7 @@ from backup_sync.model.keep import RUN, STATE, Kept, Point
 from backup_sync.model.moments import iso, parse, utc_now
 from backup_sync.model.result import SyncResult
 from backup_sync.stores.base import Keep, Store
-from backup_sync.walk import pairing, seal
+from backup_sync.walk import pairing, seal, unfinished
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +77,8 @@ def begin(backup: Store, run: SyncResult, states: Mapping[str, Any], *, empty: b
     if kept is not None and RUN in states and found.unnumbered and found.unnumbered > parse(states[RUN]["at"]):
         run.note("a run of an earlier version wrote to the backup: restore points older than this run are gone")
         kept = None
-    fresh = empty and not (kept is not None and kept.emptied)
+    # A restore that died may have left it empty as well; nobody else has written since.
+    fresh = empty and not (kept is not None and (kept.emptied or unfinished.STATE in states))
     if fresh:
         if kept is not None and kept.since < run.run_number:
             run.note("the backup was empty: restore points older than this run are gone")

@@ -71,7 +71,7 @@ def restore(
         seal.void(backup, states, result.run_number)
         backup.journal.begin(result)
         result.mode = _mode(target, wish)
-        if same_place(target, source):
+        if same_place(target, source) and source.catalog.exists():
             backup.catalog.check_fit(source.catalog.describe())  # or else the copy could not take it over in the end
         with closing(Planner(backup, target, result, wish, stop)) as planner:
             work = _Writing(planner)
@@ -83,6 +83,7 @@ def restore(
                 copy = backup.reader(backup.catalog.describe())
                 keeping = points.begin(backup, result, states, empty=copy.empty(), force=True)
                 settle(source, backup, result, keeping.entries if keeping else None, planner.check)
+                point("after settle")
                 if keeping:
                     points.end(backup, keeping, empty=copy.empty())
             if check_lock is not None:

@@ -13,7 +13,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any
 
-from backup_sync.model.diff import UNFILLED, Key
+from backup_sync.model.diff import UNFILLED, WHOLE, Key
 from backup_sync.model.errors import UpdatesWithheld
 from backup_sync.model.faults import point
 from backup_sync.model.moments import iso, utc_now
@@ -127,7 +127,7 @@ def sync(
             run.run(first)
         if not options.dry_run:
             result.note(drill.overdue(service, before))
-            _verify(source, backup, shape, result, options, check)
+            _verify(source, backup, shape, result, options, check, loaded=target.empty)
         if target.keeping is not None:
             keeping = points.end(backup, target.keeping, empty=not run.plan.source_records and target.reader.empty())
             points.prune(backup, result, keeping, mended=content)
@@ -137,11 +137,20 @@ def sync(
 
 
 def _verify(
-    source: Store, backup: Store, shape: Any, result: SyncResult, options: Options, check: Callable[[], None]
+    source: Store,
+    backup: Store,
+    shape: Any,
+    result: SyncResult,
+    options: Options,
+    check: Callable[[], None],
+    *,
+    loaded: bool,
 ) -> None:
-    """Compare a share of the whole content; or remember that this run has compared, and mended, all of it."""
+    """Compare a share of the whole content; or remember that this run has compared, and mended, all of it. ``loaded``: it copied
+    everything, and compared nothing."""
     if options.content or backup.service.by_content:
-        verify.mended(backup, result)
+        if not loaded:
+            verify.mended(backup, result)
     elif backup.service.verify_of:
         verify.check_share(
             source, backup, shape, result, of=backup.service.verify_of, number=result.run_number, check=check
@@ -183,9 +192,7 @@ class _Sync:
         self.finder = Finder(
             reader,
             target.reader,
-            service.rules
-            + (verify.CONTENT,) * (options.content or service.by_content)
-            + (UNFILLED,) * len(target.unfilled),
+            service.rules + (WHOLE,) * (options.content or service.by_content) + (UNFILLED,) * len(target.unfilled),
             force=options.force,
             written=self._written,
             progress=self.progress,
@@ -272,6 +279,7 @@ class _Sync:
             found,
             allow_deletes=self._deletes_left(),
             force=options.force,
+            dag=result.sync_dag,
         )
         if verdict.problem is not None:
             result.withheld = found.deletes
@@ -353,7 +361,9 @@ class _Sync:
             self._remember()
             empty = guard.Findings(source=0, target=self.plan.target_records, deletes=found)
             limits = self.service.guard.limits
-            verdict = guard.judge(self.service.name, limits, empty, allow_deletes=None, force=False)
+            verdict = guard.judge(
+                self.service.name, limits, empty, allow_deletes=None, force=False, dag=self.result.sync_dag
+            )
             assert verdict.problem is not None
             raise verdict.problem
         self.applier.delete(self.plan.deletes)

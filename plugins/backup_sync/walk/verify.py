@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
-from backup_sync.model.diff import AHEAD, CHANGED, Key, Stamp, compare
+from backup_sync.model.diff import AHEAD, CHANGED, WHOLE, Key, Stamp, compare
 from backup_sync.model.errors import DriftFound
 from backup_sync.model.faults import point
 from backup_sync.model.moments import utc_now
@@ -27,9 +27,6 @@ from backup_sync.walk.progress import Progress
 from backup_sync.walk.spool import KeySpool, private_file
 
 log = logging.getLogger(__name__)
-
-CONTENT = "different"
-"""The rule of the part of a stamp that stands for the whole record."""
 
 Print = tuple[Stamp, dict[str, int]]
 """What a record is known by: its stamp, and a number for each part of it."""
@@ -158,7 +155,7 @@ class Verifier:
         self._finder = Finder(
             self.ours,
             self.theirs,
-            (*self.service.rules, CONTENT),
+            (*self.service.rules, WHOLE),
             force=False,
             written=lambda _: frozenset(),
             progress=Progress(result),

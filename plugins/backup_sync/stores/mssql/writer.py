@@ -46,7 +46,8 @@ class MssqlWriter(SqlWriter):
     ) -> None:
         super().__init__(session, count, entries)
         self.table, self.shape, self.limits, self._fold = table, shape, limits, fold
-        self._numbered = {fold(name) for name in numbered}
+        # An identity column that is not written is the server's affair.
+        self._numbered = {fold(name) for name in numbered}.intersection(fold(one.name) for one in shape.columns)
         self._key = tuple(shape.column(name) for name in shape.key)
         self._loose_key = any(types.base(column.type) in types.LOOSE for column in self._key)
         self._ranges = MssqlRanges(self._key)

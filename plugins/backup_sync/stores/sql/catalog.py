@@ -196,6 +196,8 @@ class SqlCatalog(ABC):
                 left.append(f"column {column.name} is not part of that state of the backup, so it is left as it is")
             elif own is None:
                 columns.append(column)
+            elif own.fold(column.name) in self.excluded(own.fold):
+                left.append(f"column {column.name} is excluded")
             elif not own.has(column.name):
                 left.append(f"column {column.name} is not in {self.service.table} of {self.label}")
             elif own.fold(column.name) in computed:
