@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from backup_sync.model.errors import ConfigurationError, FatalError, PlanChanged
+from backup_sync.model.errors import ConfigurationError, FatalError, PairingRefused, PlanChanged
 from backup_sync.model.faults import installed
 from backup_sync.model.result import SyncResult, sync_id
 from backup_sync.model.service import Service
@@ -332,7 +332,13 @@ def test_a_source_whose_table_is_gone_is_made_again_and_filled(world: World) -> 
     run = world.restore(Wish(number=1))
     assert counts(run) == (MANY, 0, 0)
     assert plain(backend.source_rows()) == plain(world.good)
-    assert backend.counts(service=world.service) == (0, 0, 1, MANY), "what came after that point went with the table"
+    if isinstance(backend, CosmosBackend):
+        with pytest.raises(PairingRefused):  # the container is another one, which a person has to accept
+            backend.sync(service=world.service)
+    else:
+        assert backend.counts(service=world.service) == (0, 0, 1, MANY), (
+            "what came after that point went with the table"
+        )
 
 
 @pytest.mark.parametrize("gives_up", [False, True])
