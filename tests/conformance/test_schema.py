@@ -410,3 +410,16 @@ def test_a_rowversion_is_proposed_as_the_stamp(mssql: MssqlBackend) -> None:
             (schema, table.lower()) for schema, table in source.catalog.tables()
         ]
         assert stamp_of(source.catalog.declarable()) == ("Stamp", "higher")
+
+
+def test_a_verify_takes_what_is_not_filled_in_yet_for_lag(sql: Backend) -> None:
+    service = sql.service(verify_again_seconds=0)
+    sql.put(*((key, 1, "x") for key in range(20)))
+    sql.initialize(service=service)
+    sql.sync(service=service)
+    execute(sql, "ALTER TABLE THINGS ADD Rank INT NOT NULL DEFAULT 7")
+    sql.initialize(service=service)
+    run = sql.verify(service)
+    assert run.success
+    assert run.verified is not None
+    assert (run.verified["Lag"]["Count"], run.verified["Drift"]["Count"]) == (20, 0)

@@ -286,3 +286,20 @@ def test_the_seventh_digit_of_a_moment_is_compared(mssql: MssqlBackend) -> None:
     run = mssql.verify(mssql.service(verify_again_seconds=0))
     assert run.verified is not None
     assert run.verified["Drift"]["Fields"] == {"At": 1}
+
+
+@pytest.mark.parametrize("key", ["TIME(3)", "FLOAT"])
+def test_a_value_that_differs_is_drift_whatever_the_key_is(mssql: MssqlBackend, key: str) -> None:
+    remake(mssql, f"Id {key} NOT NULL PRIMARY KEY, Version INT NOT NULL, [Te xt] NVARCHAR(50)")
+    value = "CONVERT(TIME(3), '00:00:0{}')" if key == "TIME(3)" else "{}.5"
+    for number in range(5):
+        mssql.run_source(f"INSERT INTO {mssql.table} VALUES ({value.format(number)}, 1, N'text')")
+    service = mssql.service(verify_again_seconds=0)
+    mssql.initialize(service=service)
+    mssql.sync(service=service)
+    assert mssql.verify(service).success
+    mssql.run_backup(f"UPDATE {mssql.table} SET [Te xt] = N'text ' WHERE Id = {value.format(3)}")
+    run = mssql.verify(service)
+    assert run.drift == 1
+    assert mssql.counts(service=mssql.service(changed="content")) == (0, 1, 0, 4)
+    assert mssql.verify(service).success

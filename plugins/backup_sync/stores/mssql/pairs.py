@@ -120,6 +120,8 @@ class PlainPairs(RowPairs):
             # As text, 9.00 would be higher than 10.00.
             exact = types.base(column.type) in types.EXACT
             self._values.append(name if exact else types.outgoing(name, column.type))
+        if view.content is not None:
+            self._values.append(quote(view.content.name))
         self._values += map(whole, view.hashed)
 
     def sql(self, table: str, where: str) -> str:

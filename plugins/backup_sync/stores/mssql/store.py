@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -51,7 +52,9 @@ def mssql_store(
     def open_reader(
         table: Table, shape: TableShape, *, content: bool = False, stamps: bool = True, **options: Sequence[str]
     ) -> MssqlReader:
-        whole = content_of(shape.columns) if content else ""
+        # A copy may hold NULL in what is not filled in yet, whatever the source's column is.
+        columns = [replace(one, nullable=one.nullable or copy) for one in shape.columns]
+        whole = content_of(columns) if content else ""
         view = View.of(DIALECT, table, shape, content=whole, stamps=stamps, **options)
         return MssqlReader(session, view, limits, joined=joined)
 
