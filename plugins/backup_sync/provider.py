@@ -1,4 +1,4 @@
-"""What Airflow is told of this package where it is installed by pip (the entry point ``apache_airflow_provider``).
+"""How an Airflow finds this package when pip installed it (the entry point ``apache_airflow_provider``).
 
 https://airflow.apache.org/docs/apache-airflow-providers/howto/create-custom-providers.html
 """

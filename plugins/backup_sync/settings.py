@@ -60,7 +60,9 @@ def read_settings() -> Settings:
                 return found
         except (AirflowConfigException, ValueError):
             pass
-        problems[option] = f"[{SECTION}] {option} has to be {needs}; until then it counts as {default}"
+        problems[option] = (
+            f"[{SECTION}] {option} has to be {needs}; until then it counts as {default if default != '' else 'none'}"
+        )
         return default
 
     seconds = "a number of seconds, 0 or more"

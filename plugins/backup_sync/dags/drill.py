@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 
 from airflow.sdk import DAG, Param, TriggerRule
 
-from backup_sync.dags.ground import Ground, summed_up
+from backup_sync.dags.ground import Ground, share_param, summed_up
 from backup_sync.operators import DrillOperator, SummaryOperator, refuse_mistakes
 
 
@@ -32,13 +32,7 @@ def build(dag_file: str) -> dict[str, DAG]:
                 title="Service",
                 description="All that name a scratch connection, or one of them.",
             ),
-            "share": Param(
-                "all",
-                type="string",
-                pattern=r"^(all|1/[1-9][0-9]{0,3})$",
-                title="Share",
-                description="How much of the records to restore: all, or 1/10 and so on.",
-            ),
+            "share": share_param("How much of the records to restore: all, or 1/10 and so on."),
         },
     ) as dag:
         chains = {}

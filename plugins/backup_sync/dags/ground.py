@@ -52,7 +52,7 @@ class Ground:
         return {name: value for name, value in found.items() if value is not None}
 
     def dag_of(self, service: str) -> str:
-        """The id of the DAG that syncs a service: ``backup_sync``, unless it has a schedule of its own."""
+        """The id of the DAG that syncs a service: ``backup_sync``, or another one if the service sets its own schedule."""
         own = self.declared.running[service].schedule
         if own is None or cron_of(own) == cron_of(self.settings.usual):
             return SYNC_DAG
@@ -66,6 +66,10 @@ class Ground:
 
 def service_param(services: Sequence[str], description: str = "All declared services, or one of them.") -> Param:
     return Param("all", enum=["all", *services], title="Service", description=description)
+
+
+def share_param(description: str) -> Param:
+    return Param("all", type="string", pattern=r"^(all|1/[1-9][0-9]{0,3})$", title="Share", description=description)
 
 
 def summed_up(dag: DAG, chains: Mapping[str, Sequence[str]], summary: Any) -> None:

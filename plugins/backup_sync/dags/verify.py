@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from airflow.sdk import DAG, Param, TriggerRule
 
-from backup_sync.dags.ground import Ground, service_param, summed_up
+from backup_sync.dags.ground import Ground, service_param, share_param, summed_up
 from backup_sync.operators import SummaryOperator, VerifyOperator, refuse_mistakes
 
 
@@ -25,13 +25,7 @@ def build(dag_file: str) -> dict[str, DAG]:
         default_args=ground.retrying(),
         params={
             "service": service_param(services),
-            "share": Param(
-                "all",
-                type="string",
-                pattern=r"^(all|1/[1-9][0-9]{0,3})$",
-                title="Share",
-                description="How much of the records to compare: all, or the next 1/7, 1/30 and so on.",
-            ),
+            "share": share_param("How much of the records to compare: all, or the next 1/7, 1/30 and so on."),
             "repair": Param(
                 False,
                 type="boolean",

@@ -39,8 +39,9 @@ OURS = {"all": "that word means every service", "summary": "a task of the DAG is
 class Declared:
     """What a services file declares.
 
-    ``services``: the raw entries by service name, in the file's order; ``running``: how Airflow is to run each. ``problems``: for each name that cannot be a
-    service as it stands there (or :data:`WHOLE_FILE`), one sentence with the file, the service and the fix.
+    ``services``: the raw entries by service name, in the file's order, merged over the defaults. ``running``: how Airflow runs
+    each. ``problems``: for each name that cannot be a service as it stands there (or :data:`WHOLE_FILE`), one sentence with
+    the file, the service and the fix.
     """
 
     services: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -200,7 +201,7 @@ def _entries(path: Path, loader: _Loader) -> tuple[dict[str, Any], list[tuple[ya
 
 
 def _with(shared: dict[str, Any], entry: dict[str, Any]) -> dict[str, Any]:
-    """An entry, and what all share where it says nothing of its own; groups of settings are put together."""
+    """An entry merged over the defaults. In GROUPS the single settings are merged; any other setting replaces the default."""
     groups = {
         name: {**shared[name], **entry[name]}
         for name in GROUPS

@@ -15,6 +15,9 @@ CHANGED_AT = re.compile(
     re.IGNORECASE,
 )
 
+ODD = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
+"""Texts that YAML readers take for something else."""
+
 
 @dataclass(frozen=True)
 class Declarable:
@@ -88,6 +91,3 @@ def _text(value: str) -> str:
         if re.fullmatch(r"[A-Za-z_][\w.]*(?<!\.)", value, re.ASCII) and value.lower() not in ODD
         else json.dumps(value, ensure_ascii=False)
     )
-
-
-ODD = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}

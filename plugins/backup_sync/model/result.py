@@ -39,8 +39,8 @@ class SyncResult:
     content was found to differ though no sync would see it. ``verified``: what comparing the whole content found
     (:meth:`backup_sync.model.verdicts.Verified.to_value`); ``verified_share``: how much of the records was compared so at
     least once, 0..1, and ``verified_since``: all of them since then; None: not all yet. ``restorable_since``: when the run ended
-    that left the oldest state that can be restored; None: there is no history of records. ``sync_dag``: the DAG whose runs sync this
-    service, for what a person is told to do.
+    that left the oldest state that can be restored; None: there is no history of records. ``sync_dag``: the DAG that syncs this service;
+    messages name it in the commands that they suggest.
     """
 
     sync_id: uuid.UUID

@@ -1,4 +1,4 @@
-"""What Airflow's Assets page is told: which backup is fresh, which target was restored, which drill succeeded.
+"""The asset events of syncs, restores and drills: which backup is fresh, which target was restored.
 
 A backup's address is known only once its connection is, and that is in the task and not where the DAG file is parsed. So a task has
 an *asset alias* as its outlet, and names the asset as it ends

@@ -123,11 +123,11 @@ def sync(
         point("after cut")
         if target.unfilled:
             reader = source.reader(shape, compare_also=target.unfilled, content=content)
-        with closing(_Sync(service, source, reader, backup, target, result, options, check)) as run:
+        with closing(_Sync(service, source, reader, backup, target, result, options, content, check)) as run:
             run.run(first)
         if not options.dry_run:
             result.note(drill.overdue(service, before))
-            _verify(source, backup, shape, result, options, check, loaded=target.empty)
+            _verify(source, backup, shape, result, check, content=content, loaded=target.empty)
         if target.keeping is not None:
             keeping = points.end(backup, target.keeping, empty=not run.plan.source_records and target.reader.empty())
             points.prune(backup, result, keeping, mended=content)
@@ -141,14 +141,14 @@ def _verify(
     backup: Store,
     shape: Any,
     result: SyncResult,
-    options: Options,
     check: Callable[[], None],
     *,
+    content: bool,
     loaded: bool,
 ) -> None:
-    """Compare a share of the whole content; or remember that this run has compared, and mended, all of it. ``loaded``: it copied
-    everything, and compared nothing."""
-    if options.content or backup.service.by_content:
+    """Compare a share of the whole content; or, where the run itself did (``content``), remember that all of it is right.
+    ``loaded``: the run copied everything and compared nothing."""
+    if content:
         if not loaded:
             verify.mended(backup, result)
     elif backup.service.verify_of:
@@ -180,6 +180,7 @@ class _Sync:
         target: Target,
         result: SyncResult,
         options: Options,
+        content: bool,
         check: Callable[[], None],
     ) -> None:
         self.service, self.source, self.reader = service, source, reader
@@ -192,7 +193,7 @@ class _Sync:
         self.finder = Finder(
             reader,
             target.reader,
-            service.rules + (WHOLE,) * (options.content or service.by_content) + (UNFILLED,) * len(target.unfilled),
+            service.rules + (WHOLE,) * content + (UNFILLED,) * len(target.unfilled),
             force=options.force,
             written=self._written,
             progress=self.progress,
