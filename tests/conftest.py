@@ -27,6 +27,8 @@ os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "False"
 os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = str(Path(__file__).resolve().parents[1] / "dags")
 os.environ["AIRFLOW__CORE__PLUGINS_FOLDER"] = str(Path(__file__).resolve().parents[1] / "plugins")
+os.environ["AIRFLOW__API_AUTH__JWT_SECRET"] = "a secret of the tests alone, and as long as its algorithm wants it to be"
+os.environ["AIRFLOW__API__SECRET_KEY"] = "another secret of the tests alone"
 
 ORDER = ("tests/e2e/", "tests/reliability/", "tests/dags/", "tests/conformance/")
 """These begin first: what takes longest must not be what everybody waits for in the end."""

@@ -29,6 +29,16 @@ OPTIONS: dict[str, tuple[str, str, str]] = {
         "arguments, in which {subject} and {message} stand for what is said.",
     ),
     "on_withheld": ("string", "", "The same, of services whose deletes were withheld."),
+    "on_stale": (
+        "string",
+        "",
+        "The same, of services whose last success is older than they promise; makes the DAG backup_watch.",
+    ),
+    "watch_token": (
+        "string",
+        "",
+        "Whoever brings this token may ask for /backup/health and /backup/metrics without being a user of Airflow.",
+    ),
     "docs": (
         "string",
         "docs",
@@ -46,6 +56,7 @@ def get_provider_info() -> dict[str, Any]:
         "name": "backup_sync",
         "description": "Keeps live, queryable backup databases in step with operational ones.",
         "versions": [__version__],
+        "extra-links": ["backup_sync.links.ConsoleLink"],
         "asset-uris": [{"schemes": ["cosmos"], "handler": "backup_sync.provider.sanitize_cosmos_uri"}],
         "config": {
             "backup_sync": {
@@ -57,7 +68,8 @@ def get_provider_info() -> dict[str, Any]:
                         "default": default,
                         "example": None,
                         "version_added": "0.1.0",
-                        "sensitive": name.startswith("on_"),  # a notifier's arguments may hold a token
+                        "sensitive": name.startswith("on_")
+                        or name == "watch_token",  # a notifier's arguments may hold one too
                     }
                     for name, (kind, default, about) in OPTIONS.items()
                 },

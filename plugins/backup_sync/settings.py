@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -15,7 +16,10 @@ from backup_sync.model.schedules import FORM, cron_of, is_schedule
 T = TypeVar("T")
 
 SECTION = "backup_sync"
+SHORTEST_TOKEN = 20
 NOTIFIER = "the import path of a notifier, or a JSON object with it as 'notifier' and its arguments"
+
+TOKEN = f"a token of {SHORTEST_TOKEN} characters or more, without spaces"
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,8 @@ class Settings:
     """``enabled``: whether anything is scheduled at all. ``usual``: the schedule of services that name none, a cron text or preset.
     ``retry_delay``: seconds before the first retry.
     ``execution_timeout``, ``dagrun_timeout``: how long a task and a run may take; None: as long as they want.
-    ``on_failure``, ``on_withheld``: which notifier is used (:mod:`backup_sync.operators.notify`); empty: none.
+    ``on_failure``, ``on_withheld``, ``on_stale``: which notifier is used (:mod:`backup_sync.operators.notify`); empty: none.
+    ``watch_token``: whoever brings it may ask for health and metrics; empty: only users of Airflow may.
     ``docs``: where the pages of the docs are, for messages: a path or an address.
     ``problems``: for each option that cannot be read, and whose default stands in for it, one sentence."""
 
@@ -36,6 +41,8 @@ class Settings:
     docs: str
     on_failure: str = ""
     on_withheld: str = ""
+    on_stale: str = ""
+    watch_token: str = ""
     problems: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -78,6 +85,8 @@ def read_settings() -> Settings:
         docs=conf.get(SECTION, "docs", fallback="docs"),
         on_failure=read("on_failure", "", conf.get, NOTIFIER, _is_notifier),
         on_withheld=read("on_withheld", "", conf.get, NOTIFIER, _is_notifier),
+        on_stale=read("on_stale", "", conf.get, NOTIFIER, _is_notifier),
+        watch_token=read("watch_token", "", conf.get, TOKEN, _is_token),
         problems=problems,
     )
 
@@ -87,6 +96,10 @@ def _is_notifier(text: str) -> bool:
     from backup_sync.model.notifier import path_of
 
     return not text.strip() or bool(path_of(text))
+
+
+def _is_token(text: str) -> bool:
+    return not text or (len(text) >= SHORTEST_TOKEN and not re.search(r"\s", text))
 
 
 def _not_negative(value: float) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 from airflow.sdk import DAG, Param
 
 from backup_sync.model.config import Declared, config_path, read_services
+from backup_sync.model.fresh import promise_of
 from backup_sync.model.schedules import cron_of, name_of
 from backup_sync.settings import Settings, read_settings
 
@@ -50,6 +51,10 @@ class Ground:
             "sync_dag": self.dag_of(service),
         }
         return {name: value for name, value in found.items() if value is not None}
+
+    def promise(self, service: str) -> float:
+        """How old the last success of a service may become, in seconds."""
+        return promise_of(self.declared.services[service]).total_seconds()
 
     def dag_of(self, service: str) -> str:
         """The id of the DAG that syncs a service: ``backup_sync``, or another one if the service sets its own schedule."""

@@ -121,6 +121,7 @@ def _chain(ground: Ground, service: str, cron: str | None) -> list[str]:
             dry_run="{{ params.dry_run }}",
             allow_deletes="{{ params.allow_deletes }}",
             schedule=cron,
+            fresh_within=ground.promise(service),
             # Also behind a skipped task: the log of a skipped sync says why.
             trigger_rule=TriggerRule.NONE_FAILED,
             # Backfill and manual runs are different runs of this DAG; this keeps their syncs apart.

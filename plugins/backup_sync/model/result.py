@@ -39,7 +39,8 @@ class SyncResult:
     content was found to differ though no sync would see it. ``verified``: what comparing the whole content found
     (:meth:`backup_sync.model.verdicts.Verified.to_value`); ``verified_share``: how much of the records was compared so at
     least once, 0..1, and ``verified_since``: all of them since then; None: not all yet. ``restorable_since``: when the run ended
-    that left the oldest state that can be restored; None: there is no history of records. ``sync_dag``: the DAG that syncs this service;
+    that left the oldest state that can be restored; None: there is no history of records. ``undo_entries``: how many entries
+    it has. ``sync_dag``: the DAG that syncs this service;
     messages name it in the commands that they suggest.
     """
 
@@ -72,6 +73,7 @@ class SyncResult:
     verified_share: float = 0.0
     verified_since: datetime | None = None
     restorable_since: datetime | None = None
+    undo_entries: int | None = None
     sync_dag: str = "backup_sync"
 
     @property

@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from backup_sync.model.errors import ConfigurationError
+from backup_sync.model.fresh import USUAL
 from backup_sync.model.keep import KeepHistory, parse_keep, parse_time
 from backup_sync.model.loss import LossLimits
 from backup_sync.model.names import parse_table, without_case
@@ -101,6 +102,7 @@ class Service(BaseModel):
         description="Airflow connection of a scratch database, into which backup_drill restores for practice",
     )
     drill_within: str = Field(default="35d", description="how old the last drill may become before runs say so")
+    fresh_within: str = Field(default=USUAL, description="how old the last success may become, such as 26h")
     airflow: dict[str, Any] = Field(
         default_factory=dict, description="how Airflow runs its tasks: schedule, retries, pool, owner and others"
     )
@@ -140,7 +142,7 @@ class Service(BaseModel):
             parse_share(value)
         return value
 
-    @field_validator("drill_within")
+    @field_validator("drill_within", "fresh_within")
     @classmethod
     def _time(cls, value: str) -> str:
         parse_time(value)

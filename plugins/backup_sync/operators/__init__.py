@@ -8,6 +8,7 @@ from backup_sync.operators.restore import ApproveRestoreOperator, CarryOutRestor
 from backup_sync.operators.summary import RefuseOperator, SummaryOperator, refuse_mistakes
 from backup_sync.operators.sync import InitializeBackupOperator, RecordHistoryOperator, SyncOperator
 from backup_sync.operators.verify import VerifyOperator
+from backup_sync.operators.watch import WatchOperator
 
 __all__ = [
     "FAILURE",
@@ -24,5 +25,6 @@ __all__ = [
     "SummaryOperator",
     "SyncOperator",
     "VerifyOperator",
+    "WatchOperator",
     "refuse_mistakes",
 ]

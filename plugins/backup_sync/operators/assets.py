@@ -36,6 +36,7 @@ TOLD = (
     "VerifiedShare",
     "VerifiedSince",
     "RestorableSince",
+    "UndoEntries",
     "RequestCharge",
     "Mode",
     "Notice",

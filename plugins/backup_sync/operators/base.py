@@ -40,6 +40,9 @@ log = logging.getLogger(__name__)
 FAILURE = "failure"
 """XCom key under which a task that did not succeed leaves its result for record_history and summary."""
 
+PROGRESS = "progress"
+"""XCom key under which a task that is at work says how far it is, for the console."""
+
 
 class ServiceOperator(BaseOperator):
     """A task about one service.
@@ -144,6 +147,19 @@ class ServiceOperator(BaseOperator):
                 _failed(result, known)
             context["ti"].xcom_push(key=FAILURE, value=result.to_dict())
             raise _for_airflow(known) from None
+
+    def heard(self, context: Context) -> Callable[[Mapping[str, Any]], None]:
+        """Takes how far the task is, and leaves it where the console finds it."""
+        ti = context["ti"]
+
+        def push(progress: Mapping[str, Any]) -> None:
+            try:
+                ti.xcom_push(key=PROGRESS, value=dict(progress))
+            except Exception as error:
+                # Airflow may be away for a moment; that is no reason to end the work.
+                log.info("how far the task is could not be told (%s)", type(error).__name__)
+
+        return push
 
     @contextmanager
     def stores(self) -> Iterator[tuple[Service, Store, Store]]:

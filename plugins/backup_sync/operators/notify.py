@@ -44,24 +44,34 @@ def tell(context: Context, results: Sequence[Mapping[str, Any]], job: str, setti
             continue
         subject = f"backup_sync: {job} of {', '.join(result['ServiceName'] for result in found)} {what}"
         lines = [line for result in found for line in _lines(dict(result), settings.docs)]
-        message = "\n".join([*lines, f"Run {found[0]['RunId']}"])
-        try:
-            _send(context, spec, subject, message)
-        except Exception as error:
-            # Its text may quote what the notifier was given, a password among it.
-            log.error(
-                "%s: the notifier %s failed with %s; nobody was told",
-                option,
-                notifier.path_of(spec),
-                type(error).__name__,
-            )
+        _send(context, option, spec, subject, [*lines, f"Run {found[0]['RunId']}"])
+
+
+def tell_stale(context: Context, services: Sequence[str], lines: Sequence[str], settings: Settings) -> None:
+    """Use the notifier for backups that are stale. ``lines``: a sentence on each."""
+    subject = f"backup_sync: {', '.join(services)} {'is' if len(services) == 1 else 'are'} stale"
+    more = f"What to do: {settings.docs}/runbook.md#a-backup-is-stale"
+    _send(context, "on_stale", settings.on_stale, subject, [*lines, more])
+
+
+def _send(context: Context, option: str, spec: str, subject: str, lines: Sequence[str]) -> None:
+    try:
+        _call(context, spec, subject, "\n".join(lines))
+    except Exception as error:
+        # Its text may quote what the notifier was given, a password among it.
+        log.error(
+            "%s: the notifier %s failed with %s; nobody was told",
+            option,
+            notifier.path_of(spec),
+            type(error).__name__,
+        )
 
 
 def _lines(result: dict[str, Any], docs: str) -> list[str]:
     return failure_lines(result, docs) if result["Status"] == FAILED else good_lines(result)
 
 
-def _send(context: Context, spec: str, subject: str, message: str) -> None:
+def _call(context: Context, spec: str, subject: str, message: str) -> None:
     path, arguments = notifier.parse(spec)
     module, _, name = path.rpartition(".")
     kind = getattr(import_module(module), name)

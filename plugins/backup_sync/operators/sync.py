@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
+from backup_sync.links import ConsoleLink
 from backup_sync.model.moments import parse
 from backup_sync.model.result import HELD, PAIRING_REFUSED, SyncResult
 from backup_sync.model.schedules import moments_between
@@ -81,12 +82,14 @@ class SyncOperator(ServiceOperator):
     """
 
     verb = "sync"
+    operator_extra_links = (ConsoleLink(),)
     about = (
         "Compares source and backup, and writes what differs: inserts and updates first, deletes last. "
         "Deletes that look like an accident are withheld, and the task fails. A retry carries on where the "
         "attempt before it stopped, and counts nothing twice."
     )
-    template_fields = ("only", "force", "dry", "allow_deletes")
+    # fresh_within renders to itself: what is in this list Airflow keeps with the DAG, where the console reads it.
+    template_fields = ("only", "force", "dry", "allow_deletes", "fresh_within")
 
     def __init__(
         self,
@@ -95,6 +98,7 @@ class SyncOperator(ServiceOperator):
         dry_run: bool | str = False,
         allow_deletes: int | str | None = None,
         schedule: str | None = None,
+        fresh_within: float = 0.0,
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("outlets", [alias(kwargs["service"])])
@@ -103,6 +107,7 @@ class SyncOperator(ServiceOperator):
         self.dry = dry_run
         self.allow_deletes = allow_deletes
         self.schedule = schedule
+        self.fresh_within = fresh_within
 
     def execute(self, context: Context) -> dict[str, Any]:
         from backup_sync.walk.sync import Options, sync
@@ -119,7 +124,7 @@ class SyncOperator(ServiceOperator):
             with self.stores() as (service, source, backup):
                 if result.started_by == "scheduled" and self.schedule and result.attempt == 1:
                     self._tell_of_pause(backup, context["dag_run"].run_after)
-                sync(service, source, backup, result, options, stop=self.stop)
+                sync(service, source, backup, result, options, stop=self.stop, heard=self.heard(context))
                 tell(context, alias(self.service), backup, result)
         for line in good_lines(result.to_dict()):
             log.info(line)

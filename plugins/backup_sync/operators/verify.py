@@ -57,18 +57,20 @@ class VerifyOperator(ServiceOperator):
             if self.against == SEAL:
                 self._check_seal(result)
             else:
-                self._compare(result)
+                self._compare(context, result)
         for line in good_lines(result.to_dict()):
             log.info(line)
         return result.to_dict()
 
-    def _compare(self, result: SyncResult) -> None:
+    def _compare(self, context: Context, result: SyncResult) -> None:
         from backup_sync.walk.repair import repair
         from backup_sync.walk.verify import verify
 
         of = share(self.share)
         with self.stores() as (_, source, backup), recording(backup, result):
-            (repair if flag(self.repair) else verify)(source, backup, result, of=of, stop=self.stop)
+            (repair if flag(self.repair) else verify)(
+                source, backup, result, of=of, stop=self.stop, heard=self.heard(context)
+            )
 
     def _check_seal(self, result: SyncResult) -> None:
         from backup_sync.hooks import open_store

@@ -283,6 +283,9 @@ class Undo(Protocol):
     def reader(self, shape: Shape, number: int, *, content: bool = False, stamps: bool = True) -> Reader:
         """Reads the records as they were at the end of a run. ``content``, ``stamps``: see :class:`Store`."""
 
+    def count(self) -> int:
+        """How many entries there are."""
+
     def cut(self, number: int) -> int:
         """Remove the entries up to and with this run's, in bounded batches; returns how many."""
 

@@ -233,6 +233,8 @@ def prune(backup: Store, run: SyncResult, keeping: Keeping, *, mended: bool = Fa
         left = keep.left(keeping.kept, points, keeping.held, utc_now())
         if left != keeping.kept or left.due:
             shrink(backup, left)
+    assert backup.undo is not None
+    run.undo_entries = backup.undo.count()
     run.restorable_since = min(point.at for point in points if left.holds(point.number))
 
 

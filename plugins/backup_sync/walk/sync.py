@@ -26,7 +26,7 @@ from backup_sync.walk.apply import Applier
 from backup_sync.walk.find import Finder, Found
 from backup_sync.walk.pipeline import both
 from backup_sync.walk.plan import Plan
-from backup_sync.walk.progress import Progress
+from backup_sync.walk.progress import Heard, Progress
 from backup_sync.walk.target import Target, take
 from backup_sync.walk.withheld import Withheld
 
@@ -63,13 +63,14 @@ def sync(
     options: Options,
     *,
     stop: threading.Event | None = None,
+    heard: Heard | None = None,
 ) -> None:
     """Bring the backup in step with the source; ``result`` is filled in as the work goes on.
 
     On return ``result`` is Completed. On an exception it holds what had been done until then (counts of what was
     committed, deletes withheld) and the caller decides what becomes of it. A dry run takes no lock and writes
     nothing, not even history. Once ``stop`` is set nothing more is written, and Stopped is raised. Held is raised where
-    the backup is held; a dry run may look at it all the same.
+    the backup is held; a dry run may look at it all the same. ``heard``: is told every few seconds how far it is.
     """
     result.status, result.dry_run, result.mode = IN_PROGRESS, options.dry_run, options.words()
     over = threading.Event()
@@ -123,11 +124,11 @@ def sync(
         point("after cut")
         if target.unfilled:
             reader = source.reader(shape, compare_also=target.unfilled, content=content)
-        with closing(_Sync(service, source, reader, backup, target, result, options, content, check)) as run:
+        with closing(_Sync(service, source, reader, backup, target, result, options, content, check, heard)) as run:
             run.run(first)
         if not options.dry_run:
             result.note(drill.overdue(service, before))
-            _verify(source, backup, shape, result, check, content=content, loaded=target.empty)
+            _verify(source, backup, shape, result, check, heard, content=content, loaded=target.empty)
         if target.keeping is not None:
             keeping = points.end(backup, target.keeping, empty=not run.plan.source_records and target.reader.empty())
             points.prune(backup, result, keeping, mended=content)
@@ -142,6 +143,7 @@ def _verify(
     shape: Any,
     result: SyncResult,
     check: Callable[[], None],
+    heard: Heard | None,
     *,
     content: bool,
     loaded: bool,
@@ -153,7 +155,14 @@ def _verify(
             verify.mended(backup, result)
     elif backup.service.verify_of:
         verify.check_share(
-            source, backup, shape, result, of=backup.service.verify_of, number=result.run_number, check=check
+            source,
+            backup,
+            shape,
+            result,
+            of=backup.service.verify_of,
+            number=result.run_number,
+            check=check,
+            heard=heard,
         )
 
 
@@ -182,6 +191,7 @@ class _Sync:
         options: Options,
         content: bool,
         check: Callable[[], None],
+        heard: Heard | None,
     ) -> None:
         self.service, self.source, self.reader = service, source, reader
         self.backup, self.target, self.result, self.options = backup, target, result, options
@@ -189,7 +199,7 @@ class _Sync:
         self.written_before = result.inserted + result.updated  # by earlier attempts of this run
         self.updated_before, self.deleted_before = result.updated, result.deleted
         self.source_rejected_before = 0  # in a load, whose comparison meets them again
-        self.progress = Progress(result)
+        self.progress = Progress(result, heard=heard)
         self.finder = Finder(
             reader,
             target.reader,

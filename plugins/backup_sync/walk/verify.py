@@ -23,7 +23,7 @@ from backup_sync.stores.base import Reader, Store, batches
 from backup_sync.walk import hold, pairing, seal
 from backup_sync.walk import stop as stopping
 from backup_sync.walk.find import Finder
-from backup_sync.walk.progress import Progress
+from backup_sync.walk.progress import Heard, Progress
 from backup_sync.walk.spool import KeySpool, private_file
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,13 @@ Print = tuple[Stamp, dict[str, int]]
 
 
 def verify(
-    source: Store, backup: Store, result: SyncResult, *, of: int = 1, stop: threading.Event | None = None
+    source: Store,
+    backup: Store,
+    result: SyncResult,
+    *,
+    of: int = 1,
+    stop: threading.Event | None = None,
+    heard: Heard | None = None,
 ) -> None:
     """Compare one of ``of`` shares of the backup with its source; ``result`` is filled in, and Completed on return.
 
@@ -63,6 +69,7 @@ def verify(
         remember=not found,
         number=left[0] if left else None,
         unchanged=lambda: seal.left_by(backup) == left,
+        heard=heard,
     )
     result.complete()
 
@@ -99,6 +106,7 @@ def check_share(
     remember: bool = True,
     number: int | None,
     unchanged: Callable[[], bool] | None = None,
+    heard: Heard | None = None,
 ) -> None:
     """Compare the next share, and remember which it was. Raises DriftFound.
 
@@ -107,7 +115,7 @@ def check_share(
     """
     states = backup.journal.states()
     rolling = Rolling.from_value(states.get(STATE), of)
-    verifier = Verifier(source, backup, shape, result, check)
+    verifier = Verifier(source, backup, shape, result, check, heard)
     within, upto = verifier.theirs.portion(rolling.position, rolling.part)
     found = verifier.compare(within)
     result.verified, result.drift = found.to_value(), found.counts[DRIFT]
@@ -148,7 +156,15 @@ def told(service: str, found: Verified) -> None:
 class Verifier:
     """Compares ranges of a backup with its source. ``shape``: the source's. ``check``: raises once the task has to end."""
 
-    def __init__(self, source: Store, backup: Store, shape: Any, result: SyncResult, check: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        source: Store,
+        backup: Store,
+        shape: Any,
+        result: SyncResult,
+        check: Callable[[], None],
+        heard: Heard | None = None,
+    ) -> None:
         self.service, self.limits, self.check = backup.service, source.limits, check
         self.ours, self.theirs = source.reader(shape, content=True), backup.reader(shape, content=True)
         self._unfilled = set(backup.unfilled.pending(shape)) if backup.unfilled else set[str]()
@@ -158,7 +174,7 @@ class Verifier:
             (*self.service.rules, WHOLE),
             force=False,
             written=lambda _: frozenset(),
-            progress=Progress(result),
+            progress=Progress(result, heard=heard),
             check=check,
             limits=self.limits,
         )

@@ -42,6 +42,10 @@ class CosmosUndo(CosmosBeside):
         found = [row for page in self.pages(f"SELECT VALUE c.{OURS}.seq FROM c", []) for row in page]
         return max(found, default=0)
 
+    def count(self) -> int:
+        found = self.pages(f"SELECT VALUE COUNT(1) FROM c WHERE c.{OURS}.op != 'part'", [])
+        return sum(int(row) for page in found for row in page)
+
     def reader(self, shape: ContainerShape, number: int, *, content: bool = False, stamps: bool = True) -> Reader:
         return self._as_of(self, shape, number, content, stamps)
 

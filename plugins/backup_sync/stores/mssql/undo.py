@@ -20,6 +20,8 @@ AS_OF, POINTS = "_AsOf", "_RestorePoints"
 class MssqlUndo(MssqlBeside, SqlUndo):
     """See :class:`backup_sync.stores.base.Undo`."""
 
+    count_all = "COUNT_BIG(*)"  # the other one ends at 2,147,483,647
+
     def delete_sql(self, condition: str, limit: int) -> str:
         return f"DELETE TOP ({int(limit)}) u FROM {self.name} u WHERE {condition}"
 

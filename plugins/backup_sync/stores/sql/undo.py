@@ -38,6 +38,8 @@ class SqlUndo(SqlBeside):
 
     # what a dialect provides
 
+    count_all = "COUNT(*)"
+
     @abstractmethod
     def delete_sql(self, condition: str, limit: int) -> str:
         """Deletes so many entries ``u`` for which a condition holds."""
@@ -56,6 +58,9 @@ class SqlUndo(SqlBeside):
         sql = f"SELECT MAX({self._seq}) FROM {self.name}"
         found = next(iter(self.dialect.rows_if_there(self.session, self.name, sql, [])), (None,))
         return int(found[0] or 0)
+
+    def count(self) -> int:
+        return int(self.session.scalar(f"SELECT {self.count_all} FROM {self.name}"))
 
     def reader(self, shape: TableShape, number: int, *, content: bool = False, stamps: bool = True) -> Reader:
         table = replace(self.table, name=self.as_of_name(number))

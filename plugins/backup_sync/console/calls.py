@@ -1,0 +1,177 @@
+"""The routes for programs: start a sync and, if asked, wait for what it came to; health; metrics.
+
+``POST /backup/sync``, ``/backup/sync/{service}`` and ``/backup/initialize`` take what an HTTP service with these routes took
+(docs/migrate.md), and answer in the form of a run's summary: ``Success``, ``Message``, ``Results``, ``Timestamp``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from airflow.api_fastapi.common.db.common import SessionDep
+from fastapi import APIRouter, Body, Depends, HTTPException, Query, Request
+from fastapi.responses import JSONResponse, Response
+
+from backup_sync.console import access, declared, metrics
+from backup_sync.console.actions import Airflow
+from backup_sync.console.board import GOOD, Known, sentence
+from backup_sync.console.overview import known
+from backup_sync.model.moments import iso, utc_now
+from backup_sync.model.summary import build_summary
+
+LONGEST = 86_400.0
+INITIALIZE = "backup_initialize"
+
+router = APIRouter()
+
+Caller = Annotated[Any, Depends(access.by_bearer)]
+Watcher = Annotated[Any, Depends(access.watcher)]
+Asked = Annotated[dict[str, Any] | None, Body()]
+Wait = Annotated[bool, Query(description="Answer when the run has ended, with what it came to.")]
+Seconds = Annotated[float, Query(ge=0, le=LONGEST, description="Wait so long at most.")]
+KNOWN = {"service": "service", "force": "force", "forceFullSync": "force"}
+
+
+@router.post("/sync")
+async def sync_all(
+    request: Request, user: Caller, bearer: access.Bearer, session: SessionDep, asked: Asked = None,
+    force: bool | None = None, wait: Wait = False, seconds: Seconds = 3_600,
+) -> Response:  # fmt: skip
+    """Sync all services, or the one named in the body (``{"service": "customer", "forceFullSync": true}``)."""
+    given = dict(asked or {})
+    unknown = sorted(set(given) - set(KNOWN))
+    if unknown:
+        raise HTTPException(400, f"unknown setting {', '.join(unknown)} in the body; known are: {', '.join(KNOWN)}")
+    settings = {KNOWN[name]: value for name, value in given.items()}
+    if not isinstance(settings.get("force", False), bool) or not isinstance(
+        settings.get("service", ""), (str, type(None))
+    ):
+        raise HTTPException(400, 'the body has to be like {"service": "customer", "forceFullSync": true}')
+    service = settings.get("service")
+    how = {"force": bool(settings.get("force", False) if force is None else force)}
+    return await _sync(
+        request, user, bearer, session, None if service in (None, "", "all") else service, how, wait, seconds
+    )
+
+
+@router.post("/sync/{service}")
+async def sync_one(
+    request: Request, service: str, user: Caller, bearer: access.Bearer, session: SessionDep,
+    force: bool = False, wait: Wait = False, seconds: Seconds = 3_600,
+) -> Response:  # fmt: skip
+    return await _sync(request, user, bearer, session, service, {"force": force}, wait, seconds)
+
+
+@router.post("/initialize")
+async def initialize(
+    request: Request,
+    user: Caller,
+    bearer: access.Bearer,
+    session: SessionDep,
+    wait: Wait = False,
+    seconds: Seconds = 3_600,
+) -> Response:
+    return await _start(request, bearer, [INITIALIZE], {}, wait, seconds)
+
+
+@router.get("/health")
+def health(user: Watcher, session: SessionDep) -> Response:
+    """200 if every service is fresher than it has promised to be, 503 if not."""
+    now = utc_now()
+    found = _all(user, session)
+    services = [
+        {
+            "ServiceName": one.service,
+            "Status": one.state(now),
+            "Fresh": not one.stale(now),
+            "LastSuccess": iso(one.success.ended) if one.success else None,
+            "FreshWithinSeconds": one.promise.total_seconds(),
+            "Message": sentence(one, now) if one.state(now) != GOOD else None,
+        }
+        for one in found
+    ]
+    late = [one.service for one in found if one.stale(now)]
+    message = (
+        f"{len(late)} of {len(found)} services are stale: {', '.join(late)}"
+        if late
+        else f"{len(found)} services are fresh"
+    )
+    if not found:
+        message = "no service is declared"
+    healthy = bool(found) and not late
+    body = {
+        "Status": "Healthy" if healthy else "Unhealthy",
+        "Message": message,
+        "Services": services,
+        "Timestamp": iso(now),
+    }
+    return JSONResponse(body, 200 if healthy else 503)
+
+
+@router.get("/metrics")
+def show_metrics(request: Request, user: Watcher, session: SessionDep) -> Response:
+    """The state of all services, as OpenMetrics or in the text format of Prometheus."""
+    body, content_type = metrics.text(_all(user, session), utc_now(), request.headers.get("accept", ""))
+    return Response(body, media_type=content_type)
+
+
+def _all(user: Any, session: Any) -> list[Known]:
+    """What a user may see; what watches (``user`` is None) sees all."""
+    return known(session, declared.all_dags(session) if user is None else access.readable(user))
+
+
+async def _sync(
+    request: Request,
+    user: Any,
+    bearer: Any,
+    session: Any,
+    service: str | None,
+    how: dict[str, Any],
+    wait: bool,
+    seconds: float,
+) -> Response:
+    found = await asyncio.to_thread(lambda: declared.services(session, access.readable(user)))
+    wanted = [one for one in found if service in (None, one.service)]
+    if not wanted:
+        raise HTTPException(
+            404, f"unknown service {service}" if service else "no service is declared, or you may not see any"
+        )
+    conf = how if service is None else {**how, "service": service}
+    return await _start(request, bearer, sorted({one.dag_id for one in wanted}), conf, wait, seconds)
+
+
+async def _start(
+    request: Request, bearer: Any, dag_ids: Sequence[str], conf: dict[str, Any], wait: bool, seconds: float
+) -> Response:
+    """Start a run of each DAG, one after the other: what is refused of the first one starts nothing of the others."""
+    airflow = Airflow(request, access.token_of(request, bearer))
+    started = [(dag_id, await airflow.start(dag_id, conf)) for dag_id in dag_ids]
+    runs = [{"DagId": dag_id, "RunId": run_id} for dag_id, run_id in started]
+    if not wait:
+        message = f"started {len(started)} run{'s' * (len(started) > 1)}"
+        return JSONResponse(
+            {"Success": True, "Message": message, "Runs": runs, "Results": [], "Timestamp": iso(utc_now())}, 202
+        )
+    ends = await asyncio.gather(*(airflow.wait(dag_id, run_id, seconds) for dag_id, run_id in started))
+    if None in ends:
+        message = f"still running after {seconds:.0f} s"
+        return JSONResponse(
+            {"Success": False, "Message": message, "Runs": runs, "Results": [], "Timestamp": iso(utc_now())}, 202
+        )
+    if dag_ids == [INITIALIZE]:
+        good = ends == ["success"]
+        message = "everything is in place" if good else "a service could not be initialized; see the logs of the run"
+        return JSONResponse(
+            {"Success": good, "Message": message, "Runs": runs, "Results": [], "Timestamp": iso(utc_now())},
+            200 if good else 500,
+        )
+    summaries = [await airflow.returned(dag_id, run_id, "summary") for dag_id, run_id in started]
+    told = [summary for summary in summaries if isinstance(summary, dict)]
+    body = build_summary([result for summary in told for result in summary["Results"]])
+    if len(told) < len(started) or ends.count("success") < len(ends):
+        body["Success"] = False
+        if not any(not summary["Success"] for summary in told):
+            body["Message"] = "a run ended without a summary; see its tasks"
+    return JSONResponse({**body, "Runs": runs}, 200 if body["Success"] else 500)

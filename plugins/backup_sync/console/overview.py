@@ -1,0 +1,76 @@
+"""What is known of all services, in a number of queries that does not grow with them or with their runs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from backup_sync.console import declared, runs
+from backup_sync.console.board import RUNNING, Attempt, Known
+from backup_sync.console.declared import DRILL, VERIFY, Declared
+
+FIRST, MORE, MOST = 3, 50, 200
+"""Runs of a DAG that are looked at first, in each further step, and at all."""
+
+
+def known(session: Session, readable: Collection[str], only: str | None = None) -> list[Known]:
+    """Of each service that may be looked at, or of the one called ``only``."""
+    found = [one for one in declared.services(session, readable) if only in (None, one.service)]
+    names = [one.service for one in found]
+    events = runs.newest_events(session, [f"backup_sync.{drill}{name}" for name in names for drill in ("", "drill.")])
+    syncs: dict[str, list[Attempt]] = {}
+    for dag_id in {one.dag_id for one in found}:
+        here = [one for one in found if one.dag_id == dag_id]
+        syncs |= _newest(session, dag_id, here, {one.service: events.get(f"backup_sync.{one.service}") for one in here})
+    verifies = _newest(session, VERIFY, found, {}) if VERIFY in readable else {}
+    return [
+        Known(
+            service=one.service,
+            dag_id=one.dag_id,
+            promise=one.promise,
+            paused=one.paused,
+            success=events.get(f"backup_sync.{one.service}"),
+            attempt=_first(syncs.get(one.service, ()), running=False),
+            running=_first(syncs.get(one.service, ()), running=True),
+            verify=_first(verifies.get(one.service, ()), running=False),
+            drill=events.get(f"backup_sync.drill.{one.service}") if DRILL in readable else None,
+        )
+        for one in found
+    ]
+
+
+def _newest(
+    session: Session, dag_id: str, wanted: Collection[Declared], successes: dict[str, Any]
+) -> dict[str, list[Attempt]]:
+    """The newest runs of each service, newest first, back to one that ended. A run that was for other services says nothing of
+    this one, so it takes as many runs as it takes; but what is older than a success that is known need not be found."""
+    open_ = {one.service for one in wanted}
+    found: dict[str, list[Attempt]] = {}
+    before, seen, step = None, 0, FIRST
+    while open_ and seen < MOST:
+        rows = runs.runs(session, [dag_id], step, before=before)
+        if not rows:
+            break
+        attempts = runs.attempts(session, rows, runs.tasks_of(open_))
+        for row in rows:
+            for service in sorted(open_):
+                attempt = attempts.get((row.id, service))
+                if attempt is None or not attempt.counts:
+                    continue
+                found.setdefault(service, []).append(attempt)
+                if attempt.state != RUNNING:
+                    open_.discard(service)
+        oldest = rows[-1]
+        open_ -= {
+            service
+            for service in open_
+            if (success := successes.get(service)) is not None and success.at > oldest.run_after
+        }
+        before, seen, step = oldest.id, seen + len(rows), MORE
+    return found
+
+
+def _first(attempts: Iterable[Attempt], *, running: bool) -> Attempt | None:
+    return next((one for one in attempts if (one.state == RUNNING) == running), None)

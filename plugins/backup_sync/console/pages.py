@@ -1,0 +1,184 @@
+"""The pages: overview, service, run; and what their forms start. Server-rendered, with no script but for the colours and the links."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote, urlencode
+
+from airflow.api_fastapi.common.db.common import SessionDep
+from fastapi import APIRouter, Form, HTTPException, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from backup_sync.console import access, chart, runs
+from backup_sync.console.actions import Airflow
+from backup_sync.console.board import GOOD, Known, headline, sentence
+from backup_sync.console.declared import DRILL, OTHERS, RESTORE, VERIFY
+from backup_sync.console.orders import ORDERS, order
+from backup_sync.console.overview import known
+from backup_sync.model.fresh import span
+from backup_sync.model.moments import parse, utc_now
+
+HERE = Path(__file__).parent
+PAGE = 50
+"""Runs on a page of a service."""
+
+router = APIRouter(default_response_class=HTMLResponse)
+
+
+def _when(moment: Any) -> str:
+    if isinstance(moment, str):
+        moment = parse(moment)
+    return f"{moment:%Y-%m-%d %H:%M} UTC" if moment else "–"
+
+
+def _number(value: Any) -> str:
+    return f"{value:,.0f}" if isinstance(value, (int, float)) else "–"
+
+
+# Everything that is put into a page is escaped, whatever its name ends in.
+_pages = Environment(
+    loader=FileSystemLoader(HERE / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_pages.filters |= {"when": _when, "number": _number, "span": span, "quoted": lambda text: quote(text, safe="")}
+
+
+def page(request: Request, name: str, status: int = 200, **values: Any) -> HTMLResponse:
+    """A page of the folder ``templates``. Below ``base`` are the console's own addresses, below ``airflow`` those of Airflow's UI."""
+    base = request.scope["root_path"]
+    text = _pages.get_template(name).render(base=base, airflow=base.removesuffix("/backup"), now=utc_now(), **values)
+    return HTMLResponse(text, status)
+
+
+@router.get("/")
+def show_all(request: Request, user: access.User, session: SessionDep) -> Response:
+    now = utc_now()
+    found = known(session, access.readable(user))
+    states = {one.service: one.state(now) for one in found}
+    rows = sorted(found, key=lambda one: (states[one.service] == GOOD, one.service))
+    says = {one.service: sentence(one, now) for one in found}
+    return page(
+        request, "overview.html", title="Backups", headline=headline(list(states.values())), rows=rows, states=states, says=says,
+        running=any(one.running for one in found),
+    )  # fmt: skip
+
+
+@router.get("/service/{name}")
+def show_service(
+    request: Request, name: str, user: access.User, session: SessionDep, before: int | None = None
+) -> Response:
+    readable = access.readable(user)
+    one = _one(session, readable, name)
+    now = utc_now()
+    rows = runs.runs(session, [dag for dag in (one.dag_id, VERIFY, DRILL) if dag in readable], PAGE, before=before)
+    attempts = runs.attempts(session, rows, runs.tasks_of([name]))
+    told = runs.measures(session, f"backup_sync.{name}", now - timedelta(days=chart.DAYS))
+    return page(
+        request,
+        "service.html",
+        title=name,
+        one=one,
+        state=one.state(now),
+        says=sentence(one, now),
+        charts=_charts(told, now),
+        attempts=[attempt for row in rows if (attempt := attempts.get((row.id, name))) is not None],
+        older=rows[-1].id if len(rows) == PAGE else None,
+        orders=[found for found in ORDERS if access.may_start(user, [found.dag(one.dag_id)])],
+        paused=one.paused,
+        form_token=access.form_token(user),
+        running=one.running is not None,
+    )
+
+
+@router.get("/run")
+def show_run(
+    request: Request, dag_id: str, run_id: str, service: str, user: access.User, session: SessionDep
+) -> Response:
+    readable = access.readable(user)
+    one = _one(session, readable, service)
+    rows = runs.runs(session, [dag_id], 1, run_id=run_id) if dag_id in {one.dag_id, *OTHERS} & readable else []
+    tasks = runs.tasks_of_restore(service) if dag_id == RESTORE else runs.tasks_of([service])
+    if dag_id == RESTORE:
+        rows = [row for row in rows if (row.conf or {}).get("service") == service]
+    attempt = runs.attempts(session, rows, tasks).get((rows[0].id, service)) if rows else None
+    if attempt is None:
+        raise HTTPException(404, "There is no such run")
+    return page(
+        request, "run.html", title=f"{service}: {run_id}", one=one, attempt=attempt, running=attempt.ended is None,
+        restorable=bool(access.may_start(user, [RESTORE])),
+    )  # fmt: skip
+
+
+@router.get("/service/{name}/order/{verb}")
+def ask(request: Request, name: str, verb: str, user: access.User, session: SessionDep, as_of: str = "") -> Response:
+    """The page that asks for an order's parameters."""
+    one = _one(session, access.readable(user), name)
+    found = order(verb)
+    if found is None or not access.may_start(user, [found.dag(one.dag_id)]):
+        raise HTTPException(403, "Your role in Airflow may not start this")
+    return page(
+        request, "order.html", title=f"{found.label}: {name}", one=one, order=found, form_token=access.form_token(user),
+        given={"as_of": as_of}, problem="", running=False,
+    )  # fmt: skip
+
+
+@router.post("/service/{name}/order/{verb}")
+async def start(
+    request: Request,
+    name: str,
+    verb: str,
+    user: access.User,
+    bearer: access.Bearer,
+    session: SessionDep,
+    form_token: Annotated[str, Form()],
+) -> Response:
+    """Start what was ordered, as the caller."""
+    access.check_form(request, form_token, user)
+    one = _one(session, access.readable(user), name)
+    found = order(verb)
+    if found is None:
+        raise HTTPException(404, "There is no such order")
+    form = {key: str(value) for key, value in (await request.form()).items()}
+    dag_id = found.dag(one.dag_id)
+    try:
+        conf = found.conf(name, form)
+        run_id = await Airflow(request, access.token_of(request, bearer)).start(dag_id, conf)
+    except (ValueError, HTTPException) as error:
+        problem = error.detail if isinstance(error, HTTPException) else str(error)
+        status = error.status_code if isinstance(error, HTTPException) else 400
+        return page(
+            request, "order.html", status, title=f"{found.label}: {name}", one=one, order=found, given=form, problem=problem,
+            form_token=access.form_token(user), running=False,
+        )  # fmt: skip
+    where = urlencode({"dag_id": dag_id, "run_id": run_id, "service": name})
+    return RedirectResponse(f"{request.scope['root_path']}/run?{where}", 303)
+
+
+def _one(session: Any, readable: set[str], name: str) -> Known:
+    found = known(session, readable, name)
+    if not found:
+        raise HTTPException(404, "There is no such service, or you may not look at it")
+    return found[0]
+
+
+def _charts(told: Sequence[Any], now: datetime) -> list[Mapping[str, Any]]:
+    def of(*names: str) -> list[tuple[datetime, float]]:
+        return [(one.timestamp, sum(getattr(one, name) or 0.0 for name in names)) for one in told]
+
+    found = {
+        "Changes a day": chart.bars(
+            "Changes a day", chart.by_day(of("InsertedCount", "UpdatedCount", "DeletedCount"), now, total=True)
+        ),
+        "Duration": chart.bars("Duration of the longest run of a day", chart.by_day(of("Seconds"), now), " s"),
+        "Records": chart.bars(
+            "Records in the source", chart.by_day(of("InsertedCount", "UpdatedCount", "SkippedCount"), now)
+        ),
+    }
+    return [{"label": label, "svg": svg} for label, svg in found.items()]

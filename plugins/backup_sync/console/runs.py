@@ -1,0 +1,190 @@
+"""What Airflow holds of the runs: the states of their tasks, the results that these left, and the events of the assets."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from airflow.models.asset import (
+    AssetAliasModel,
+    AssetEvent,
+    AssetModel,
+    asset_alias_asset_event_association_table,
+)
+from airflow.models.dagrun import DagRun
+from airflow.models.taskinstance import TaskInstance
+from airflow.models.xcom import XComModel
+from sqlalchemy import Row, func, select
+from sqlalchemy.orm import Session
+
+from backup_sync.console.board import FAILED, RUNNING, SKIPPED, SUCCEEDED, Attempt, Event
+
+RESULTS = ("return_value", "failure")
+PROGRESS = "progress"
+"""Under these keys tasks leave a result, and how far they are."""
+
+BROKEN = {"failed", "upstream_failed"}
+AT_WORK = {
+    "running",
+    "queued",
+    "scheduled",
+    "restarting",
+    "up_for_retry",
+    "up_for_reschedule",
+    "deferred",
+    "awaiting_input",
+}
+
+_link = asset_alias_asset_event_association_table.c
+
+
+def runs(
+    session: Session, dag_ids: Collection[str], limit: int, *, before: int | None = None, run_id: str | None = None
+) -> Sequence[Row[Any]]:
+    """The newest runs of some DAGs: ``id``, ``dag_id``, ``run_id``, ``state``, ``run_after``, ``start_date``, ``end_date``, ``conf``.
+
+    ``before``: only those with a lower id. ``run_id``: only that one."""
+    wanted = select(
+        *(DagRun.id, DagRun.dag_id, DagRun.run_id, DagRun.run_after, DagRun.start_date, DagRun.end_date, DagRun.conf),
+        DagRun.state.label("state"),
+    ).where(DagRun.dag_id.in_(dag_ids))
+    if before is not None:
+        wanted = wanted.where(DagRun.id < before)
+    if run_id is not None:
+        wanted = wanted.where(DagRun.run_id == run_id)
+    return session.execute(wanted.order_by(DagRun.id.desc()).limit(limit)).all()
+
+
+VERBS = ("initialize", "sync", "approve", "delete", "record_history")
+RESTORING = ("plan", "approve", "restore")
+
+
+def tasks_of(services: Iterable[str]) -> dict[str, str]:
+    """Task id → service: a task is called by its service, or by that and a word (``customer.sync``)."""
+    return {task: name for name in services for task in (name, *(f"{name}.{verb}" for verb in VERBS))}
+
+
+def tasks_of_restore(service: str) -> dict[str, str]:
+    """The same in ``backup_restore``, each of whose runs is for one service."""
+    return dict.fromkeys(RESTORING, service)
+
+
+def attempts(session: Session, found: Sequence[Row[Any]], tasks: Mapping[str, str]) -> dict[tuple[int, str], Attempt]:
+    """What runs were for services: by run (its id) and service. ``tasks``: task id → service."""
+    if not found:
+        return {}
+    ids = {(row.dag_id, row.run_id): row for row in found}
+    states = select(
+        *(TaskInstance.dag_id, TaskInstance.run_id, TaskInstance.task_id, TaskInstance.state),
+        *(TaskInstance.start_date, TaskInstance.end_date),
+    ).where(
+        TaskInstance.dag_id.in_({row.dag_id for row in found}),
+        TaskInstance.run_id.in_({row.run_id for row in found}),
+        TaskInstance.task_id.in_(tasks),
+    )
+    values = select(XComModel.dag_run_id, XComModel.task_id, XComModel.key, XComModel.timestamp, XComModel.value).where(
+        XComModel.dag_run_id.in_([row.id for row in found]),
+        XComModel.key.in_((*RESULTS, PROGRESS)),
+        XComModel.task_id.in_(tasks),
+    )
+    chains: dict[tuple[int, str], list[Any]] = {}
+    for task in session.execute(states):
+        run = ids.get((task.dag_id, task.run_id))
+        if run is not None:
+            chains.setdefault((run.id, tasks[task.task_id]), []).append(task)
+    results: dict[tuple[int, str], list[tuple[Any, ...]]] = {}
+    for value in session.execute(values):
+        read = XComModel.deserialize_value(value)
+        if isinstance(read, dict):
+            last = value.task_id.endswith(".record_history")
+            name = tasks[value.task_id]
+            results.setdefault((value.dag_run_id, name), []).append((last, value.timestamp, value.key, read))
+    by_id = {row.id: row for row in found}
+    return {
+        (run, name): _attempt(by_id[run], name, chain, results.get((run, name), []))
+        for (run, name), chain in chains.items()
+    }
+
+
+def _attempt(run: Row[Any], service: str, chain: Iterable[Any], values: list[tuple[Any, ...]]) -> Attempt:
+    chain = list(chain)
+    states = {task.state for task in chain}
+    told = [value for value in values if value[2] in RESULTS and "SyncId" in value[3]]
+    result = max(told, key=lambda value: value[:2])[3] if told else None
+    going = [value[3] for value in sorted(values, key=lambda value: value[1]) if value[2] == PROGRESS]
+    if run.state in ("queued", "running") and (states & AT_WORK or None in states):
+        state = RUNNING
+    elif states & BROKEN or (run.state == "failed" and states - {"success", "skipped"}):
+        state = FAILED
+    elif states <= {"skipped"}:
+        state = SKIPPED
+    else:
+        state = SUCCEEDED
+    starts = [task.start_date for task in chain if task.start_date is not None]
+    ends = [task.end_date for task in chain if task.end_date is not None]
+    return Attempt(
+        service=service,
+        dag_id=run.dag_id,
+        run_id=run.run_id,
+        state=state,
+        started=min(starts, default=run.run_after),
+        ended=max(ends, default=None) if state != RUNNING else None,
+        result=result,
+        progress=going[-1] if going and state == RUNNING else None,
+        plan=next((value[3] for value in values if value[2] == RESULTS[0] and "Plan" in value[3]), None),
+        tasks={task.task_id: str(task.state) for task in chain if task.state not in (None, "skipped", "removed")},
+    )
+
+
+def newest_events(session: Session, names: Collection[str]) -> dict[str, Event]:
+    """The last event that each of these asset aliases, or assets, led to."""
+    found: dict[str, Event] = {}
+    newest = (
+        select(func.max(_link.event_id))
+        .where(_link.alias_id == AssetAliasModel.id)
+        .correlate(AssetAliasModel)
+        .scalar_subquery()
+    )
+    aliases = session.execute(select(AssetAliasModel.name, newest).where(AssetAliasModel.name.in_(names))).all()
+    last = (
+        select(AssetEvent.id)
+        .where(AssetEvent.asset_id == AssetModel.id)
+        .order_by(AssetEvent.timestamp.desc())
+        .limit(1)
+        .correlate(AssetModel)
+        .scalar_subquery()
+    )
+    assets = session.execute(select(AssetModel.name, last).where(AssetModel.name.in_(names))).all()
+    name_of = {event: name for name, event in (*aliases, *assets) if event is not None}
+    for event in session.execute(_events().where(AssetEvent.id.in_(name_of))):
+        found[name_of[event.id]] = _event(event)
+    return found
+
+
+MEASURED = ("InsertedCount", "UpdatedCount", "DeletedCount", "SkippedCount", "Seconds")
+
+
+def measures(session: Session, alias: str, since: datetime) -> Sequence[Row[Any]]:
+    """Of each success that an asset alias led to since then, oldest first: ``timestamp``, and what :data:`MEASURED` names.
+
+    The database takes these out of what the events carry: a quarter of the time that it takes to read all of it here."""
+    wanted = (
+        select(AssetEvent.timestamp, *(AssetEvent.extra[name].as_float().label(name) for name in MEASURED))
+        .join(asset_alias_asset_event_association_table, _link.event_id == AssetEvent.id)
+        .join(AssetAliasModel, AssetAliasModel.id == _link.alias_id)
+        .where(AssetAliasModel.name == alias, AssetEvent.timestamp >= since)
+        .order_by(AssetEvent.id)
+    )
+    return session.execute(wanted).all()
+
+
+def _events() -> Any:
+    return select(
+        *(AssetEvent.id, AssetEvent.timestamp, AssetEvent.extra, AssetEvent.source_dag_id, AssetEvent.source_run_id)
+    )
+
+
+def _event(row: Row[Any]) -> Event:
+    extra: Mapping[str, Any] = row.extra if isinstance(row.extra, dict) else {}
+    return Event(row.timestamp, extra, row.source_dag_id or "", row.source_run_id or "")

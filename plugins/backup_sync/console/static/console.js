@@ -1,0 +1,28 @@
+// Two things that a page in Airflow's frame cannot do without a script: take its colours, and leave the frame.
+(() => {
+  const root = document.documentElement;
+  const outside = window.parent === window ? null : window.parent.document;
+  const paint = () => {
+    let theme = null;
+    if (outside && outside.documentElement.classList.contains("dark")) theme = "dark";
+    else if (outside && outside.documentElement.classList.contains("light")) theme = "light";
+    else theme = window.localStorage.getItem("theme"); // where Airflow's pages keep it
+    if (theme === "dark" || theme === "light") root.dataset.theme = theme;
+    else delete root.dataset.theme;
+  };
+  paint();
+  if (outside) {
+    new MutationObserver(paint).observe(outside.documentElement, { attributeFilter: ["class"] });
+    // The frame may not navigate the page around it; a link of that page may.
+    document.addEventListener("click", (event) => {
+      const link = event.target.closest("a.up");
+      if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+      event.preventDefault();
+      const own = outside.createElement("a");
+      own.href = link.href;
+      outside.body.append(own);
+      own.click();
+      own.remove();
+    });
+  }
+})();
