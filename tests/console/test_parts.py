@@ -55,7 +55,13 @@ def test_an_order_names_the_service_and_only_the_parameters_that_were_given() ->
 
 @pytest.mark.parametrize(
     ("verb", "form"),
-    [("sync", {"allow_deletes": "-1"}), ("sync", {"allow_deletes": "many"}), ("verify", {"against": "me"})],
+    [
+        ("sync", {"allow_deletes": "-1"}),
+        ("sync", {"allow_deletes": "many"}),
+        ("verify", {"against": "me"}),
+        ("restore", {"keys": "7, 8"}),
+        ("restore", {"where": "City = 1"}),
+    ],
 )
 def test_what_cannot_be_a_parameter_is_refused_in_a_sentence(verb: str, form: dict[str, str]) -> None:
     found = order(verb)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -41,8 +41,8 @@ class Event:
 @dataclass(frozen=True)
 class Attempt:
     """One run, as far as it is about one service. ``result``: what it left (:meth:`SyncResult.to_dict`), if it did. ``progress``: how
-    far a running one is (:class:`backup_sync.walk.progress.Progress`). ``plan``: of a restore (:meth:`Planned.to_value`). ``tasks``: state
-    by task id."""
+    far a running one is (:class:`backup_sync.walk.progress.Progress`). ``plan``: of a restore (:meth:`Planned.to_value`). ``tasks``: task ids
+    in their order, and their states."""
 
     service: str
     dag_id: str
@@ -53,7 +53,7 @@ class Attempt:
     result: Mapping[str, Any] | None = None
     progress: Mapping[str, Any] | None = None
     plan: Mapping[str, Any] | None = None
-    tasks: Mapping[str, str] = field(default_factory=dict)
+    tasks: Sequence[tuple[str, str]] = ()
 
     @property
     def dry(self) -> bool:

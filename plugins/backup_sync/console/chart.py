@@ -36,7 +36,7 @@ def by_day(
 
 def bars(title: str, found: Sequence[Day], unit: str = "") -> Markup:
     """A bar for each day. Days without a value stay empty; beside a far larger one a small value is still seen (square roots)."""
-    highest = max((day.value for day in found if day.value is not None), default=0.0)
+    highest = _highest(found)
     step = WIDTH / max(1, len(found))
     marks = []
     for number, day in enumerate(found):
@@ -49,15 +49,21 @@ def bars(title: str, found: Sequence[Day], unit: str = "") -> Markup:
                 number * step, HEIGHT - height, max(1.0, step - 1), height, said
             )
         )
-    values = [day.value for day in found if day.value is not None]
     about = (
-        f"{title}: {len(values)} of {len(found)} days, at most {short(highest)}{unit}"
-        if values
-        else f"{title}: nothing yet"
+        f"{title}: {len(marks)} of {len(found)} days, at most {most(found, unit)}" if marks else f"{title}: nothing yet"
     )
     return Markup(
         '<svg class="bars" viewBox="0 0 {} {}" role="img" aria-label="{}" preserveAspectRatio="none">{}</svg>'
     ).format(WIDTH, HEIGHT, about, Markup("").join(marks))
+
+
+def most(found: Sequence[Day], unit: str = "") -> str:
+    """The largest value; empty if there is none."""
+    return f"{short(_highest(found))}{unit}" if any(day.value is not None for day in found) else ""
+
+
+def _highest(found: Sequence[Day]) -> float:
+    return max((day.value for day in found if day.value is not None), default=0.0)
 
 
 def short(value: float) -> str:

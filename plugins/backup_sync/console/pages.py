@@ -35,6 +35,10 @@ def _when(moment: Any) -> str:
     return f"{moment:%Y-%m-%d %H:%M} UTC" if moment else "–"
 
 
+def _day(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d}"
+
+
 def _number(value: Any) -> str:
     return f"{value:,.0f}" if isinstance(value, (int, float)) else "–"
 
@@ -47,7 +51,13 @@ _pages = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_pages.filters |= {"when": _when, "number": _number, "span": span, "quoted": lambda text: quote(text, safe="")}
+_pages.filters |= {
+    "when": _when,
+    "day": _day,
+    "number": _number,
+    "span": span,
+    "quoted": lambda text: quote(text, safe=""),
+}
 
 
 def page(request: Request, name: str, status: int = 200, **values: Any) -> HTMLResponse:
@@ -172,13 +182,12 @@ def _charts(told: Sequence[Any], now: datetime) -> list[Mapping[str, Any]]:
     def of(*names: str) -> list[tuple[datetime, float]]:
         return [(one.timestamp, sum(getattr(one, name) or 0.0 for name in names)) for one in told]
 
-    found = {
-        "Changes a day": chart.bars(
-            "Changes a day", chart.by_day(of("InsertedCount", "UpdatedCount", "DeletedCount"), now, total=True)
-        ),
-        "Duration": chart.bars("Duration of the longest run of a day", chart.by_day(of("Seconds"), now), " s"),
-        "Records": chart.bars(
-            "Records in the source", chart.by_day(of("InsertedCount", "UpdatedCount", "SkippedCount"), now)
-        ),
+    days = {
+        "Changes a day": (chart.by_day(of("InsertedCount", "UpdatedCount", "DeletedCount"), now, total=True), ""),
+        "Longest run of a day": (chart.by_day(of("Seconds"), now), " s"),
+        "Records in the source": (chart.by_day(of("InsertedCount", "UpdatedCount", "SkippedCount"), now), ""),
     }
-    return [{"label": label, "svg": svg} for label, svg in found.items()]
+    return [
+        {"label": label, "most": chart.most(found, unit), "svg": chart.bars(label, found, unit)}
+        for label, (found, unit) in days.items()
+    ]

@@ -58,6 +58,7 @@ def runs(
 
 VERBS = ("initialize", "sync", "approve", "delete", "record_history")
 RESTORING = ("plan", "approve", "restore")
+ORDER = {name: number for number, name in enumerate((*VERBS, *RESTORING))}
 
 
 def tasks_of(services: Iterable[str]) -> dict[str, str]:
@@ -108,7 +109,7 @@ def attempts(session: Session, found: Sequence[Row[Any]], tasks: Mapping[str, st
 
 
 def _attempt(run: Row[Any], service: str, chain: Iterable[Any], values: list[tuple[Any, ...]]) -> Attempt:
-    chain = list(chain)
+    chain = sorted(chain, key=lambda task: ORDER.get(task.task_id.rpartition(".")[2], 0))
     states = {task.state for task in chain}
     told = [value for value in values if value[2] in RESULTS and "SyncId" in value[3]]
     result = max(told, key=lambda value: value[:2])[3] if told else None
@@ -133,7 +134,7 @@ def _attempt(run: Row[Any], service: str, chain: Iterable[Any], values: list[tup
         result=result,
         progress=going[-1] if going and state == RUNNING else None,
         plan=next((value[3] for value in values if value[2] == RESULTS[0] and "Plan" in value[3]), None),
-        tasks={task.task_id: str(task.state) for task in chain if task.state not in (None, "skipped", "removed")},
+        tasks=[(task.task_id, str(task.state)) for task in chain if task.state not in (None, "skipped", "removed")],
     )
 
 

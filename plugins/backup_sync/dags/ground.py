@@ -53,8 +53,8 @@ class Ground:
         return {name: value for name, value in found.items() if value is not None}
 
     def promise(self, service: str) -> float:
-        """How old the last success of a service may become, in seconds."""
-        return promise_of(self.declared.services[service]).total_seconds()
+        """How old the last success of a service may become, in seconds. Of one that is declared twice, as usual: its tasks say so."""
+        return promise_of(self.declared.services.get(service, {})).total_seconds()
 
     def dag_of(self, service: str) -> str:
         """The id of the DAG that syncs a service: ``backup_sync``, or another one if the service sets its own schedule."""

@@ -1,4 +1,4 @@
-// Two things that a page in Airflow's frame cannot do without a script: take its colours, and leave the frame.
+// What a page in Airflow's frame cannot do without a script: take its colours, leave the frame, and follow a run that is at work.
 (() => {
   const root = document.documentElement;
   const outside = window.parent === window ? null : window.parent.document;
@@ -25,4 +25,16 @@
       own.remove();
     });
   }
+  // Only what changed is put in, and not while somebody is at it with the keyboard: a page that loads itself anew takes the focus away.
+  const follow = async () => {
+    const main = document.querySelector("main[data-running]");
+    if (!main) return;
+    const answer = main.contains(document.activeElement) ? null : await fetch(window.location.href).catch(() => null);
+    if (answer && answer.ok) {
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      main.replaceWith(page.querySelector("main"));
+    }
+    window.setTimeout(follow, 5000);
+  };
+  window.setTimeout(follow, 5000);
 })();
