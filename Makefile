@@ -7,8 +7,10 @@ unexport PYTHONDONTWRITEBYTECODE
 # As pip does: trust the certificates of this machine, those of a proxy that looks into TLS included.
 export UV_SYSTEM_CERTS := 1
 
+AXE := $(CURDIR)/.local/axe/node_modules/axe-core/axe.min.js
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui cosmos test quick soak rehearsal lint format bench lock clean
+.PHONY: help setup demo ui cosmos test quick soak rehearsal browser shots lint format bench lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +46,15 @@ soak: .venv/.ready  ## Runs, crashes and retries at random against a model (SOAK
 
 rehearsal: .venv/.ready  ## The compose stack without Docker (needs npm, PostgreSQL and two SQL Servers)
 	@BACKUP_SYNC_REHEARSAL=1 $(BIN)/python -m pytest -s tests/rehearsal
+
+browser: .venv/.ready .local/axe/node_modules  ## The console in a real browser (needs Chromium and npm)
+	@BACKUP_SYNC_AXE=$(AXE) $(BIN)/python -m pytest tests/browser
+
+shots: .venv/.ready .local/axe/node_modules  ## The pictures of the console in the docs, taken anew
+	@BACKUP_SYNC_AXE=$(AXE) $(BIN)/python -m pytest tests/browser/shots.py
+
+.local/axe/node_modules:
+	@npm install --silent --prefix .local/axe axe-core@4.14.1
 
 lint: .venv/.ready  ## Style, types, import contracts
 	@$(BIN)/ruff check .
