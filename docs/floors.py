@@ -16,6 +16,9 @@ PICTURE = Path(__file__).with_name("floors.svg")
 ROOMS = {
     "dags": (1, "what the DAG files build"),
     "operators": (1, "a context in, one job, an XCom out"),
+    "plugin": (3, "what Airflow's UI gets"),
+    "console": (3, "what people look at"),
+    "links": (2, "addresses of the console"),
     "__main__": (2, "python -m backup_sync"),
     "provider": (4, "what pip tells Airflow"),
     "settings": (4, "the section [backup_sync]"),

@@ -192,13 +192,13 @@ class Api:
     """A user's way to the REST API; paths are those below ``/api/v2/``."""
 
     def __init__(self, port: int, user: str, password: str) -> None:
-        self._client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False)
-        answer = self._client.post("/auth/token", json={"username": user, "password": password})
-        self._client.headers["Authorization"] = f"Bearer {_good(answer).json()['access_token']}"
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False)
+        answer = self.client.post("/auth/token", json={"username": user, "password": password})
+        self.client.headers["Authorization"] = f"Bearer {_good(answer).json()['access_token']}"
 
     def send(self, method: str, path: str, body: Any = None, **query: Any) -> httpx.Response:
         """The answer, whatever its status."""
-        return self._client.request(method, f"/api/v2/{path}", json=body, params=query)
+        return self.client.request(method, f"/api/v2/{path}", json=body, params=query)
 
     def get(self, path: str, **query: Any) -> Any:
         """What the API has to say about ``path``. Raises RuntimeError for any status but success."""
@@ -220,7 +220,7 @@ class Api:
         return _good(answer).json()
 
     def close(self) -> None:
-        self._client.close()
+        self.client.close()
 
 
 def _good(answer: httpx.Response) -> httpx.Response:

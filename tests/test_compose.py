@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from graphlib import TopologicalSorter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -192,6 +193,7 @@ def test_the_secrets_are_the_variables_that_are_empty_in_the_example() -> None:
         "AIRFLOW_ADMIN_PASSWORD",
         "CUSTOMER_SOURCE_PASSWORD",
         "CUSTOMER_BACKUP_PASSWORD",
+        "BACKUP_SYNC_WATCH_TOKEN",
     }
 
 
@@ -454,7 +456,8 @@ def test_the_schedule_comes_from_env(values: dict[str, str], monkeypatch: pytest
     for name, value in interpolate(RAW, values | chosen)["services"]["airflow-scheduler"]["environment"].items():
         if name.startswith("AIRFLOW__BACKUP_SYNC__"):
             monkeypatch.setenv(name, value)
-    assert read_settings() == Settings(True, "*/5 * * * *", 7, 9.0, None, None, "docs")
+    token = values["BACKUP_SYNC_WATCH_TOKEN"]
+    assert read_settings() == Settings(True, "*/5 * * * *", 7, 9.0, None, None, "docs", watch_token=token)
 
 
 def test_without_a_choice_the_stack_has_the_defaults(values: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -464,13 +467,14 @@ def test_without_a_choice_the_stack_has_the_defaults(values: dict[str, str], mon
         if name.startswith("AIRFLOW__BACKUP_SYNC__"):
             monkeypatch.delenv(name)
     defaults = read_settings()
-    own = {name for name in EXAMPLE if name.startswith("BACKUP_SYNC_")}
+    secret = "BACKUP_SYNC_WATCH_TOKEN"
+    own = {name for name in EXAMPLE if name.startswith("BACKUP_SYNC_")} - {secret}
     without = {name: value for name, value in values.items() if name not in own}
     for some in (values, without):  # .env.example as it stands, and the defaults of the compose file
         for name, value in interpolate(RAW, some)["services"]["airflow-scheduler"]["environment"].items():
             if name.startswith("AIRFLOW__BACKUP_SYNC__"):
                 monkeypatch.setenv(name, value)
-        assert read_settings() == defaults
+        assert read_settings() == replace(defaults, watch_token=values[secret])
 
 
 # Task logs and the initialization

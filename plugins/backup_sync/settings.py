@@ -39,10 +39,11 @@ class Settings:
     execution_timeout: timedelta | None
     dagrun_timeout: timedelta | None
     docs: str
-    on_failure: str = ""
-    on_withheld: str = ""
-    on_stale: str = ""
-    watch_token: str = ""
+    # What may hold a secret is not shown where the settings are.
+    on_failure: str = field(default="", repr=False)
+    on_withheld: str = field(default="", repr=False)
+    on_stale: str = field(default="", repr=False)
+    watch_token: str = field(default="", repr=False)
     problems: dict[str, str] = field(default_factory=dict)
 
     @property

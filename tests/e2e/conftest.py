@@ -188,6 +188,10 @@ class Stage:
     def give_back_lease(self) -> None:
         self.container("backup", "sync-history").delete_item("lease", partition_key="lease:orders")
 
+    def console(self, method: str, path: str, **query: Any) -> Any:
+        """What the console answers an admin's program."""
+        return self.api.client.request(method, f"/backup{path}", params=query)
+
 
 def _run(dag: str, run_id: str) -> str:
     return f"dags/{dag}/dagRuns/{quote(run_id, safe='')}"

@@ -280,3 +280,36 @@ def test_a_restore_waits_for_a_person_and_writes_what_was_approved_and_a_viewer_
     assert stage.customers(stage.places.customer_backup) == rows
     assert stage.results(stage.run({"service": "customer"}))["customer"]["SkippedCount"] == len(rows)
     assert before != accident
+
+
+def test_the_console_shows_the_runs_and_a_task_links_to_it(stage: Stage) -> None:
+    run_id = stage.run()
+    page = stage.console("GET", "/")
+    assert page.status_code == 200
+    assert "All backups are good" in page.text
+    links = stage.api.get(f"dags/{SYNC}/dagRuns/{quote(run_id, safe='')}/taskInstances/customer.sync/links")
+    link = links["extra_links"]["Backup"]
+    assert link.startswith("/backup/run?dag_id=backup_sync&run_id=")
+    found = stage.api.client.get(link)
+    assert found.status_code == 200
+    assert "Restore as of this run" in found.text
+
+
+def test_the_calls_of_the_http_service_are_answered(stage: Stage) -> None:
+    answer = stage.console("POST", "/sync/customer", force=True, wait=True)
+    assert answer.status_code == 200, answer.text
+    told = answer.json()
+    assert (told["Success"], told["Message"]) == (True, "1 of 1 services completed")
+    assert told["Results"][0]["UpdatedCount"] == CUSTOMERS
+    assert stage.console("POST", "/initialize", wait=True).json()["Message"] == "everything is in place"
+    with customers_table_gone(stage):
+        answer = stage.console("POST", "/sync/customer", wait=True)
+    assert answer.status_code == 500
+    assert answer.json()["Message"] == "1 of 1 services failed: customer"
+    assert TABLE_GONE in answer.json()["Results"][0]["ErrorMessage"]
+    assert "failed" in stage.console("GET", "/").text
+    assert stage.console("GET", "/health").status_code == 200  # one failure does not make it stale
+    metrics = stage.console("GET", "/metrics").text
+    assert 'backup_sync_last_attempt_success{service="customer"} 0.0' in metrics
+    assert 'backup_sync_fresh{service="customer"} 1.0' in metrics
+    stage.run({"service": "customer"})

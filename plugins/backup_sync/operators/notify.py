@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+STALE_PAGE = "runbook.md#a-backup-is-stale"
+
 MESSAGE = ("message", "text", "html_content", "body")
 """Arguments of notifiers that hold what is said, where nobody named one."""
 
@@ -50,7 +52,7 @@ def tell(context: Context, results: Sequence[Mapping[str, Any]], job: str, setti
 def tell_stale(context: Context, services: Sequence[str], lines: Sequence[str], settings: Settings) -> None:
     """Use the notifier for backups that are stale. ``lines``: a sentence on each."""
     subject = f"backup_sync: {', '.join(services)} {'is' if len(services) == 1 else 'are'} stale"
-    more = f"What to do: {settings.docs}/runbook.md#a-backup-is-stale"
+    more = f"What to do: {settings.docs}/{STALE_PAGE}"
     _send(context, "on_stale", settings.on_stale, subject, [*lines, more])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from itertools import count
+from itertools import count as numbers
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -16,6 +16,7 @@ from backup_sync.model.result import FAILED, SyncResult, sync_id
 from backup_sync.model.schedules import next_run
 from backup_sync.model.summary import build_summary, render_summary
 from backup_sync.operators.base import FAILURE, pull_result, started_by, task_states
+from backup_sync.operators.counters import count
 from backup_sync.operators.notify import tell
 from backup_sync.settings import Settings, read_settings
 
@@ -65,7 +66,7 @@ def refuse_mistakes(declared: Declared, settings: Settings | None = None) -> dic
         # No service has a task that is called so; Airflow allows few characters.
         stem = re.sub(r"[^A-Za-z0-9_-]", "_", name)[:LONGEST_NAME]
         taken = [task_id for (task_id,) in chains.values()]
-        task_id = next(one for n in count() if (one := f"{stem}.refused{n or ''}") not in taken)
+        task_id = next(one for n in numbers() if (one := f"{stem}.refused{n or ''}") not in taken)
         RefuseOperator(task_id=task_id, service=name, reason=problem, only="{{ params.service }}", retries=0)
         chains[name] = [task_id]
     return chains
@@ -115,6 +116,7 @@ class SummaryOperator(BaseOperator):
         ):
             log.log(level, line)
         tell(context, results, self.job, settings)
+        count(results, self.job)
         if not summary["Success"]:
             context["ti"].xcom_push(key="return_value", value=summary)
             if any(result["Status"] == FAILED for result in results):

@@ -42,7 +42,9 @@ class WatchOperator(BaseOperator):
 
     def execute(self, context: Context) -> None:
         now = utc_now()
-        told = dict(context["ti"].xcom_pull(task_ids=self.task_id, key=TOLD, include_prior_dates=True) or {})
+        told = dict(
+            context["ti"].xcom_pull(task_ids=self.task_id, key=TOLD, map_indexes=None, include_prior_dates=True) or {}
+        )
         stale: dict[str, str] = {}
         due: list[str] = []
         for service, seconds in self.promises.items():
