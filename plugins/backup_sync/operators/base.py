@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from backup_sync.model.service import Service
+    from backup_sync.operators.lineage import Lineage
     from backup_sync.stores.base import Store
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,8 @@ class ServiceOperator(BaseOperator):
     """What the UI says of the task, in Markdown."""
 
     _stop: threading.Event | None = None
+    lineage: Lineage | None = None
+    """What the task reads and writes, once it knows: for OpenLineage."""
 
     def __init__(
         self, *, service: str, config: str | Path, only: str = "all", sync_dag: str = "backup_sync", **kwargs: Any
@@ -78,6 +81,12 @@ class ServiceOperator(BaseOperator):
     def on_kill(self) -> None:
         """Airflow wants the task to end (marked, cleared, stopped): it writes nothing more, and gives its lock back."""
         self.stop.set()
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """Called by Airflow's provider of OpenLineage when the task has ended, well or not."""
+        from backup_sync.operators.lineage import told
+
+        return told(self.lineage)
 
     @property
     def stop(self) -> threading.Event:

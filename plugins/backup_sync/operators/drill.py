@@ -10,6 +10,7 @@ from backup_sync.model.errors import ConfigurationError
 from backup_sync.model.summary import good_lines
 from backup_sync.operators.assets import drilled, extra
 from backup_sync.operators.base import ServiceOperator
+from backup_sync.operators.lineage import Lineage, place
 from backup_sync.operators.verify import recording, share
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class DrillOperator(ServiceOperator):
                 closing(open_target(service, service.drill, name)) as scratch,
                 recording(backup, result),
             ):
+                self.lineage = Lineage(result, place(backup), target=place(scratch))
                 drill(backup, scratch, result, of=share(self.share), stop=self.stop)
                 context["outlet_events"][drilled(self.service)].extra = extra(result)
         for line in good_lines(result.to_dict()):

@@ -17,6 +17,7 @@ from backup_sync.model.result import SyncResult
 from backup_sync.model.summary import good_lines
 from backup_sync.operators.assets import RESTORED, tell
 from backup_sync.operators.base import ServiceOperator, flag
+from backup_sync.operators.lineage import Lineage, place
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -190,6 +191,7 @@ class CarryOutRestoreOperator(RestoreOperator):
         with self.reporting(context, result):
             self.check_conf(context)
             with self.places() as (source, backup, target), recorded(backup, result):
+                self.lineage = Lineage(result, place(backup), target=place(target))
                 restore(source, backup, target, result, self.wish(backup), str(found.get("Plan", "")), stop=self.stop)
                 tell(context, RESTORED, target, result)
         for line in good_lines(result.to_dict()):

@@ -15,6 +15,7 @@ from backup_sync.model.schedules import moments_between
 from backup_sync.model.summary import good_lines
 from backup_sync.operators.assets import alias, tell
 from backup_sync.operators.base import FAILURE, ServiceOperator, flag, number, pull_result, task_states
+from backup_sync.operators.lineage import Lineage, place
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -124,6 +125,7 @@ class SyncOperator(ServiceOperator):
             with self.stores() as (service, source, backup):
                 if result.started_by == "scheduled" and self.schedule and result.attempt == 1:
                     self._tell_of_pause(backup, context["dag_run"].run_after)
+                self.lineage = Lineage(result, place(source), target=place(backup))
                 sync(service, source, backup, result, options, stop=self.stop, heard=self.heard(context))
                 tell(context, alias(self.service), backup, result)
         for line in good_lines(result.to_dict()):

@@ -12,6 +12,7 @@ from backup_sync.model.result import PAIRING_CHECKED, SyncResult
 from backup_sync.model.summary import good_lines
 from backup_sync.model.verdicts import parse_share
 from backup_sync.operators.base import ServiceOperator, flag
+from backup_sync.operators.lineage import Lineage, place
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -68,6 +69,7 @@ class VerifyOperator(ServiceOperator):
 
         of = share(self.share)
         with self.stores() as (_, source, backup), recording(backup, result):
+            self.lineage = Lineage(result, place(source), compared=place(backup))
             (repair if flag(self.repair) else verify)(
                 source, backup, result, of=of, stop=self.stop, heard=self.heard(context)
             )
