@@ -48,7 +48,7 @@ def _rig(kind: str, values: dict[str, Any]) -> Rig:
     return CosmosRig(**values)
 
 
-def engine(rig: Rig, **options: bool) -> tuple[int, int, int]:
+def engine(rig: Rig, **options: Any) -> tuple[int, int, int]:
     """A whole run of the engine as the two tasks do it: initialize, then sync, with new connections."""
     source, backup = rig.stores()
     run = SyncResult(uuid.uuid4(), "bench", run_id="bench")

@@ -194,3 +194,23 @@ def test_a_page_costs_as_many_queries_with_a_hundred_runs_as_with_one(past: Past
         night(past, NOW - hours * HOUR)
     past.write()
     assert queries() == few
+
+
+def test_deletes_that_wait_for_an_approval_are_not_good_and_lead_to_the_question(past: Past, admin: Browser) -> None:
+    night(past, NOW - 20 * HOUR)
+    told = result("customer", NOW - HOUR, error="withheld 15 deletes", withheld=15)
+    run_id = past.run("backup_sync", NOW - HOUR, [("customer", told, "failed")], state="running", tasks=["sync"])
+    past._task("backup_sync", run_id, "customer.approve", "awaiting_input", NOW, None)
+    past.write()
+    assert "customer withheld withheld 15 deletes" in plain(admin.get("/backup/"))
+    page = admin.get("/backup/run", params={"dag_id": "backup_sync", "run_id": run_id, "service": "customer"})
+    assert "/tasks/customer.approve/required_actions" in page.text
+
+
+def test_deletes_that_were_approved_are_no_failure_any_more(past: Past, viewer: Browser) -> None:
+    at = NOW - HOUR
+    good = [("customer", result("customer", at, deleted=15), "success")]
+    run_id = past.run("backup_sync", at, good, tasks=["approve", "delete", "record_history"])
+    past._task("backup_sync", run_id, "customer.sync", "failed", at, at)
+    past.write()
+    assert "customer good" in plain(viewer.get("/backup/"))

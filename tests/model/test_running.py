@@ -91,3 +91,24 @@ def test_the_name_of_a_long_schedule_is_one_that_airflow_takes() -> None:
 def test_two_ways_to_write_a_schedule_are_one() -> None:
     assert cron_of("@daily") == cron_of("0 0  * * *") == "0 0 * * *"
     assert cron_of(None) is None
+
+
+def test_approvals_have_their_settings() -> None:
+    found = parse_running({"approve_deletes": True, "approvers": ["anna"], "approve_within": 60})
+    assert (found.approve_deletes, found.approvers, found.approve_within) == (True, ("anna",), 60)
+    assert parse_running({}).approve_deletes is False
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("approve_deletes", "yes"),
+        ("approve_deletes", 1),
+        ("approvers", "anna"),
+        ("approvers", [""]),
+        ("approve_within", 0),
+    ],
+)
+def test_an_approval_that_cannot_be_is_refused(name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"airflow.{name} has to be"):
+        parse_running({name: value})

@@ -41,7 +41,8 @@ class Event:
 @dataclass(frozen=True)
 class Attempt:
     """One run, as far as it is about one service. ``result``: what it left (:meth:`SyncResult.to_dict`), if it did. ``progress``: how
-    far a running one is (:class:`backup_sync.walk.progress.Progress`). ``plan``: of a restore (:meth:`Planned.to_value`). ``tasks``: task ids
+    far a running one is (:class:`backup_sync.walk.progress.Progress`). ``plan``: of a restore (:meth:`Planned.to_value`). ``asks``: the task that
+    waits for a person; empty: none. ``tasks``: task ids
     in their order, and their states."""
 
     service: str
@@ -53,6 +54,7 @@ class Attempt:
     result: Mapping[str, Any] | None = None
     progress: Mapping[str, Any] | None = None
     plan: Mapping[str, Any] | None = None
+    asks: str = ""
     tasks: Sequence[tuple[str, str]] = ()
 
     @property

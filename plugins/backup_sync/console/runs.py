@@ -25,6 +25,7 @@ PROGRESS = "progress"
 """Under these keys tasks leave a result, and how far they are."""
 
 BROKEN = {"failed", "upstream_failed"}
+ASKED = "awaiting_input"
 AT_WORK = {
     "running",
     "queued",
@@ -33,7 +34,7 @@ AT_WORK = {
     "up_for_retry",
     "up_for_reschedule",
     "deferred",
-    "awaiting_input",
+    ASKED,
 }
 
 _link = asset_alias_asset_event_association_table.c
@@ -58,7 +59,7 @@ def runs(
 
 VERBS = ("initialize", "sync", "approve", "delete", "record_history")
 RESTORING = ("plan", "approve", "restore")
-ORDER = {name: number for number, name in enumerate((*VERBS, *RESTORING))}
+ORDER = {name: number for verbs in (RESTORING, VERBS) for number, name in enumerate(verbs)}
 
 
 def tasks_of(services: Iterable[str]) -> dict[str, str]:
@@ -114,8 +115,13 @@ def _attempt(run: Row[Any], service: str, chain: Iterable[Any], values: list[tup
     told = [value for value in values if value[2] in RESULTS and "SyncId" in value[3]]
     result = max(told, key=lambda value: value[:2])[3] if told else None
     going = [value[3] for value in sorted(values, key=lambda value: value[1]) if value[2] == PROGRESS]
-    if run.state in ("queued", "running") and (states & AT_WORK or None in states):
+    waits = any(task.state == ASKED and task.task_id.endswith(".approve") for task in chain)
+    if waits:
+        state = FAILED  # until somebody approves what it withheld
+    elif run.state in ("queued", "running") and (states & AT_WORK or None in states):
         state = RUNNING
+    elif result is not None and chain[-1].state == "success" and chain[-1].task_id.endswith(".record_history"):
+        state = SUCCEEDED  # whatever failed before has been dealt with
     elif states & BROKEN or (run.state == "failed" and states - {"success", "skipped"}):
         state = FAILED
     elif states <= {"skipped"}:
@@ -133,6 +139,7 @@ def _attempt(run: Row[Any], service: str, chain: Iterable[Any], values: list[tup
         ended=max(ends, default=None) if state != RUNNING else None,
         result=result,
         progress=going[-1] if going and state == RUNNING else None,
+        asks=next((task.task_id for task in chain if task.state == ASKED), ""),
         plan=next((value[3] for value in values if value[2] == RESULTS[0] and "Plan" in value[3]), None),
         tasks=[(task.task_id, str(task.state)) for task in chain if task.state not in (None, "skipped", "removed")],
     )

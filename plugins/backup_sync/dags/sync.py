@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
-from airflow.sdk import DAG, Param, TaskGroup, TriggerRule
+from airflow.sdk import DAG, Param, TaskGroup, TriggerRule, chain
+from airflow.sdk.configuration import conf
 
 from backup_sync.dags.ground import SYNC_DAG, Ground, service_param, summed_up
 from backup_sync.model.schedules import cron_of
 from backup_sync.operators import (
+    ApproveDeletesOperator,
+    DeleteApprovedOperator,
     InitializeBackupOperator,
     RecordHistoryOperator,
     SummaryOperator,
     SyncOperator,
     refuse_mistakes,
 )
+
+WAITING = 100
+"""Runs of a DAG that may be active at once, where some wait for an approval."""
 
 DOC = """
 ### backup_sync
@@ -48,6 +55,8 @@ def build(dag_file: str) -> dict[str, DAG]:
 def _dag(ground: Ground, dag_id: str, schedule: str | None, services: Sequence[str]) -> DAG:
     settings, cron = ground.settings, cron_of(schedule)
     longest = [one for name in services if (one := ground.declared.running[name].dagrun_timeout) is not None]
+    usual = conf.getint("core", "max_active_runs_per_dag", fallback=16)
+    asking = any(ground.declared.running[name].approve_deletes for name in services)
     with DAG(
         dag_id=dag_id,
         description="Keep the backup databases in step with the operational ones",
@@ -55,6 +64,8 @@ def _dag(ground: Ground, dag_id: str, schedule: str | None, services: Sequence[s
         schedule=schedule,
         start_date=datetime(2024, 1, 1, tzinfo=timezone.utc),
         catchup=False,
+        # A run that waits for an approval is active, and must not keep the next ones from beginning.
+        max_active_runs=max(WAITING, usual) if asking else usual,
         dagrun_timeout=timedelta(seconds=max(longest)) if longest else settings.dagrun_timeout,
         render_template_as_native_obj=True,
         tags=ground.tags(services),
@@ -128,12 +139,46 @@ def _chain(ground: Ground, service: str, cron: str | None) -> list[str]:
             max_active_tis_per_dag=1,
             **how,
         )
+        asking = (
+            _asking(ground, service, cron, how, sync.task_id)
+            if ground.declared.running[service].approve_deletes
+            else []
+        )
+        middle = [task.task_id for task in asking]
         record_history = RecordHistoryOperator(
             task_id="record_history",
-            after=[sync.task_id, initialize.task_id],
+            after=[*middle[:1], sync.task_id, initialize.task_id],
             dry_run="{{ params.dry_run }}",
             trigger_rule=TriggerRule.ALL_DONE,
             **{name: value for name, value in how.items() if name != "only"},
         )
-        initialize >> sync >> record_history
-    return [record_history.task_id, sync.task_id, initialize.task_id]
+        chain(initialize, sync, *reversed(asking), record_history)
+    return [record_history.task_id, *middle, sync.task_id, initialize.task_id]
+
+
+def _asking(ground: Ground, service: str, cron: str | None, how: dict[str, Any], asked: str) -> list[Any]:
+    """The tasks that let withheld deletes through once a person approves, last first."""
+    running = ground.declared.running[service]
+    approve = ApproveDeletesOperator(
+        task_id="approve",
+        service=service,
+        asked=asked,
+        approvers=running.approvers,
+        response_timeout=timedelta(seconds=running.approve_within),
+        # The sync that withheld something has failed.
+        trigger_rule=TriggerRule.ALL_DONE,
+        retries=0,
+        execution_timeout=None,
+    )
+    delete = DeleteApprovedOperator(
+        task_id="delete",
+        asked=asked,
+        approve=approve.task_id,
+        force="{{ params.force }}",
+        dry_run="{{ params.dry_run }}",
+        allow_deletes="{{ params.allow_deletes }}",
+        schedule=cron,
+        max_active_tis_per_dag=1,
+        **how,
+    )
+    return [delete, approve]

@@ -41,7 +41,8 @@ class SyncResult:
     least once, 0..1, and ``verified_since``: all of them since then; None: not all yet. ``restorable_since``: when the run ended
     that left the oldest state that can be restored; None: there is no history of records. ``undo_entries``: how many entries
     it has. ``sync_dag``: the DAG that syncs this service;
-    messages name it in the commands that they suggest.
+    messages name it in the commands that they suggest. ``question``: what a person may be asked who would let the withheld deletes
+    through (:func:`backup_sync.walk.withheld.question`); None: nothing, or it is not for an allowance to decide.
     """
 
     sync_id: uuid.UUID
@@ -75,6 +76,7 @@ class SyncResult:
     restorable_since: datetime | None = None
     undo_entries: int | None = None
     sync_dag: str = "backup_sync"
+    question: dict[str, Any] | None = None
 
     @property
     def total_processed(self) -> int:

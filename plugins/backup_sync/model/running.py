@@ -8,12 +8,15 @@ from typing import Any
 
 from backup_sync.model.schedules import FORM, is_schedule
 
+APPROVE_WITHIN = 12 * 3_600.0
+
 
 @dataclass(frozen=True)
 class Running:
     """``schedule``: when its syncs run; None: as the section [backup_sync] says. ``retries``, ``retry_delay`` and
     ``execution_timeout`` (seconds) of its tasks, ``dagrun_timeout`` (seconds) of the runs of its schedule; None: likewise. ``pool``,
-    ``priority_weight``, ``owner``, ``tags``: as Airflow calls them."""
+    ``priority_weight``, ``owner``, ``tags``: as Airflow calls them. ``approve_deletes``: a run that withholds deletes asks a person;
+    ``approvers``: these users, none: whoever may answer; ``approve_within``: seconds after which the answer is no."""
 
     schedule: str | None = None
     retries: int | None = None
@@ -24,6 +27,9 @@ class Running:
     priority_weight: int | None = None
     owner: str | None = None
     tags: tuple[str, ...] = ()
+    approve_deletes: bool = False
+    approvers: tuple[str, ...] = ()
+    approve_within: float = APPROVE_WITHIN
 
 
 def _whole(value: Any) -> bool:
@@ -38,7 +44,12 @@ def _text(value: Any) -> bool:
     return isinstance(value, str) and bool(value.strip()) and len(value) <= 100
 
 
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_text, value))
+
+
 SECONDS = "a number of seconds above 0"
+NAMES = "a list of names of up to 100 characters"
 CHECKS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "schedule": (lambda value: isinstance(value, str) and is_schedule(value), FORM),
     "retries": (lambda value: _whole(value) and 0 <= value < 10**6, "a whole number, 0 or more"),
@@ -47,11 +58,11 @@ CHECKS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "dagrun_timeout": (_seconds, SECONDS),
     "pool": (_text, "the name of a pool"),
     "priority_weight": (lambda value: _whole(value) and abs(value) < 2**31, "a whole number"),
+    "approve_deletes": (lambda value: isinstance(value, bool), "true or false"),
+    "approvers": (_texts, NAMES),
+    "approve_within": (_seconds, SECONDS),
     "owner": (_text, "a name"),
-    "tags": (
-        lambda value: isinstance(value, list) and all(map(_text, value)),
-        "a list of names of up to 100 characters",
-    ),
+    "tags": (_texts, NAMES),
 }
 
 
@@ -69,5 +80,6 @@ def parse_running(block: Any) -> Running:
         if not good(value):
             raise ValueError(f"airflow.{name} has to be {form}")
     found = dict(block)
-    found["tags"] = tuple(found.get("tags", ()))
+    for name in ("tags", "approvers"):
+        found[name] = tuple(found.get(name, ()))
     return Running(**found)

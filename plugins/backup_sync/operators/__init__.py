@@ -1,5 +1,6 @@
 """The custom operators: an Airflow context in, one call of a job, an XCom out."""
 
+from backup_sync.operators.approve import ApproveDeletesOperator, DeleteApprovedOperator
 from backup_sync.operators.base import FAILURE, ServiceOperator
 from backup_sync.operators.drill import DrillOperator
 from backup_sync.operators.hold import HoldOperator
@@ -12,8 +13,10 @@ from backup_sync.operators.watch import WatchOperator
 
 __all__ = [
     "FAILURE",
+    "ApproveDeletesOperator",
     "ApproveRestoreOperator",
     "CarryOutRestoreOperator",
+    "DeleteApprovedOperator",
     "DrillOperator",
     "HoldOperator",
     "InitializeBackupOperator",

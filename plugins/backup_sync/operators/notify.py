@@ -30,9 +30,11 @@ MESSAGE = ("message", "text", "html_content", "body")
 """Arguments of notifiers that hold what is said, where nobody named one."""
 
 
-def tell(context: Context, results: Sequence[Mapping[str, Any]], job: str, settings: Settings) -> None:
+def tell(
+    context: Context, results: Sequence[Mapping[str, Any]], job: str, settings: Settings, more: Sequence[str] = ()
+) -> None:
     """Use the notifiers that are due for these results (:meth:`SyncResult.to_dict`) of a run. Raises nothing: what a run came to is
-    not changed by whether anybody could be told."""
+    not changed by whether anybody could be told. ``more``: lines that follow."""
     real = [result for result in results if not result["DryRun"]]
     withheld = [result for result in real if result["WithheldCount"]]
     apart = withheld if settings.on_withheld else []
@@ -46,7 +48,7 @@ def tell(context: Context, results: Sequence[Mapping[str, Any]], job: str, setti
             continue
         subject = f"backup_sync: {job} of {', '.join(result['ServiceName'] for result in found)} {what}"
         lines = [line for result in found for line in _lines(dict(result), settings.docs)]
-        _send(context, option, spec, subject, [*lines, f"Run {found[0]['RunId']}"])
+        _send(context, option, spec, subject, [*lines, *more, f"Run {found[0]['RunId']}"])
 
 
 def tell_stale(context: Context, services: Sequence[str], lines: Sequence[str], settings: Settings) -> None:

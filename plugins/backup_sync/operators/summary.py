@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from itertools import count as numbers
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -100,7 +101,9 @@ class SummaryOperator(BaseOperator):
             if reported is None and states_of[0] == "skipped" and {*states_of} <= {"skipped", "success"}:
                 continue
             result = SyncResult.from_dict(reported) if reported else SyncResult(sync_id("", "", service), service)
-            broken = [task for task in tasks if states.get(task) in ("failed", "upstream_failed", None)]
+            # What failed before a task that succeeded has been dealt with: deletes that were withheld and then approved.
+            last = list(takewhile(lambda task: states.get(task) != "success", tasks))
+            broken = [task for task in last if states.get(task) in ("failed", "upstream_failed", None)]
             if not reported or (broken and result.status != FAILED):
                 # A failed record_history behind a good sync is a failure too: that run would be missing in history.
                 result.fail(

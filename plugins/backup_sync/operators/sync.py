@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from backup_sync.stores.base import Store
+    from backup_sync.walk.sync import Options
 
 log = logging.getLogger(__name__)
 
@@ -111,17 +112,13 @@ class SyncOperator(ServiceOperator):
         self.fresh_within = fresh_within
 
     def execute(self, context: Context) -> dict[str, Any]:
-        from backup_sync.walk.sync import Options, sync
+        from backup_sync.walk.sync import sync
 
         result = self.new_result(context)
         with self.reporting(context, result):
             self.check_asked_for(context)
             self.check_conf(context)
-            options = Options(
-                force=flag(self.force),
-                dry_run=flag(self.dry),
-                allow_deletes=number("allow_deletes", self.allow_deletes),
-            )
+            options = self.options(context)
             with self.stores() as (service, source, backup):
                 if result.started_by == "scheduled" and self.schedule and result.attempt == 1:
                     self._tell_of_pause(backup, context["dag_run"].run_after)
@@ -131,6 +128,12 @@ class SyncOperator(ServiceOperator):
         for line in good_lines(result.to_dict()):
             log.info(line)
         return result.to_dict()
+
+    def options(self, context: Context) -> Options:
+        from backup_sync.walk.sync import Options
+
+        allowed = number("allow_deletes", self.allow_deletes)
+        return Options(force=flag(self.force), dry_run=flag(self.dry), allow_deletes=allowed)
 
     def _tell_of_pause(self, backup: Store, now: datetime) -> None:
         """Unpausing a DAG starts a run at once, and much may have changed meanwhile."""
@@ -176,7 +179,9 @@ class RecordHistoryOperator(ServiceOperator):
         self.dry = dry_run
 
     def execute(self, context: Context) -> dict[str, Any]:
-        state = task_states(context).get(self.after[0])
+        states = task_states(context)
+        # Where nothing had to be approved, the tasks for that are skipped behind a sync that was not.
+        state = next((one for task in self.after if (one := states.get(task)) != "skipped"), "skipped")
         reported = pull_result(context, self.after)
         if state == "skipped" and reported is None:
             raise AirflowSkipException("the sync was skipped, so there is nothing to record")

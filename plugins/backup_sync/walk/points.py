@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from backup_sync.model import verdicts
-from backup_sync.model.errors import ConfigurationError
+from backup_sync.model.errors import ConfigurationError, FatalError
 from backup_sync.model.faults import point
 from backup_sync.model.keep import RUN, STATE, Kept, Point
 from backup_sync.model.moments import iso, parse, utc_now
@@ -40,6 +40,16 @@ def number(backup: Store, run: SyncResult, states: Mapping[str, Any]) -> int:
     value = {"number": highest + 1, "sync_id": str(run.sync_id), "at": iso(run.started_at)}
     backup.journal.keep_state(RUN, value)
     return highest + 1
+
+
+def check_newest(service: str, run: SyncResult, states: Mapping[str, Any]) -> None:
+    """Raise FatalError if another run has begun since this one: what was found then is no longer what is to be done."""
+    newest = states.get(RUN)
+    if newest and newest["sync_id"] != str(run.sync_id):
+        raise FatalError(
+            f"{service}: another run has begun since these deletes were withheld, so their approval is void; nothing was deleted. If "
+            "that run withheld them too, it asks for itself"
+        )
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from backup_sync.model.diff import UNFILLED, WHOLE, Key
@@ -39,17 +40,19 @@ class Options:
 
     ``force``: rewrite every record. ``dry_run``: count what would be done, and write nothing. ``allow_deletes``: let so
     many deletes through, though they look like an accident. ``content``: compare whole records and not their stamps alone,
-    so that drift is mended.
+    so that drift is mended. ``approved_by``: who allowed those deletes in this run; it writes nothing if another run has begun meanwhile.
     """
 
     force: bool = False
     dry_run: bool = False
     allow_deletes: int | None = None
     content: bool = False
+    approved_by: str | None = None
 
     def words(self) -> str:
         """What is special about the run; empty for a nightly one."""
-        deletes = "" if self.allow_deletes is None else f"allowed {self.allow_deletes} deletes"
+        by = f" (approved by {self.approved_by})" if self.approved_by is not None else ""
+        deletes = "" if self.allow_deletes is None else f"allowed {self.allow_deletes} deletes{by}"
         return ", ".join(
             filter(None, ["planned" * self.dry_run, "forced" * self.force, "repaired" * self.content, deletes])
         )
@@ -112,6 +115,7 @@ def sync(
                     dry_run=options.dry_run,
                     force=options.force,
                     content=content,
+                    newest=options.approved_by is not None,
                     held=held,
                     over=over,
                     check=check,
@@ -284,16 +288,14 @@ class _Sync:
         if guard.many_updates(changed, found.target) and not options.force:
             result.note(f"{changed} of the backup's {found.target} records changed at once")
         point("before guard")
-        verdict = guard.judge(
-            self.service.name,
-            self.service.guard.limits,
-            found,
-            allow_deletes=self._deletes_left(),
-            force=options.force,
-            dag=result.sync_dag,
+        judge = partial(
+            guard.judge, self.service.name, self.service.guard.limits, found, force=options.force, dag=result.sync_dag
         )
+        verdict = judge(allow_deletes=self._deletes_left())
         if verdict.problem is not None:
             result.withheld = found.deletes
+            if found.deletes and judge(allow_deletes=found.deletes).problem is None:
+                result.question = withheld.question(plan.deletes.part(0, withheld.SAMPLES), found.deletes, found.target)
             plan.skipped += found.ahead
             if not isinstance(verdict.problem, UpdatesWithheld):
                 self._remember()

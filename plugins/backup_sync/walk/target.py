@@ -45,13 +45,14 @@ def take(
     dry_run: bool,
     force: bool,
     content: bool,
+    newest: bool,
     held: ExitStack,
     over: threading.Event,
     check: Callable[[], None],
 ) -> Target:
     """Check that this is the backup of this source, and unless this is a dry run lock it and begin the run's record.
 
-    ``states``: those of the backup, as they were read before. ``held``: gives the lock back. ``over``: set when nobody
+    ``states``: those of the backup, as they were read before. ``newest``: only if no other run has begun since this one. ``held``: gives the lock back. ``over``: set when nobody
     waits for this any more. Raises PairingRefused, Held, LockHeld, and ConfigurationError or FatalError where records of
     ``shape`` cannot be written.
     """
@@ -80,6 +81,8 @@ def take(
         result.pairing = PAIRING_CHECKED
         if pairing.accepted_by(result.run_id, states):
             result.mode = ", ".join(filter(None, [result.mode, "accepted another source"]))
+        if newest:
+            points.check_newest(service.name, result, states)
         result.run_number = points.number(backup, result, states)
         seal.void(backup, states, result.run_number)
         resumed = backup.journal.begin(result)

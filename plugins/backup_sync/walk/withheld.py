@@ -11,7 +11,7 @@ has its share in. The hashes stand in the backup, beside the keys themselves and
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -22,6 +22,8 @@ STATE = "withheld"
 """Its name among the backup's states."""
 
 MOST = 4_000
+SAMPLES = 10
+"""Keys that a person is shown who is asked."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,12 @@ def sketch(keys: Iterable[Key]) -> frozenset[str]:
 def known(keys: Iterable[Key], hashes: frozenset[str]) -> int:
     """How many of these keys a sketch holds."""
     return sum(_hash(key) in hashes for key in keys) if hashes else 0
+
+
+def question(keys: Sequence[Key], deletes: int, of: int) -> dict[str, Any]:
+    """JSON-ready: how many deletes are withheld, ``of`` how many records, and the keys of some."""
+    shown = [[part.hex() if isinstance(part, bytes) else part for part in key] for key in keys[:SAMPLES]]
+    return {"Deletes": deletes, "Of": of, "Keys": shown}
 
 
 def _hash(key: Key) -> str:
