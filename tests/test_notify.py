@@ -117,3 +117,15 @@ def test_what_names_no_notifier_is_a_mistake_in_the_settings(text: str, monkeypa
     settings = read_settings()
     assert settings.on_failure == ""
     assert "[backup_sync] on_failure has to be the import path of a notifier" in settings.problems["on_failure"]
+
+
+def test_a_run_that_is_late_is_told_of_as_airflow_calls_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    from backup_sync.operators.notify import late
+
+    spec = {"notifier": HERE, "to": "{subject}", "text": "{message}"}
+    monkeypatch.setenv("AIRFLOW__BACKUP_SYNC__ON_STALE", json.dumps(spec))
+    monkeypatch.setenv("AIRFLOW__BACKUP_SYNC__DEADLINE", "3600")
+    late({"dag_run": {"dag_id": "backup_sync_hourly", "run_id": "scheduled__x"}})
+    ((subject, text),) = Told.seen
+    assert subject == "backup_sync: a run of backup_sync_hourly is late"
+    assert text == "backup_sync_hourly: the run scheduled__x has not ended within 1:00:00"

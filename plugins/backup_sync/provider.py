@@ -22,6 +22,12 @@ OPTIONS: dict[str, tuple[str, str, str]] = {
         "Seconds that a task may take before it fails and is tried again; 0: no limit.",
     ),
     "dagrun_timeout": ("float", "0", "Seconds that a run may take before Airflow fails it; 0: no limit."),
+    "deadline": (
+        "float",
+        "0",
+        "Seconds after which the notifier of on_stale is told of a sync that has not ended, by Airflow's deadline alerts "
+        "(experimental); 0: never.",
+    ),
     "on_failure": (
         "string",
         "",

@@ -27,6 +27,7 @@ class Settings:
     """``enabled``: whether anything is scheduled at all. ``usual``: the schedule of services that name none, a cron text or preset.
     ``retry_delay``: seconds before the first retry.
     ``execution_timeout``, ``dagrun_timeout``: how long a task and a run may take; None: as long as they want.
+    ``deadline``: after which the notifier of ``on_stale`` is told of a run that has not ended; None: never.
     ``on_failure``, ``on_withheld``, ``on_stale``: which notifier is used (:mod:`backup_sync.operators.notify`); empty: none.
     ``watch_token``: whoever brings it may ask for health and metrics; empty: only users of Airflow may.
     ``docs``: where the pages of the docs are, for messages: a path or an address.
@@ -39,6 +40,7 @@ class Settings:
     execution_timeout: timedelta | None
     dagrun_timeout: timedelta | None
     docs: str
+    deadline: timedelta | None = None
     # What may hold a secret is not shown where the settings are.
     on_failure: str = field(default="", repr=False)
     on_withheld: str = field(default="", repr=False)
@@ -83,6 +85,7 @@ def read_settings() -> Settings:
         retry_delay=read("retry_delay", 60.0, conf.getfloat, seconds, _not_negative),
         execution_timeout=_span(read("execution_timeout", 0.0, conf.getfloat, seconds, _not_negative)),
         dagrun_timeout=_span(read("dagrun_timeout", 0.0, conf.getfloat, seconds, _not_negative)),
+        deadline=_span(read("deadline", 0.0, conf.getfloat, seconds, _not_negative)),
         docs=conf.get(SECTION, "docs", fallback="docs"),
         on_failure=read("on_failure", "", conf.get, NOTIFIER, _is_notifier),
         on_withheld=read("on_withheld", "", conf.get, NOTIFIER, _is_notifier),

@@ -10,6 +10,7 @@ from airflow.sdk import DAG
 
 from backup_sync.dags import drill, hold, initialize, plan, sync, verify
 from backup_sync.operators import ServiceOperator
+from tests.dags.conftest import DAGS
 
 SERVICES = """
 services:
@@ -104,3 +105,15 @@ def test_each_task_says_what_it_does_and_for_whom(dag_file: str) -> None:
     assert {task.task_display_name for task in tasks if task.service == "order"} == {
         f"{verb} order" for verb in ("initialize", "sync", "record", "drill", "plan", "verify", "hold")
     }
+
+
+def test_a_deadline_is_set_only_where_somebody_is_told_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    from backup_sync.dags.sync import build
+
+    monkeypatch.setenv("AIRFLOW__BACKUP_SYNC__DEADLINE", "60")
+    assert not build(str(DAGS / "backup_sync_dag.py"))["backup_sync"].deadline
+    monkeypatch.setenv("AIRFLOW__BACKUP_SYNC__ON_STALE", "tests.test_notify.Told")
+    (found,) = build(str(DAGS / "backup_sync_dag.py"))["backup_sync"].deadline
+    assert found.interval == timedelta(seconds=60)
+    assert found.callback.path == "backup_sync.operators.notify.late"
+    assert not found.callback.kwargs  # they are kept with the DAG, where no token may be

@@ -20,6 +20,8 @@ from backup_sync.operators import (
     SyncOperator,
     refuse_mistakes,
 )
+from backup_sync.operators.notify import late
+from backup_sync.settings import Settings
 
 WAITING = 100
 """Runs of a DAG that may be active at once, where some wait for an approval."""
@@ -66,6 +68,7 @@ def _dag(ground: Ground, dag_id: str, schedule: str | None, services: Sequence[s
         catchup=False,
         # A run that waits for an approval is active, and must not keep the next ones from beginning.
         max_active_runs=max(WAITING, usual) if asking else usual,
+        deadline=_deadline(settings),
         dagrun_timeout=timedelta(seconds=max(longest)) if longest else settings.dagrun_timeout,
         render_template_as_native_obj=True,
         tags=ground.tags(services),
@@ -114,6 +117,16 @@ def _dag(ground: Ground, dag_id: str, schedule: str | None, services: Sequence[s
         )
         summed_up(dag, chains, summary)
     return dag
+
+
+def _deadline(settings: Settings) -> Any:
+    """Airflow's own alert (experimental in 3.3) where somebody is to be told of a run that takes long; it goes on all the same."""
+    if settings.deadline is None or not settings.on_stale:
+        return None
+    from airflow.sdk.definitions.callback import SyncCallback
+    from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
+
+    return DeadlineAlert(DeadlineReference.DAGRUN_QUEUED_AT, settings.deadline, SyncCallback(late))
 
 
 def _chain(ground: Ground, service: str, cron: str | None) -> list[str]:

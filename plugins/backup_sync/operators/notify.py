@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Any
 from backup_sync.model import notifier
 from backup_sync.model.result import FAILED
 from backup_sync.model.summary import failure_lines, good_lines
+from backup_sync.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-
-    from backup_sync.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +55,16 @@ def tell_stale(context: Context, services: Sequence[str], lines: Sequence[str], 
     subject = f"backup_sync: {', '.join(services)} {'is' if len(services) == 1 else 'are'} stale"
     more = f"What to do: {settings.docs}/{STALE_PAGE}"
     _send(context, "on_stale", settings.on_stale, subject, [*lines, more])
+
+
+def late(context: Any) -> None:
+    """Called by Airflow where a run has not ended by its deadline. ``context``: what Airflow passes to such a callback, as a dict."""
+    run = context.get("dag_run") or {}
+    told = run if isinstance(run, Mapping) else vars(run)
+    dag_id, run_id = told.get("dag_id", "backup_sync"), told.get("run_id", "")
+    settings = read_settings()
+    lines = [f"{dag_id}: the run {run_id} has not ended within {settings.deadline}"]
+    _send(context, "on_stale", settings.on_stale, f"backup_sync: a run of {dag_id} is late", lines)
 
 
 def _send(context: Context, option: str, spec: str, subject: str, lines: Sequence[str]) -> None:
