@@ -125,7 +125,20 @@ def test_a_run_that_is_late_is_told_of_as_airflow_calls_it(monkeypatch: pytest.M
     spec = {"notifier": HERE, "to": "{subject}", "text": "{message}"}
     monkeypatch.setenv("AIRFLOW__BACKUP_SYNC__ON_STALE", json.dumps(spec))
     monkeypatch.setenv("AIRFLOW__BACKUP_SYNC__DEADLINE", "3600")
-    late({"dag_run": {"dag_id": "backup_sync_hourly", "run_id": "scheduled__x"}})
+    late({"dag_run": {"dag_id": "backup_sync_hourly", "dag_run_id": "scheduled__x"}, "deadline": {"id": "7"}})
     ((subject, text),) = Told.seen
     assert subject == "backup_sync: a run of backup_sync_hourly is late"
     assert text == "backup_sync_hourly: the run scheduled__x has not ended within 1:00:00"
+
+
+def test_many_stale_backups_make_no_endless_subject(monkeypatch: pytest.MonkeyPatch) -> None:
+    from backup_sync.operators.notify import tell_stale
+
+    monkeypatch.setenv(
+        "AIRFLOW__BACKUP_SYNC__ON_STALE", json.dumps({"notifier": HERE, "to": "{subject}", "text": "{message}"})
+    )
+    names = [f"service{number}" for number in range(60)]
+    tell_stale({}, names, [f"{name}: has never been backed up" for name in names], read_settings())  # type: ignore[arg-type]
+    ((subject, text),) = Told.seen
+    assert subject == "backup_sync: service0, service1, service2, service3, service4 and 55 more are stale"
+    assert len(text.splitlines()) == 61

@@ -83,7 +83,9 @@ class _Services(Collector):
             lambda one: _time(one.restorable_since),
         )
         yield self._each("undo_entries", "Entries in the history of records", lambda one: one.told("UndoEntries"))
-        yield self._each("request_charge_units", "Request units of the last run", lambda one: one.told("RequestCharge"))
+        yield self._each(
+            "request_charge_units", "Request units of the last run", lambda one: one.told("RequestCharge") or None
+        )
         yield self._each(
             "last_drill_timestamp_seconds",
             "When the last drill ended",

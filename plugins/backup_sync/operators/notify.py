@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+NAMED = 5
+"""Services that a subject names."""
+
 STALE_PAGE = "runbook.md#a-backup-is-stale"
 
 MESSAGE = ("message", "text", "html_content", "body")
@@ -52,16 +55,17 @@ def tell(
 
 def tell_stale(context: Context, services: Sequence[str], lines: Sequence[str], settings: Settings) -> None:
     """Use the notifier for backups that are stale. ``lines``: a sentence on each."""
-    subject = f"backup_sync: {', '.join(services)} {'is' if len(services) == 1 else 'are'} stale"
-    more = f"What to do: {settings.docs}/{STALE_PAGE}"
-    _send(context, "on_stale", settings.on_stale, subject, [*lines, more])
+    more = f" and {len(services) - NAMED} more" if len(services) > NAMED else ""
+    subject = f"backup_sync: {', '.join(services[:NAMED])}{more} {'is' if len(services) == 1 else 'are'} stale"
+    what_to_do = f"What to do: {settings.docs}/{STALE_PAGE}"
+    _send(context, "on_stale", settings.on_stale, subject, [*lines, what_to_do])
 
 
 def late(context: Any) -> None:
     """Called by Airflow where a run has not ended by its deadline. ``context``: what Airflow passes to such a callback, as a dict."""
     run = context.get("dag_run") or {}
     told = run if isinstance(run, Mapping) else vars(run)
-    dag_id, run_id = told.get("dag_id", "backup_sync"), told.get("run_id", "")
+    dag_id, run_id = told.get("dag_id", "backup_sync"), told.get("dag_run_id") or told.get("run_id", "")
     settings = read_settings()
     lines = [f"{dag_id}: the run {run_id} has not ended within {settings.deadline}"]
     _send(context, "on_stale", settings.on_stale, f"backup_sync: a run of {dag_id} is late", lines)
