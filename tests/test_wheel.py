@@ -128,3 +128,29 @@ def test_what_is_pinned_is_in_the_range_that_the_wheel_names(installed: Path) ->
             pinned = Requirement(line.split("#")[0])
             ((_, version),) = [(spec.operator, spec.version) for spec in pinned.specifier]
             assert pinned.name == "pytest" or ranges[pinned.name.lower()].contains(version)
+
+
+def test_airflow_finds_the_console_and_its_pages(plain: dict[str, str]) -> None:
+    code = (
+        "import json; from pathlib import Path; from airflow import plugins_manager\n"
+        "apps, _ = plugins_manager.get_fastapi_plugins()\n"
+        "import backup_sync.console as console\n"
+        "there = sorted(path.name for path in Path(console.__file__).parent.rglob('*') if path.suffix in ('.html', '.css', '.js'))\n"
+        "print(json.dumps([[app['url_prefix'] for app in apps], there]))"
+    )
+    prefixes, there = said(plain, code)
+    assert prefixes == ["/backup"]
+    console = ROOT / "plugins" / "backup_sync" / "console"
+    assert there == sorted(path.name for path in console.rglob("*") if path.suffix in (".html", ".css", ".js"))
+    assert len(there) >= 8
+
+
+def test_a_deserialized_task_keeps_its_link_to_the_console(plain: dict[str, str]) -> None:
+    code = (
+        "import json; from airflow.dag_processing.dagbag import DagBag\n"
+        "from airflow.serialization.serialized_objects import DagSerialization\n"
+        "dag = DagBag('dags').dags['backup_sync']\n"
+        "task = DagSerialization.from_dict(DagSerialization.to_dict(dag)).get_task('thing.sync')\n"
+        "print(json.dumps([list(task.operator_extra_link_dict), task.fresh_within]))"
+    )
+    assert said(plain, code) == [["Backup"], 26 * 3_600]

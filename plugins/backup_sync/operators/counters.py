@@ -15,14 +15,15 @@ def count(results: Iterable[Mapping[str, Any]], job: str) -> None:
     ``backup_sync.<service>.<job>.<status>`` and ``backup_sync.<service>.<operation>``; with tags where Airflow sends tags."""
     try:
         from airflow.sdk.observability import stats
-    except ImportError:  # before Airflow 3.3
+    except ImportError:
         return
+    incr = getattr(stats, "incr", None) or stats.Stats.incr  # the second one before Airflow 3.3
     for result in results:
         if result["DryRun"]:
             continue
         service = result["ServiceName"]
-        stats.incr(f"backup_sync.{service}.{job}.{result['Status'].lower()}", tags={"service": service})
+        incr(f"backup_sync.{service}.{job}.{result['Status'].lower()}", tags={"service": service})
         for name in COUNTED:
             if records := result[f"{name}Count"]:
                 tags = {"service": service, "operation": name.lower()}
-                stats.incr(f"backup_sync.{service}.{name.lower()}", records, tags=tags)
+                incr(f"backup_sync.{service}.{name.lower()}", records, tags=tags)
