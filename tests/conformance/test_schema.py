@@ -211,6 +211,13 @@ def test_a_dry_run_says_what_it_would_alter_and_alters_nothing(sql: Backend) -> 
     assert columns(sql) == before
 
 
+def test_a_dry_run_looks_at_a_new_column_where_whole_rows_are_compared_too(sql: Backend) -> None:
+    whole = sql.service(changed="content")
+    synced(sql)
+    fill(sql)
+    assert sql.sync(service=whole, dry_run=True).updated > 0
+
+
 def test_a_dry_run_counts_what_would_be_filled_in_as_the_runs_after_it_do(sql: Backend) -> None:
     synced(sql)
     fill(sql)

@@ -52,7 +52,7 @@ def test_defaults_are_the_documented_ones(tmp_path):
         (GOOD.replace("backup: b", "backup: a"), r"the same connection"),
         (GOOD.replace("source", "sauce: x, source"), r"unknown field 'sauce' \(known: source, backup, table"),
         (GOOD.replace("table", "guard: {share: 2}, table"), r"guard\.share: Input should be less than or equal to 1"),
-        (GOOD.replace("table", "where: {x: 1}, table"), r"'where' works for containers only"),
+        (GOOD.replace("table", "where: {x: [1]}, table"), r"'where' gives x a list; write"),
         (GOOD.replace("table: app.Things", "container: c, on_schema_change: evolve"), r"works for tables only"),
         (
             GOOD.replace("table", "on_schema_change: ask, table"),

@@ -23,6 +23,7 @@ from backup_sync.model.loss import LossLimits
 from backup_sync.model.names import parse_table, without_case
 from backup_sync.model.running import parse_running
 from backup_sync.model.verdicts import parse_share
+from backup_sync.model.where import Condition, parse_where
 
 ASSIGNED = ("_rid", "_self", "_etag", "_attachments", "_ts", "_lsn")
 """Properties of a document that Cosmos DB assigns (https://learn.microsoft.com/azure/cosmos-db/resource-model)."""
@@ -82,7 +83,10 @@ class Service(BaseModel):
     changed: dict[Name, Rule] = Field(
         description="field → when a record counts as changed; or the word content: when anything of it does"
     )
-    where: dict[Name, str | int | bool] = Field(default_factory=dict, description="container: only documents like this")
+    where: dict[Name, Any] = Field(
+        default_factory=dict,
+        description="only records like this: field → value, and for a table also column → what it has to be",
+    )
     exclude: list[Name] = Field(default_factory=list, description="table: columns that are not backed up")
     on_schema_change: Literal["evolve", "fail"] = Field(
         default="evolve", description="table: what becomes of the copy when the source's columns change"
@@ -164,14 +168,24 @@ class Service(BaseModel):
     def _one_kind(self) -> Service:
         if (self.table is None) == (self.container is None):
             raise ValueError("name either a table or a container, and not both")
-        if self.table is not None and self.where:
-            raise ValueError("'where' works for containers only; remove it")
+        if self.table is not None:
+            parse_where(self.where)
+        elif odd := [name for name, value in self.where.items() if not isinstance(value, (str, int))]:
+            raise ValueError(
+                f"'where' of a container compares a field with text, a whole number, true or false; correct {odd[0]}"
+            )
         if self.container is not None and self.exclude:
             raise ValueError("'exclude' works for tables only; remove it")
         needed = {without_case(name) for name in (*(self.key or ()), *self.changed)}
         if both := [name for name in self.exclude if without_case(name) in needed]:
             raise ValueError(
                 f"'exclude' names {both[0]}, which is in 'key' or 'changed'; a backup cannot do without it"
+            )
+        chosen_by = {without_case(name) for name in self.where}
+        if both := [name for name in self.exclude if without_case(name) in chosen_by]:
+            raise ValueError(
+                f"'exclude' names {both[0]}, which is in 'where'; without it in the backup a restore could not bring back what "
+                "belongs to the service"
             )
         if self.container is not None and self.key is not None:
             raise ValueError("'key' works for tables only (documents have id and partition key); remove it")
@@ -207,6 +221,11 @@ class Service(BaseModel):
     def fields(self) -> tuple[str, ...]:
         """The fields that make up a stamp, in order."""
         return tuple(self.changed)
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """What a row of the source has to be to belong to the service; none of a container, whose ``where`` is plain."""
+        return parse_where(self.where) if self.table is not None else ()
 
     @property
     def keep(self) -> KeepHistory | None:

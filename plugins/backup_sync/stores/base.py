@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Generator, Hashable, Iterable,
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from backup_sync.model.declaring import Declarable
 from backup_sync.model.diff import Key, Stamp
@@ -27,6 +27,10 @@ Shape = Any
 
 Identity = Mapping[str, "str | None"]
 """What a server itself says of where something is, most telling first; None: it does not say."""
+
+Filtered = Literal["all", "ranges", "none"]
+"""To what of a table a service's ``where`` applies: to all that is read; to ranges, counts and what is asked to be present, so that
+a record is found by its key whatever it holds; or to nothing."""
 
 Digest = tuple[Any, ...]
 """(count, hash …) of all (key, stamp) pairs of a range, computed by the database. The count comes first."""
@@ -395,7 +399,8 @@ class Store:
     ``kind``: ``mssql``, ``sqlite`` or ``azure_cosmos``; both ends of a service have the same. ``label``: how messages
     call this end, the connection id. ``uri``: its address, without login and secrets; empty where nobody said it. ``reader``: opens a :class:`Reader` of records of a shape; fields in
     ``compare_also`` are part of every stamp, behind the configured ones, and those in ``lacking`` are read as null; with
-    ``content`` the whole record is part of it as well, byte for byte, in between; with ``stamps=False`` it is all of it.
+    ``content`` the whole record is part of it as well, byte for byte, in between; with ``stamps=False`` it is all of it;
+    ``filtered``, a :data:`Filtered`, says what of a source the service's ``where`` keeps from being read.
     ``writer``: opens a :class:`Writer`; with ``keep``, a :class:`Keep`, what it replaces is kept in ``undo``; with ``told=False`` what it
     writes is not added to the counts in the run's history.
 

@@ -53,7 +53,9 @@ def drill(
         records = _copy(wanted, scratch, shape, within, check)
         seconds = time.monotonic() - begun
         point("after drill")
-        wrong = _different(wanted, scratch.reader(shape, content=True, stamps=False), within, result, check)
+        wrong = _different(
+            wanted, scratch.reader(shape, content=True, stamps=False, filtered="none"), within, result, check
+        )
     finally:
         scratch.catalog.drop()
     if wrong:

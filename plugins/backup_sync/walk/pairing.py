@@ -7,6 +7,7 @@ settings that people mistype, swap and copy between environments, and a mirror f
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -160,13 +161,18 @@ def _differences(recorded: Mapping[str, Any], source: Store, backup: Store) -> l
     if before["key"] != after["key"]:
         found.append(f"its key was {_listed(before['key'])}, and is {_listed(after['key'])} now")
     if _typed(before["where"]) != _typed(after["where"]):
-        found.append("its 'where' was another one, and the documents of that one would be stranded")
+        lost = (
+            "rows that are not in this one would leave the copy"
+            if after["table"]
+            else "the documents of that one would be stranded"
+        )
+        found.append(f"its 'where' was another one, and {lost}")
     return found
 
 
-def _typed(where: Mapping[str, Any]) -> dict[str, tuple[str, Any]]:
-    """With the kind of each value, since true and 1 are equal in Python."""
-    return {name: (type(value).__name__, value) for name, value in where.items()}
+def _typed(where: Mapping[str, Any]) -> str:
+    """As JSON, which knows true from 1; in Python they are equal."""
+    return json.dumps(where, sort_keys=True)
 
 
 def _listed(key: list[str] | None) -> str:

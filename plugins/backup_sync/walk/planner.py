@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from backup_sync.model.diff import WHOLE, Key
@@ -47,7 +47,16 @@ class Planner:
         self.into_nothing = not (self.there or some)
         self.wanted = self._open_wanted(shape)
         self.wanted.check_names([*wish.columns, *wish.where])
-        self.theirs = target.reader(shape, content=True, stamps=False)
+        # What a restore makes itself holds nothing else. Elsewhere a record that is wanted is found whatever it holds now.
+        self.theirs = target.reader(shape, content=True, stamps=False, filtered="ranges" if self.there else "none")
+        if lost := [
+            name
+            for name in {one.column for one in self.service.conditions}
+            if without_case(name) in map(without_case, self.left)
+        ]:
+            self.notes.append(
+                f"'where' goes by {', '.join(lost)}, which is not restored: what is inserted may be no record of the service's there"
+            )
         if not self.there:
             self.notes += target.catalog.create(shape, dry_run=True)
 
@@ -131,7 +140,7 @@ class Planner:
     def find(self) -> tuple[Planned, KeySpool]:
         planned = Planned(number=self.wish.number, notes=list(self.notes))
         chosen = KeySpool(self.file, "chosen")
-        total = 0
+        total = outside = 0
         for found in self._found():
             self.check()
             rows = []
@@ -145,6 +154,12 @@ class Planner:
                 rows.append((kind, *key))
                 total += mark
             chosen.extend(rows)
+            changed = [key for kind, *key in rows if kind == CHANGED]
+            outside += len(changed) - len(self.own(list(map(tuple, changed))))
+        if outside:
+            planned.notes.append(
+                f"{outside} of the changed records no longer match 'where' in the target; the restore takes them back"
+            )
         told = repr((self.service.name, place_of(self.target), self.wish, total % 2**256))
         # With a letter in front, so that nobody takes it for a number.
         planned.id = "p" + hashlib.sha256(told.encode("utf-8", "backslashreplace")).hexdigest()[:16]
@@ -215,14 +230,23 @@ class Planner:
             # What is not there any more was asked for if it is so in the target.
             asked |= self._asked_there([key for key in keys if key not in ours])
         names = self._names([key for key in keys if key in ours and key in theirs and ours[key] != theirs[key]])
+        lone = [key for key in keys if key in theirs and key not in ours]
+        # What a restore inserted goes when that is undone, whatever has become of it.
+        own = set(lone) if self.wish.undo is not None else self.own(lone)
         for key in keys:
             mine, other = ours.get(key), theirs.get(key)
             if mine == other or (self.wish.where and key not in asked):
+                continue
+            if mine is None and key not in own:
                 continue
             kind = EXTRA if mine is None else MISSING if other is None else CHANGED
             if kind == CHANGED and not names.get(key):
                 continue  # it changed, and back, while we looked
             yield key, kind, names.get(key, []), _number((kind, key, mine, other))
+
+    def own(self, keys: Sequence[Key]) -> Collection[Key]:
+        """Those of the keys in the target whose records are the service's: all, unless it has a ``where``."""
+        return self.theirs.present(keys) if keys and self.service.conditions else keys
 
     def prints(self, reader: Reader, keys: Iterable[Key], asked: set[Key] | None = None) -> dict[Key, int]:
         """For each key that there is a record of, a number that stands for it. ``asked``: those that are asked for are put in."""

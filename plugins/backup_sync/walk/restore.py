@@ -213,6 +213,8 @@ class _Writing:
         theirs = self.plan.prints(self.plan.theirs, entries)
         before = self.plan.prints(self.log.reader(self.shape, self.result.run_number), entries)
         gone = [key for key in theirs if theirs[key] == before.get(key)]
+        if self.wish.undo is None:
+            gone = list(self.plan.own(gone))
         if gone:
             self._writer.delete(gone)
         return len(theirs) - len(gone)

@@ -157,6 +157,39 @@ SELECT piece, COUNT_BIG(*), SUM(mix * mix % 2147483629), SUM(mix) FROM (SELECT (
 -- customers: pairs to be filled, 2 bound
 SELECT [Id], [Version], CONVERT(BIGINT, CONVERT(BINARY(8), HASHBYTES('MD5', [Photo]))), CONVERT(BIGINT, CONVERT(BINARY(8), HASHBYTES('MD5', CONVERT(NVARCHAR(MAX), CONVERT(VARCHAR(45), [Balance]))))) FROM [app].[Customers] WHERE 1 = 1 AND (([Id] > %s)) AND (([Id] <= %s));
 
+-- customers: digest of chosen rows, 2 bound
+SELECT piece, COUNT_BIG(*), SUM(mix * mix % 2147483629), SUM(mix) FROM (SELECT (CONVERT(BIGINT, [Id]) - (1)) / 128 AS piece, ((N) + (CONVERT(BIGINT, [Id]) * N + CONVERT(BIGINT, [Version]) * N)) % 2147483647 AS mix FROM (SELECT f.[Id], f.[Email], f.[Balance], f.[Photo], f.[CreatedAt], f.[Version] FROM [app].[Customers] f WHERE (f.[Email] NOT IN (N'o''k 100%' + N'sure', N'żó') OR f.[Email] IS NULL) AND f.[Balance] >= 9.5 AND f.[Balance] < N AND f.[CreatedAt] < CONVERT(datetime2(7), '2026-11-27', 121) AND f.[Photo] IS NOT NULL) filtered WHERE 1 = 1 AND (([Id] > %s)) AND (([Id] <= %s))) d GROUP BY piece;
+
+-- customers: stamps of chosen rows, 2 bound
+SELECT STRING_AGG(CONVERT(BIGINT, [Id]) * CONVERT(BIGINT, N) + [Version], ',') FROM (SELECT f.[Id], f.[Email], f.[Balance], f.[Photo], f.[CreatedAt], f.[Version] FROM [app].[Customers] f WHERE (f.[Email] NOT IN (N'o''k 100%' + N'sure', N'żó') OR f.[Email] IS NULL) AND f.[Balance] >= 9.5 AND f.[Balance] < N AND f.[CreatedAt] < CONVERT(datetime2(7), '2026-11-27', 121) AND f.[Photo] IS NOT NULL) filtered WHERE 1 = 1 AND (([Id] > %s)) AND (([Id] <= %s)) GROUP BY [Id] / 32;
+
+-- customers: read chosen rows, 2 bound
+SELECT [Id], [Photo], [Email] + N'' + COALESCE(CAST([Balance] AS VARCHAR(45)), N'~') + N'' + CAST([CreatedAt] AS VARCHAR(34)) + N'' + CAST([Version] AS VARCHAR(20)) FROM (SELECT f.[Id], f.[Email], f.[Balance], f.[Photo], f.[CreatedAt], f.[Version] FROM [app].[Customers] f WHERE (f.[Email] NOT IN (N'o''k 100%' + N'sure', N'żó') OR f.[Email] IS NULL) AND f.[Balance] >= 9.5 AND f.[Balance] < N AND f.[CreatedAt] < CONVERT(datetime2(7), '2026-11-27', 121) AND f.[Photo] IS NOT NULL) filtered WHERE 1 = 1 AND (([Id] > %s)) AND (([Id] <= %s));
+
+-- customers: read keys of chosen rows, 1 bound
+SELECT t.[Id], t.[Photo], t.[Email] + N'' + COALESCE(CAST(t.[Balance] AS VARCHAR(45)), N'~') + N'' + CAST(t.[CreatedAt] AS VARCHAR(34)) + N'' + CAST(t.[Version] AS VARCHAR(20)) FROM (SELECT i, k0 AS k0 FROM OPENJSON(%s) WITH (i int '$[0]', k0 int '$[1]')) p JOIN (SELECT f.[Id], f.[Email], f.[Balance], f.[Photo], f.[CreatedAt], f.[Version] FROM [app].[Customers] f WHERE (f.[Email] NOT IN (N'o''k 100%' + N'sure', N'żó') OR f.[Email] IS NULL) AND f.[Balance] >= 9.5 AND f.[Balance] < N AND f.[CreatedAt] < CONVERT(datetime2(7), '2026-11-27', 121) AND f.[Photo] IS NOT NULL) t ON t.[Id] = p.k0;
+
+-- customers: present among chosen rows, 1 bound
+SELECT p.i FROM (SELECT i, k0 AS k0 FROM OPENJSON(%s) WITH (i int '$[0]', k0 int '$[1]')) p WHERE EXISTS (SELECT 1 FROM (SELECT f.[Id], f.[Email], f.[Balance], f.[Photo], f.[CreatedAt], f.[Version] FROM [app].[Customers] f WHERE (f.[Email] NOT IN (N'o''k 100%' + N'sure', N'żó') OR f.[Email] IS NULL) AND f.[Balance] >= 9.5 AND f.[Balance] < N AND f.[CreatedAt] < CONVERT(datetime2(7), '2026-11-27', 121) AND f.[Photo] IS NOT NULL) t WHERE t.[Id] = p.k0);
+
+-- customers: bounds of chosen rows, 0 bound
+SELECT MIN([Id]), MAX([Id]) FROM (SELECT f.[Id], f.[Email], f.[Balance], f.[Photo], f.[CreatedAt], f.[Version] FROM [app].[Customers] f WHERE (f.[Email] NOT IN (N'o''k 100%' + N'sure', N'żó') OR f.[Email] IS NULL) AND f.[Balance] >= 9.5 AND f.[Balance] < N AND f.[CreatedAt] < CONVERT(datetime2(7), '2026-11-27', 121) AND f.[Photo] IS NOT NULL) filtered WHERE 1 = 1;
+
+-- customers: boundaries of chosen rows, 2 bound
+SELECT k0 FROM (SELECT [Id] AS k0, ROW_NUMBER() OVER (ORDER BY [Id]) AS n FROM (SELECT f.[Id], f.[Email], f.[Balance], f.[Photo], f.[CreatedAt], f.[Version] FROM [app].[Customers] f WHERE (f.[Email] NOT IN (N'o''k 100%' + N'sure', N'żó') OR f.[Email] IS NULL) AND f.[Balance] >= 9.5 AND f.[Balance] < N AND f.[CreatedAt] < CONVERT(datetime2(7), '2026-11-27', 121) AND f.[Photo] IS NOT NULL) filtered WHERE 1 = 1 AND (([Id] > %s)) AND (([Id] <= %s))) k WHERE n % 1000 = 0 ORDER BY n;
+
+-- customers: count chosen rows, 0 bound
+SELECT COUNT_BIG(*) FROM (SELECT f.[Id], f.[Email], f.[Balance], f.[Photo], f.[CreatedAt], f.[Version] FROM [app].[Customers] f WHERE (f.[Email] NOT IN (N'o''k 100%' + N'sure', N'żó') OR f.[Email] IS NULL) AND f.[Balance] >= 9.5 AND f.[Balance] < N AND f.[CreatedAt] < CONVERT(datetime2(7), '2026-11-27', 121) AND f.[Photo] IS NOT NULL) filtered;
+
+-- customers: are there chosen rows, 0 bound
+SELECT TOP (1) 1 FROM (SELECT f.[Id], f.[Email], f.[Balance], f.[Photo], f.[CreatedAt], f.[Version] FROM [app].[Customers] f WHERE (f.[Email] NOT IN (N'o''k 100%' + N'sure', N'żó') OR f.[Email] IS NULL) AND f.[Balance] >= 9.5 AND f.[Balance] < N AND f.[CreatedAt] < CONVERT(datetime2(7), '2026-11-27', 121) AND f.[Photo] IS NOT NULL) filtered;
+
+-- customers: pairs of whole chosen rows, 2 bound
+SELECT COUNT_BIG(*), STRING_AGG(c0, ',') WITHIN GROUP (ORDER BY n), STRING_AGG(c1, ',') WITHIN GROUP (ORDER BY n), STRING_AGG(c2, ',') WITHIN GROUP (ORDER BY n) FROM (SELECT [Id] AS c0, [Version] AS c1, [backup_sync_content] AS c2, ROW_NUMBER() OVER (ORDER BY [Id]) AS n FROM (SELECT t.*, CONVERT(BIGINT, CONVERT(BINARY(8), HASHBYTES('SHA2_256', CAST([Id] AS VARCHAR(20)) + N'|' + CAST(DATALENGTH([Email]) AS VARCHAR(20)) + N':' + CAST([Email] AS NVARCHAR(256)) + N'|' + COALESCE(CAST([Balance] AS VARCHAR(45)), N'-') + N'|' + COALESCE(CAST(CONVERT(BIGINT, CONVERT(BINARY(8), HASHBYTES('SHA2_256', [Photo]))) AS VARCHAR(20)), N'-') + N'|' + CAST([CreatedAt] AS VARCHAR(34)) + N'|' + CAST([Version] AS VARCHAR(20))))) AS [backup_sync_content] FROM (SELECT f.[Id], f.[Email], f.[Balance], f.[Photo], f.[CreatedAt], f.[Version] FROM [app].[Customers] f WHERE (f.[Email] NOT IN (N'o''k 100%' + N'sure', N'żó') OR f.[Email] IS NULL) AND f.[Balance] >= 9.5 AND f.[Balance] < N AND f.[CreatedAt] < CONVERT(datetime2(7), '2026-11-27', 121) AND f.[Photo] IS NOT NULL) t) whole WHERE 1 = 1 AND (([Id] > %s)) AND (([Id] <= %s))) p GROUP BY (n - 1) / 190;
+
+-- customers: read keys whatever they hold, 1 bound
+SELECT t.[Id], t.[Photo], t.[Email] + N'' + COALESCE(CAST(t.[Balance] AS VARCHAR(45)), N'~') + N'' + CAST(t.[CreatedAt] AS VARCHAR(34)) + N'' + CAST(t.[Version] AS VARCHAR(20)) FROM (SELECT i, k0 AS k0 FROM OPENJSON(%s) WITH (i int '$[0]', k0 int '$[1]')) p JOIN [app].[Customers] t ON t.[Id] = p.k0;
+
 -- customers: stamps of pieces, 1 bound
 SELECT STRING_AGG(CONVERT(BIGINT, [Id]) * CONVERT(BIGINT, N) + [Version], ',') FROM [app].[Customers] WHERE 1 = 1 AND (CASE WHEN [Id] < CONVERT(BIGINT, 1) THEN 0 WHEN [Id] >= CONVERT(BIGINT, 257) THEN 2 ELSE (CONVERT(BIGINT, [Id]) - CONVERT(BIGINT, 1)) / CONVERT(BIGINT, 128) END) IN (SELECT CONVERT(INT, [value]) FROM OPENJSON(%s)) GROUP BY [Id] / 32;
 

@@ -59,6 +59,13 @@ LINES = TableShape(
     ("Tenant", "Code"),
 )
 
+WHERE = {
+    "email": {"not": ["o'k 100%sure", "żó"]},
+    "Balance": {"at_least": 9.5, "below": 3_000_000_000},
+    "CreatedAt": {"below": "2026-11-27"},
+    "Photo": {"is_null": False},
+}
+
 DIFFERENCE = Difference(
     added=(Column("Fax", "nvarchar(20)", True, "Latin1_General_CI_AS"),),
     widened=(Column("Email", "nvarchar(max)", False, "Polish_CI_AS"), Column("Balance", "decimal(20,2)")),
@@ -117,6 +124,15 @@ class Recorder:
 
     def comparing_also(self, *names: str) -> MssqlReader:
         return MssqlReader(self.session, View.of(DIALECT, self.table, self.shape, compare_also=names), Limits())
+
+    def chosen(self, where: dict[str, Any], **options: Any) -> MssqlReader:
+        """Reads the rows that a service of this ``where`` is about."""
+        service = self.table.service.model_copy(update={"where": where})
+        table = replace(self.table, service=service)
+        catalog = MssqlCatalog(self.session, table, self.journal, "d", copy=False)
+        catalog._own = self.shape
+        view = View.of(DIALECT, table, self.shape, condition=catalog.condition(), **options)
+        return MssqlReader(self.session, view, Limits())
 
     @property
     def whole(self) -> MssqlReader:
@@ -193,6 +209,20 @@ def statements() -> dict[str, tuple[str, Any]]:
             filling = store.comparing_also("Photo", "Balance")
             calls["compare unfilled"] = partial(each, partial(drain, filling.cutter.digest_rows, within), [even])
             calls["pairs to be filled"] = partial(drain, filling.pairs, within)
+            some = store.chosen(WHERE)
+            calls["digest of chosen rows"] = partial(drain, some.cutter.digest_rows, within, even)
+            calls["stamps of chosen rows"] = partial(drain, some.pairs, within)
+            calls["read chosen rows"] = partial(drain, some.read, within)
+            calls["read keys of chosen rows"] = partial(drain, some.read_keys, [key])
+            calls["present among chosen rows"] = partial(some.present, [key])
+            calls["bounds of chosen rows"] = partial(some.cutter.bounds, KeyRange())
+            calls["boundaries of chosen rows"] = partial(some.cutter.boundaries, within, 1000)
+            calls["count chosen rows"] = some.count
+            calls["are there chosen rows"] = some.empty
+            whole = store.chosen(WHERE, content=content_of(shape.columns))
+            calls["pairs of whole chosen rows"] = partial(drain, whole.pairs, within)
+            anywhere = store.chosen(WHERE, everywhere=True)
+            calls["read keys whatever they hold"] = partial(drain, anywhere.read_keys, [key])
             calls["stamps of pieces"] = partial(drain, reader.pairs, even.select([0, 2]))
         for what, call in calls.items():
             store.session.sent.clear()

@@ -10,9 +10,11 @@ from typing import Any
 from backup_sync.model.errors import BackupSyncError, ConfigurationError, ConnectionMistake, RetriableError
 from backup_sync.model.names import as_written, without_case
 from backup_sync.model.service import STATE
+from backup_sync.model.where import Value
 from backup_sync.stores.mssql import types
 from backup_sync.stores.mssql.ddl import alter_sql, create_table_sql
 from backup_sync.stores.mssql.dialect import DIALECT, MSSQL_TYPES, escaped, quote
+from backup_sync.stores.mssql.literals import comparable, literal
 from backup_sync.stores.mssql.session import MssqlSession
 from backup_sync.stores.sql.catalog import SqlCatalog
 from backup_sync.stores.sql.journal import SqlJournal
@@ -92,6 +94,12 @@ class MssqlCatalog(SqlCatalog):
         super().__init__(session, table, journal, copy=copy)
         self.database = database
         self._identity: dict[str, str | None] | None = None
+
+    def literal(self, column: Column, value: Value) -> str:
+        return literal(column, value)
+
+    def compared(self, column: Column) -> str:
+        return comparable(super().compared(column), column.type)
 
     def tables(self) -> list[tuple[str, str]]:
         sql = "SELECT TABLE_SCHEMA, TABLE_NAME FROM INFORMATION_SCHEMA.TABLES WHERE TABLE_TYPE = 'BASE TABLE' ORDER BY 1, 2"

@@ -38,7 +38,7 @@ class MssqlCutter(SqlCutter):
     def bounds(self, within: KeyRange) -> tuple[int, int] | None:
         name = quote(self.view.key[0].name)
         where, params = self._ranges.where(within)
-        sql = f"SELECT MIN({name}), MAX({name}) FROM {self.view.table.name} WHERE {where}"
+        sql = f"SELECT MIN({name}), MAX({name}) FROM {self.view.rows} WHERE {where}"
         low, high = next(self.session.query(sql, params))
         return None if low is None else (int(low), int(high))
 
@@ -49,14 +49,14 @@ class MssqlCutter(SqlCutter):
         wire = ", ".join(types.outgoing(f"k{number}", column.type) for number, column in enumerate(self.view.key))
         where, params = self._ranges.where(within)
         sql = (
-            f"SELECT {wire} FROM (SELECT {names}, ROW_NUMBER() OVER (ORDER BY {order}) AS n FROM {self.view.table.name} "
+            f"SELECT {wire} FROM (SELECT {names}, ROW_NUMBER() OVER (ORDER BY {order}) AS n FROM {self.view.rows} "
             f"WHERE {where}) k WHERE n % {every} = 0 ORDER BY n"
         )
         return [tuple(row) for row in self.session.query(sql, params)]
 
     def count(self, within: KeyRange) -> int:
         where, params = self._ranges.where(within)
-        return int(self.session.scalar(f"SELECT COUNT_BIG(*) FROM {self.view.table.name} WHERE {where}", params))
+        return int(self.session.scalar(f"SELECT COUNT_BIG(*) FROM {self.view.rows} WHERE {where}", params))
 
     def content_digest(self, within: KeyRange) -> tuple[int, str]:
         """The digests of its pieces, added up: the same however it is cut."""

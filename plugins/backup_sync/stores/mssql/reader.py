@@ -46,12 +46,12 @@ class MssqlReader(SqlReader):
     def present(self, keys: Sequence[Key]) -> set[Key]:
         sql = (
             f"SELECT p.i FROM {posted_keys(self.view.key)} p WHERE EXISTS "
-            f"(SELECT 1 FROM {self.view.table.name} t WHERE {found_by(self.view.key)})"
+            f"(SELECT 1 FROM {self.view.mine} t WHERE {found_by(self.view.key)})"
         )
         return {keys[row[0]] for row in self.session.query(sql, [keys_json(keys)])}
 
     def count(self) -> int:
-        return int(self.session.scalar(f"SELECT COUNT_BIG(*) FROM {self.view.table.name}"))
+        return int(self.session.scalar(f"SELECT COUNT_BIG(*) FROM {self.view.rows}"))
 
     def empty(self) -> bool:
-        return self.session.scalar(f"SELECT TOP (1) 1 FROM {self.view.table.name}") is None
+        return self.session.scalar(f"SELECT TOP (1) 1 FROM {self.view.rows}") is None

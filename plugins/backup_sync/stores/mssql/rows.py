@@ -146,20 +146,21 @@ class MssqlRows:
 
     def __init__(self, session: MssqlSession, view: View, limits: Limits, *, joined: bool) -> None:
         self._session, self._table, self._shape, self._limits = session, view.table, view.shape, limits
+        self._from, self._found = view.rows, view.found
         self._key = view.key
         self._key_at = [view.shape.index(column.name) for column in view.key]
         self._wire = WireRows(view.shape, joined=joined)
 
     def where(self, condition: str, params: Sequence[Any]) -> Iterator[list[Record]]:
         """The rows that fulfil a condition, in pages."""
-        sql = f"SELECT {self._wire.selected()} FROM {self._table.name} WHERE {condition}"
+        sql = f"SELECT {self._wire.selected()} FROM {self._from} WHERE {condition}"
         for rows in self._session.pages(sql, params, ROWS_AT_ONCE, heavy=True):
             yield self._exact(*self._wire.records(rows))
 
     def of_keys(self, keys: Sequence[Key]) -> Iterator[list[Record]]:
         """The rows with these keys, in pages. Raises RetriableError where a key may have been misread."""
         sql = (
-            f"SELECT {self._wire.selected('t.')} FROM {posted_keys(self._key)} p JOIN {self._table.name} t "
+            f"SELECT {self._wire.selected('t.')} FROM {posted_keys(self._key)} p JOIN {self._found} t "
             f"ON {found_by(self._key)}"
         )
         missing = set(keys)
@@ -178,7 +179,7 @@ class MssqlRows:
             return found
         columns = self._shape.columns
         names = ", ".join(types.exactly(f"t.{quote(column.name)}", column.type) for column in columns)
-        sql = f"SELECT {names} FROM {posted_keys(self._key)} p JOIN {self._table.name} t ON {found_by(self._key)}"
+        sql = f"SELECT {names} FROM {posted_keys(self._key)} p JOIN {self._found} t ON {found_by(self._key)}"
         keys = [self._key_of(found[n]) for n in doubtful]
         exact = {}
         # On another connection: the first one may be in the middle of its rows.

@@ -10,7 +10,7 @@ from typing import Any
 from backup_sync.model.limits import Limits
 from backup_sync.model.names import as_written
 from backup_sync.model.service import LOG, UNDO, Service
-from backup_sync.stores.base import Keep, Record, Store
+from backup_sync.stores.base import Filtered, Keep, Record, Store
 from backup_sync.stores.mssql.catalog import MssqlCatalog
 from backup_sync.stores.mssql.content import content_of
 from backup_sync.stores.mssql.dialect import DIALECT, quote
@@ -50,12 +50,27 @@ def mssql_store(
     catalog = MssqlCatalog(session, table, journal, database, copy=copy)
 
     def open_reader(
-        table: Table, shape: TableShape, *, content: bool = False, stamps: bool = True, **options: Sequence[str]
+        table: Table,
+        shape: TableShape,
+        *,
+        content: bool = False,
+        stamps: bool = True,
+        filtered: Filtered = "all",
+        **options: Sequence[str],
     ) -> MssqlReader:
         # A copy may hold NULL in what is not filled in yet, whatever the source's column is.
         columns = [replace(one, nullable=one.nullable or copy) for one in shape.columns]
         whole = content_of(columns) if content else ""
-        view = View.of(DIALECT, table, shape, content=whole, stamps=stamps, **options)
+        view = View.of(
+            DIALECT,
+            table,
+            shape,
+            content=whole,
+            stamps=stamps,
+            condition="" if filtered == "none" else catalog.condition(),
+            everywhere=filtered == "ranges",
+            **options,
+        )
         return MssqlReader(session, view, limits, joined=joined)
 
     def writer(shape: TableShape, keep: Keep | None = None, *, told: bool = True) -> MssqlWriter:
@@ -86,6 +101,7 @@ def mssql_store(
         writer=writer,
         close=session.close,
         unfilled=catalog.unfilled if copy else None,
+        check_fields=None if copy or not service.where else catalog.check_fields,
         undo=undo if copy else None,
         log=MssqlLog(session, catalog, beside(LOG), open_reader, write_log) if copy else None,
     )

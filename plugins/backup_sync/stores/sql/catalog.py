@@ -10,6 +10,7 @@ from dataclasses import replace
 from backup_sync.model.declaring import Declarable
 from backup_sync.model.errors import BackupSyncError, ConfigurationError, FatalError, PairingRefused
 from backup_sync.model.names import Fold
+from backup_sync.model.where import Value
 from backup_sync.stores.base import Met
 from backup_sync.stores.sql.dialect import Dialect
 from backup_sync.stores.sql.journal import SqlJournal
@@ -17,6 +18,7 @@ from backup_sync.stores.sql.session import SqlSession
 from backup_sync.stores.sql.shape import SYNCED_AT, Column, Difference, TableShape, difference
 from backup_sync.stores.sql.table import Table
 from backup_sync.stores.sql.unfilled import SqlUnfilled
+from backup_sync.stores.sql.where import ALIAS, condition_sql
 
 log = logging.getLogger(__name__)
 
@@ -68,11 +70,66 @@ class SqlCatalog(ABC):
     def computed(self) -> Set[str]:
         """Columns whose values the database makes itself, so that nobody can write them."""
 
+    @abstractmethod
+    def literal(self, column: Column, value: Value) -> str:
+        """See :data:`backup_sync.stores.sql.where.Literal`."""
+
+    def compared(self, column: Column) -> str:
+        """A column as it is compared with a literal."""
+        return self._in_condition(column)
+
     # what is there
 
     def excluded(self, fold: Fold) -> set[str]:
         """The columns (folded) that this end is not asked for. The copy has what it has."""
         return set() if self.copy else {fold(name) for name in self.service.exclude}
+
+    def condition(self) -> str:
+        """Of the rows that the service is about, on the table as ``f``; empty where it is about all. The copy holds no others.
+
+        Raises ConfigurationError where 'where' names no column of the table, or no value of the column's type.
+        """
+        conditions = () if self.copy else self.service.conditions
+        if not conditions:
+            return ""
+        shape = self.own_shape()
+        assert shape is not None
+        pairs = [(self._chosen_by(shape, one.column), one) for one in conditions]
+        return condition_sql(pairs, self.compared, self._in_condition, self._literal)
+
+    def _in_condition(self, column: Column) -> str:
+        return f"{ALIAS}.{self.dialect.quote(column.name)}"
+
+    def _chosen_by(self, shape: TableShape, name: str) -> Column:
+        try:
+            return shape.column(name)
+        except KeyError:
+            raise ConfigurationError(
+                f"{self.label}: {self.service.table} has no column {name}, which 'where' of service {self.service.name} names, so "
+                "nothing was read or deleted; correct the name"
+            ) from None
+
+    def _literal(self, column: Column, value: Value) -> str:
+        try:
+            return self.literal(column, value)
+        except ValueError as error:
+            raise ConfigurationError(
+                f"{self.label}: 'where' of service {self.service.name} asks column {column.name} of {self.service.table}, which "
+                f"is {column.type or 'of no type'}, for what it cannot be compared with; {error}"
+            ) from None
+
+    def check_fields(self, *, matched: bool) -> None:
+        """Raise ConfigurationError where no row is one of the service's while the table holds others. ``matched``: some were
+        before, so that it is right though none is now."""
+        condition = self.condition()
+        if matched or not condition or self.empty():
+            return
+        sql = f"SELECT COUNT(*) WHERE EXISTS (SELECT 1 FROM {self.table.name} {ALIAS} WHERE {condition})"
+        if not next(iter(self.session.query(sql)))[0]:
+            raise ConfigurationError(
+                f"{self.label}: no row of {self.service.table} matches 'where' of service {self.service.name} while the table "
+                "holds others; correct its values"
+            )
 
     def own_shape(self) -> TableShape | None:
         """The catalog's answer, asked for once: it costs more than reading a small table."""
@@ -101,6 +158,7 @@ class SqlCatalog(ABC):
                 f"{self.label}: table {self.service.table} does not exist or may not be read; correct 'table' of service "
                 f"{self.service.name} or grant SELECT on it"
             )
+        self.condition()
         if missing := self.excluded(shape.fold).difference(map(shape.fold, self.left_out)):
             raise ConfigurationError(
                 f"{self.label}: {self.service.table} has no column {sorted(missing)[0]}, which 'exclude' of service "

@@ -8,6 +8,10 @@ from dataclasses import dataclass, replace
 from backup_sync.stores.sql.dialect import Dialect
 from backup_sync.stores.sql.shape import Column, TableShape
 from backup_sync.stores.sql.table import Table
+from backup_sync.stores.sql.where import ALIAS
+
+CHOSEN = " filtered"
+"""What a derived table of chosen rows is called: T-SQL has none without a name."""
 
 
 @dataclass(frozen=True)
@@ -17,6 +21,9 @@ class View:
     ``fields``: the configured part of a stamp; ``content``: a column that stands for the whole row, and is part of it behind
     them; ``hashed``: columns that are part of it behind that. They enter as a hash, because a pair has to stay small
     whatever they hold. ``compared``: what keys and stamps are selected from.
+
+    ``condition``: of the rows that are read, on the table as ``f``; empty: all are. ``chosen``: a derived table of these, if there
+    is a condition. ``everywhere``: rows are looked up by their keys among all there are.
     """
 
     table: Table
@@ -26,6 +33,9 @@ class View:
     hashed: tuple[Column, ...]
     compared: str
     content: Column | None = None
+    condition: str = ""
+    chosen: str = ""
+    everywhere: bool = False
 
     @classmethod
     def of(
@@ -38,18 +48,26 @@ class View:
         lacking: Sequence[str] = (),
         content: str = "",
         stamps: bool = True,
+        condition: str = "",
+        everywhere: bool = False,
     ) -> View:
         """``compare_also``: columns to be hashed. ``lacking``: columns that the table is yet to get, read as NULL.
         ``content``: the expression of a whole number that stands for the whole row; empty: it is not compared. ``stamps``: whether the
-        configured fields are."""
+        configured fields are. ``condition``: the rows that are read are those that fulfil it; with ``everywhere`` they are
+        looked up by their keys among all."""
         fields = [shape.column(name) for name in table.service.fields] if stamps else []
         whole = Column(_free_name(shape), dialect.kinds["count"], nullable=False) if content else None
-        compared = table.name
+        base, alias, chosen = table.name, "", ""
+        if condition:
+            # Column by column, since those that are excluded may be forbidden.
+            names = ", ".join(f"{ALIAS}.{dialect.quote(column.name)}" for column in shape.columns)
+            chosen = f"(SELECT {names} FROM {table.name} {ALIAS} WHERE {condition})"
+            base, alias = chosen, CHOSEN
         if lacking:
             missing = [f"{dialect.no_value(shape.column(name))} AS {dialect.quote(name)}" for name in lacking]
-            compared = f"(SELECT t.*, {', '.join(missing)} FROM {table.name} t) planned"
+            base, alias = f"(SELECT t.*, {', '.join(missing)} FROM {base} t)", " planned"
         if whole:
-            compared = f"(SELECT t.*, {content} AS {dialect.quote(whole.name)} FROM {compared} t) whole"
+            base, alias = f"(SELECT t.*, {content} AS {dialect.quote(whole.name)} FROM {base} t)", " whole"
         return cls(
             table=table,
             shape=shape,
@@ -57,9 +75,27 @@ class View:
             # Until they are filled in, any of these may be NULL.
             fields=tuple(replace(one, nullable=one.nullable or one.name in compare_also) for one in fields),
             hashed=tuple(replace(shape.column(name), nullable=True) for name in compare_also),
-            compared=compared,
+            compared=f"{base}{alias}",
             content=whole,
+            condition=condition,
+            chosen=chosen,
+            everywhere=everywhere,
         )
+
+    @property
+    def rows(self) -> str:
+        """What rows are selected from."""
+        return f"{self.chosen}{CHOSEN}" if self.chosen else self.table.name
+
+    @property
+    def mine(self) -> str:
+        """The same, with an alias to follow."""
+        return self.chosen or self.table.name
+
+    @property
+    def found(self) -> str:
+        """In what rows are looked up by their keys, with an alias to follow."""
+        return self.table.name if self.everywhere else self.mine
 
     @property
     def stamp(self) -> tuple[Column, ...]:

@@ -8,12 +8,14 @@ import time
 from backup_sync.model.errors import RetriableError
 from backup_sync.model.names import UPPER, without_case
 from backup_sync.model.service import STATE
+from backup_sync.model.where import Value
 from backup_sync.stores.base import Identity
 from backup_sync.stores.sql.catalog import SqlCatalog
 from backup_sync.stores.sql.journal import SqlJournal
 from backup_sync.stores.sql.shape import SYNCED_AT, Column, Difference, TableShape
 from backup_sync.stores.sql.table import Table
 from backup_sync.stores.sqlite.dialect import DIALECT, SQLITE_TYPES, affinity, columns_of, in_main, quote, written
+from backup_sync.stores.sqlite.literals import literal
 from backup_sync.stores.sqlite.session import SqliteSession
 
 BUSY = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0)
@@ -52,6 +54,9 @@ class SqliteCatalog(SqlCatalog):
 
     def empty(self) -> bool:
         return self.session.scalar(f"SELECT 1 FROM {self.table.name} LIMIT 1") is None
+
+    def literal(self, column: Column, value: Value) -> str:
+        return literal(column, value)
 
     def tables(self) -> list[tuple[str, str]]:
         sql = "SELECT name FROM main.sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY 1"

@@ -65,7 +65,8 @@ class SqliteContent:
         columns = view.shape.columns
         self._quick_row = _row(list(map(_quick, columns)))
         self._any_row = _row([_any(quote(column.name)) for column in columns])
-        self._in_order: bool | None = None  # asked for when it is needed
+        # Asked for when it is needed. The rows of a condition come by one index from one range, and by another from the next.
+        self._in_order: bool | None = False if view.condition else None
 
     def digest(self, within: KeyRange, *, short: bool = False) -> tuple[int, str]:
         """(rows, hash of them in the order of their keys) of a range; ``short``: of up to ``ROWS`` of them."""
@@ -106,14 +107,14 @@ class SqliteContent:
         names = ", ".join(quote(column.name) for column in self._view.key)
         where, params = self._ranges.where(within)
         order = ", ".join(self._ranges.ordered)
-        sql = f"SELECT {names} FROM {self._view.table.name} WHERE {where} ORDER BY {order} LIMIT 1 OFFSET ?"
+        sql = f"SELECT {names} FROM {self._view.rows} WHERE {where} ORDER BY {order} LIMIT 1 OFFSET ?"
         found = list(self._session.query(sql, [*params, rows - 1]))
         self._ranges.check(found)
         return found[0] if found else None
 
     def _text(self, within: KeyRange, row: str) -> tuple[int, str]:
         where, params = self._ranges.where(within)
-        rows = f"{self._view.table.name} WHERE {where}"
+        rows = f"{self._view.rows} WHERE {where}"
         if self._in_order is None:
             self._in_order = self._comes_in_order(rows, params)
         if not self._in_order:

@@ -40,7 +40,7 @@ class SqliteCutter(SqlCutter):
         where, params = self._ranges.where(within)
         # Two look-ups at the ends of the index; MIN and MAX in one SELECT would scan it.
         low, high = (
-            self.session.scalar(f"SELECT {function}({name}) FROM {self.view.table.name} WHERE {where}", params)
+            self.session.scalar(f"SELECT {function}({name}) FROM {self.view.rows} WHERE {where}", params)
             for function in ("MIN", "MAX")
         )
         return None if low is None else (low, high)
@@ -52,7 +52,7 @@ class SqliteCutter(SqlCutter):
         order = ", ".join(self._ranges.ordered)
         where, params = self._ranges.where(within)
         sql = (
-            f"SELECT {taken} FROM (SELECT {names}, ROW_NUMBER() OVER (ORDER BY {order}) AS n FROM {self.view.table.name} "
+            f"SELECT {taken} FROM (SELECT {names}, ROW_NUMBER() OVER (ORDER BY {order}) AS n FROM {self.view.rows} "
             f"WHERE {where}) WHERE n % ? = 0 ORDER BY n"
         )
         found = list(self.session.query(sql, [*params, every]))
@@ -61,7 +61,7 @@ class SqliteCutter(SqlCutter):
 
     def count(self, within: KeyRange) -> int:
         where, params = self._ranges.where(within)
-        return int(self.session.scalar(f"SELECT COUNT(*) FROM {self.view.table.name} WHERE {where}", params))
+        return int(self.session.scalar(f"SELECT COUNT(*) FROM {self.view.rows} WHERE {where}", params))
 
     def content_digest(self, within: KeyRange) -> tuple[int, str]:
         return self._content.digest(within)

@@ -14,6 +14,7 @@ from backup_sync.stores.sql.ranges import KeyRange
 from backup_sync.stores.sql.reader import SqlReader
 from backup_sync.stores.sql.session import FETCH_ROWS
 from backup_sync.stores.sql.view import View
+from backup_sync.stores.sql.where import ALIAS
 from backup_sync.stores.sqlite.cutter import SqliteCutter
 from backup_sync.stores.sqlite.dialect import DIALECT, quote
 from backup_sync.stores.sqlite.errors import UnknownCollation
@@ -65,14 +66,12 @@ class SqliteReader(SqlReader):
 
     def read(self, within: KeyRange) -> Iterator[list[Record]]:
         where, params = self._ranges.where(within)
-        rows = self.session.pages(
-            f"SELECT {self._columns()} FROM {self.view.table.name} WHERE {where}", params, heavy=True
-        )
+        rows = self.session.pages(f"SELECT {self._columns()} FROM {self.view.rows} WHERE {where}", params, heavy=True)
         return weight.batches(rows, FETCH_ROWS, weight.weight_of_row, self.limits)
 
     def read_keys(self, keys: Sequence[Key]) -> Iterator[list[Record]]:
         self._post(keys)
-        sql = f"SELECT {self._columns('t.')} FROM {POSTED} p CROSS JOIN {self.view.table.name} t ON {self._join()}"
+        sql = f"SELECT {self._columns('t.')} FROM {POSTED} p CROSS JOIN {self.view.found} t ON {self._join()}"
         rows = self.session.pages(sql, heavy=True)
         yield from weight.batches(rows, len(keys), weight.weight_of_row, self.limits)
 
@@ -80,18 +79,19 @@ class SqliteReader(SqlReader):
         self._post(keys)
         # The column may find 'a' equal to 'A' or to 'a ' (NOCASE, RTRIM), but the copy has them as two keys.
         names = ", ".join(f"t.{quote(column.name)}" for column in self.view.key)
-        sql = f"SELECT {names} FROM {POSTED} p CROSS JOIN {self.view.table.name} t ON {self._join()}"
+        sql = f"SELECT {names} FROM {POSTED} p CROSS JOIN {self.view.mine} t ON {self._join()}"
         return set(self.session.query(sql)).intersection(keys)
 
     def count(self) -> int:
         try:
-            return int(self.session.scalar(f"SELECT COUNT(*) FROM {self.view.table.name}"))
+            return int(self.session.scalar(f"SELECT COUNT(*) FROM {self.view.rows}"))
         except UnknownCollation:
             # By the first index that comes in handy, whatever it is ordered by.
-            return int(self.session.scalar(f"SELECT COUNT(*) FROM {self.view.table.name} NOT INDEXED"))
+            where = f"{ALIAS} NOT INDEXED WHERE {self.view.condition or '1 = 1'}"
+            return int(self.session.scalar(f"SELECT COUNT(*) FROM {self.view.table.name} {where}"))
 
     def empty(self) -> bool:
-        return self.session.scalar(f"SELECT 1 FROM {self.view.table.name} LIMIT 1") is None
+        return self.session.scalar(f"SELECT 1 FROM {self.view.rows} LIMIT 1") is None
 
     def _columns(self, prefix: str = "") -> str:
         return ", ".join(prefix + quote(column.name) for column in self.view.shape.columns)

@@ -12,7 +12,7 @@ from functools import partial
 
 from backup_sync.model.limits import Limits
 from backup_sync.model.service import LOG, UNDO, Service
-from backup_sync.stores.base import Keep, Record, Store
+from backup_sync.stores.base import Filtered, Keep, Record, Store
 from backup_sync.stores.sql.journal import SqlJournal
 from backup_sync.stores.sql.shape import TableShape
 from backup_sync.stores.sql.table import Table
@@ -49,10 +49,25 @@ def sqlite_store(
     catalog = SqliteCatalog(session, table, journal, copy=copy)
 
     def open_reader(
-        table: Table, shape: TableShape, *, content: bool = False, stamps: bool = True, **options: Sequence[str]
+        table: Table,
+        shape: TableShape,
+        *,
+        content: bool = False,
+        stamps: bool = True,
+        filtered: Filtered = "all",
+        **options: Sequence[str],
     ) -> SqliteReader:
         whole = content_of(session, shape.columns) if content else ""
-        view = View.of(DIALECT, table, shape, content=whole, stamps=stamps, **options)
+        view = View.of(
+            DIALECT,
+            table,
+            shape,
+            content=whole,
+            stamps=stamps,
+            condition="" if filtered == "none" else catalog.condition(),
+            everywhere=filtered == "ranges",
+            **options,
+        )
         return SqliteReader(session, view, limits)
 
     def writer(shape: TableShape, keep: Keep | None = None, *, told: bool = True) -> SqliteWriter:
@@ -83,6 +98,7 @@ def sqlite_store(
         writer=writer,
         close=session.close,
         unfilled=catalog.unfilled if copy else None,
+        check_fields=None if copy or not service.where else catalog.check_fields,
         undo=undo if copy else None,
         log=SqliteLog(session, catalog, beside(LOG), open_reader, write_log) if copy else None,
     )

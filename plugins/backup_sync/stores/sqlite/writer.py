@@ -12,6 +12,7 @@ from backup_sync.stores.base import Applied, Cut, Record
 from backup_sync.stores.sql.ranges import EvenCut, KeyRange
 from backup_sync.stores.sql.shape import SYNCED_AT
 from backup_sync.stores.sql.view import View
+from backup_sync.stores.sql.where import ALIAS
 from backup_sync.stores.sql.writer import Count, SqlWriter
 from backup_sync.stores.sqlite.dialect import quote
 from backup_sync.stores.sqlite.errors import Conflict
@@ -68,14 +69,16 @@ class SqliteWriter(SqlWriter):
         try:
             step = max(1, self.limits.pull_rows // cut.width) if isinstance(cut, EvenCut) else 1
             for start in range(0, len(cut), step):
-                yield self._pull_range(cut.select(range(start, min(start + step, len(cut)))))
+                within = cut.select(range(start, min(start + step, len(cut))))
+                yield self._pull_range(within, source.view.condition)
         finally:
             self.session.run("DETACH source")
 
-    def _pull_range(self, within: KeyRange) -> Applied:
+    def _pull_range(self, within: KeyRange, condition: str) -> Applied:
         where, params = self._ranges.where(within)
         values = ", ".join([*self._columns, *self._now()])
-        rows = f"FROM source.{quote(self.table.table)} WHERE {where}"
+        chosen = f" AND {condition}" if condition else ""
+        rows = f"FROM source.{quote(self.table.table)} {ALIAS} WHERE {where}{chosen}"
         into = f"INTO {self.table.name} AS t ({', '.join(self._written)}) SELECT {values} {rows}"
         with self.session.transaction():
             if self.entries is not None:
