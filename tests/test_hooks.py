@@ -13,7 +13,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowNotFoundException, AirflowSecretsBackendAccessDenied
 from airflow.secrets import BaseSecretsBackend
 
-from backup_sync.hooks import open_store, open_stores
+from backup_sync.hooks import open_store, open_stores, open_target
 from backup_sync.model.errors import ConfigurationError, ConnectionMistake, RetriableError
 from backup_sync.model.service import Service, parse_service
 from backup_sync.stores.base import Store
@@ -93,6 +93,32 @@ def test_what_a_connection_lacks_is_named(monkeypatch, entry, connection, messag
         connect(monkeypatch, "src", connection)
     with pytest.raises(ConfigurationError, match=message):
         open_store(service(entry), "src")
+
+
+def test_the_key_of_a_mask_is_for_the_source_alone(monkeypatch, tmp_path):
+    for name in "src", "bak", "other":
+        connect(monkeypatch, name, {"conn_type": "sqlite", "host": str(tmp_path / f"{name}.sqlite")})
+    masked = service({**TABLE, "mask": {"Email": "hash"}, "mask_key": "hidden"})
+    with pytest.raises(ConnectionMistake, match="connection hidden of service thing does not exist"):
+        open_stores(masked)
+    connect(monkeypatch, "hidden", {"conn_type": "generic", "password": "hunter2"})
+    with pytest.raises(ConnectionMistake, match=r"password of connection hidden, .* has to have at least 16") as caught:
+        open_stores(masked)
+    assert "hunter2" not in str(caught.value)
+    connect(monkeypatch, "hidden", {"conn_type": "generic", "password": "hunter2 and many more"})
+    source, backup = open_stores(masked)
+    assert source.mask_print
+    assert not backup.mask_print
+    assert not open_target(masked, "other").mask_print
+    assert not open_target(masked, "src", "app.Things_drill").mask_print
+    connect(monkeypatch, "hidden", {"conn_type": "generic", "password": "hunter3 and many more"})
+    assert open_stores(masked)[0].mask_print != source.mask_print
+
+
+def test_what_masks_with_null_needs_no_key(monkeypatch, tmp_path):
+    for name in "src", "bak":
+        connect(monkeypatch, name, {"conn_type": "sqlite", "host": str(tmp_path / f"{name}.sqlite")})
+    assert not open_stores(service({**TABLE, "mask": {"Email": "null"}}))[0].mask_print
 
 
 def test_a_connection_that_cannot_be_read_is_named_and_not_quoted(monkeypatch):

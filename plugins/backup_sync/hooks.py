@@ -16,7 +16,7 @@ from airflow.sdk import BaseHook
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowException
 
-from backup_sync.model import extras
+from backup_sync.model import extras, mask
 from backup_sync.model.declaring import Declarable
 from backup_sync.model.errors import BackupSyncError, ConfigurationError, ConnectionMistake, RetriableError
 from backup_sync.model.names import parse_table
@@ -123,6 +123,8 @@ def open_target(service: Service, conn_id: str, name: str = "") -> Store:
 
     Raises what :func:`open_stores` raises, and ConfigurationError for a name that is none.
     """
+    # What is restored has no masked columns, so that no other server than the source's needs their key.
+    service = service.model_copy(update={"mask_key": None})
     if not name:
         return open_store(service, conn_id)
     if service.container is not None:
@@ -210,6 +212,18 @@ def _connection(service: Service, conn_id: str) -> Connection:
         ) from None
 
 
+def _mask_key(service: Service, copy: bool) -> str | None:
+    """The key of the hashes of masked columns: for a source alone, so that the backup's server never hears of it."""
+    if copy or not service.needs_key or service.mask_key is None:
+        return None
+    try:
+        return mask.key_of(_connection(service, service.mask_key).password or "")
+    except ValueError as error:
+        raise ConnectionMistake(
+            f"the password of connection {service.mask_key}, which 'mask_key' of service {service.name} names, has to have {error}"
+        ) from None
+
+
 def _secrets_backend() -> bool:
     """Whether connections may come from somewhere else than Airflow itself and the environment."""
     return any(
@@ -237,7 +251,16 @@ def _mssql(service: Service, conn_id: str, connection: Connection, copy: bool) -
         return MsSqlHook(mssql_conn_id=conn_id, schema=database, connection=connection).get_conn()
 
     address = f"{connection.host}:{connection.port}"
-    return mssql_store(service, connect, conn_id, connection.schema, address, copy=copy, joined=joined)
+    return mssql_store(
+        service,
+        connect,
+        conn_id,
+        connection.schema,
+        address,
+        copy=copy,
+        joined=joined,
+        mask_key=_mask_key(service, copy),
+    )
 
 
 def _sqlite(service: Service, conn_id: str, connection: Connection, copy: bool) -> Store:
@@ -253,7 +276,7 @@ def _sqlite(service: Service, conn_id: str, connection: Connection, copy: bool) 
         mode = "rwc" if purpose == "create" else "rw"
         return sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=30, check_same_thread=False)
 
-    return sqlite_store(service, connect, conn_id, copy=copy)
+    return sqlite_store(service, connect, conn_id, copy=copy, mask_key=_mask_key(service, copy))
 
 
 def _cosmos(service: Service, conn_id: str, connection: Connection, copy: bool, container: str = "") -> Store:

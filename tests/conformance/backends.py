@@ -58,6 +58,8 @@ class Backend(ABC):
     many = 10_000
     settings: dict[str, Any]
     limits = Limits()
+    mask_key: str | None = None
+    """What the hashes of masked columns are made with."""
 
     def small(self, **sizes: Any) -> None:
         """Make sizes of the product other than they are, so that few records pass its boundaries."""
@@ -177,7 +179,9 @@ class SqliteBackend(Backend):
             def connect(_: str | None) -> sqlite3.Connection:
                 return sqlite3.connect(path, check_same_thread=False)
 
-            return sqlite_store(service, connect, label, copy=label == "backup", limits=self.limits)
+            copy = label == "backup"
+            mask_key = None if copy else self.mask_key
+            return sqlite_store(service, connect, label, copy=copy, mask_key=mask_key, limits=self.limits)
 
         return store(self.source_path, "source"), store(self.backup_path, "backup")
 
@@ -296,7 +300,9 @@ class MssqlBackend(Backend):
             def connect(database: str | None) -> Any:
                 return self.connect(uri, database or own, **self.options)
 
-            return mssql_store(service, connect, label, own, copy=label == "backup", limits=self.limits)
+            copy = label == "backup"
+            mask_key = None if copy else self.mask_key
+            return mssql_store(service, connect, label, own, copy=copy, mask_key=mask_key, limits=self.limits)
 
         return (
             store(self.source_uri, "source", self.source_database),

@@ -21,7 +21,7 @@ from tests.conformance.test_sql import remake
 
 MANY = 60
 OPEN = {"Status": "open"}
-ODD = "o'p %s %d %% \\ \" ü"
+ODD = "o'p %s %d %% ü"
 """Text that means something to T-SQL, or to the driver that puts parameters into it."""
 
 

@@ -20,6 +20,7 @@ from backup_sync.model.errors import ConfigurationError
 from backup_sync.model.fresh import USUAL
 from backup_sync.model.keep import KeepHistory, parse_keep, parse_time
 from backup_sync.model.loss import LossLimits
+from backup_sync.model.mask import Mask
 from backup_sync.model.names import parse_table, without_case
 from backup_sync.model.running import parse_running
 from backup_sync.model.verdicts import parse_share
@@ -88,6 +89,10 @@ class Service(BaseModel):
         description="only records like this: field → value, and for a table also column → what it has to be",
     )
     exclude: list[Name] = Field(default_factory=list, description="table: columns that are not backed up")
+    mask: dict[Name, Mask] = Field(default_factory=dict, description="table: column → what the backup has in its place")
+    mask_key: Name | None = Field(
+        default=None, description="Airflow connection whose password is the secret of the hashes of 'mask'"
+    )
     on_schema_change: Literal["evolve", "fail"] = Field(
         default="evolve", description="table: what becomes of the copy when the source's columns change"
     )
@@ -139,6 +144,13 @@ class Service(BaseModel):
             raise ValueError(str(error).removeprefix("airflow.")) from None
         return value
 
+    @field_validator("mask", mode="before")
+    @classmethod
+    def _in_quotes(cls, value: Any) -> Any:
+        if isinstance(value, dict) and None in value.values():
+            raise ValueError('write "null" in quotes, or hash')
+        return value
+
     @field_validator("verify")
     @classmethod
     def _share(cls, value: str | None) -> str | None:
@@ -187,6 +199,7 @@ class Service(BaseModel):
                 f"'exclude' names {both[0]}, which is in 'where'; without it in the backup a restore could not bring back what "
                 "belongs to the service"
             )
+        self._check_mask()
         if self.container is not None and self.key is not None:
             raise ValueError("'key' works for tables only (documents have id and partition key); remove it")
         if self.container is not None and "on_schema_change" in self.model_fields_set:
@@ -211,6 +224,28 @@ class Service(BaseModel):
         if self.source == self.backup:
             raise ValueError("source and backup are the same connection; a store cannot be its own backup")
         return self
+
+    def _check_mask(self) -> None:
+        if self.container is not None and (self.mask or self.mask_key):
+            raise ValueError("'mask' works for tables only; remove it")
+        for setting, names in (
+            ("key", self.key or ()),
+            ("changed", self.changed),
+            ("where", self.where),
+            ("exclude", self.exclude),
+        ):
+            taken = set(map(without_case, names))
+            if both := [name for name in self.mask if without_case(name) in taken]:
+                raise ValueError(f"'mask' names {both[0]}, which is in '{setting}'; remove it from one of them")
+        if self.needs_key and self.mask_key is None:
+            raise ValueError(
+                "'mask' hashes, so 'mask_key' has to name an Airflow connection whose password is the secret of the hashes"
+            )
+
+    @property
+    def needs_key(self) -> bool:
+        """Whether a column is masked by a hash."""
+        return "hash" in self.mask.values()
 
     @property
     def by_content(self) -> bool:

@@ -406,7 +406,9 @@ class Store:
 
     Parts that an end may lack are None: ``unfilled``, ``undo`` and ``log`` (of a copy), ``usage``, and ``check_fields``, which raises
     ConfigurationError if the store holds records and none has a field that the service names (with ``matched=True``
-    records matched the service's ``where`` before, so that it is right though none does now).
+    records matched the service's ``where`` before, so that it is right though none does now), and ``holding`` (of a copy): the
+    tables there, of the copy and its histories, that hold rows and have one of these columns. ``mask_print``: what the key of a
+    source's hashes is known again by; empty: it has none.
     """
 
     kind: str
@@ -423,6 +425,8 @@ class Store:
     undo: Undo | None = None
     log: RestoreLog | None = None
     check_fields: Callable[..., None] | None = None
+    holding: Callable[[Sequence[str]], list[str]] | None = None
+    mask_print: str = ""
     usage: Callable[[], Usage] = field(default=Usage)
     uri: str = ""
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from backup_sync.model.errors import ConfigurationError, PairingRefused
 from backup_sync.model.moments import iso, utc_now
+from backup_sync.model.names import without_case
 from backup_sync.model.service import Service
 from backup_sync.stores.base import Identity, Store
 
@@ -42,9 +43,10 @@ def check(source: Store, backup: Store, states: Mapping[str, Any], *, accept: bo
             f"{service.name}: connections {source.label} and {backup.label} lead to the same place, {_place(source.catalog.identity())}; "
             "a store cannot be its own backup"
         )
+    recorded = states.get(STATE)
+    masked_anew = check_mask(source, backup, states)
     if not backup.catalog.exists():
         return True
-    recorded = states.get(STATE)
     if recorded is None:
         if accept or backup.catalog.vacant() or backup.journal.has_success():
             return True
@@ -64,7 +66,7 @@ def check(source: Store, backup: Store, states: Mapping[str, Any], *, accept: bo
         )
     if found:
         log.warning("%s: accepted another source for this run: %s", backup.label, "; ".join(found))
-    return bool(found) or _tells_more(_value(source, backup), recorded)
+    return bool(found) or masked_anew or _tells_more(_value(source, backup), recorded)
 
 
 def check_source(source: Store, backup: Store) -> None:
@@ -120,8 +122,40 @@ def _value(source: Store, backup: Store) -> dict[str, Any]:
         "kind": backup.kind,
         "source": dict(source.catalog.identity()),
         "backup": dict(backup.catalog.identity()),
-        "definition": _definition(backup.service),
+        "definition": _definition(source, backup.service),
     }
+
+
+def _masks(source: Store, service: Service) -> dict[str, str]:
+    """Column → how it is masked, and by which key."""
+    return {
+        name: f"hash {source.mask_print}" if kind == "hash" else kind for name, kind in sorted(service.mask.items())
+    }
+
+
+def masked(states: Mapping[str, Any]) -> Mapping[str, str]:
+    """The columns whose values the backup was never given, as the services file called them."""
+    found: Mapping[str, str] = states.get(STATE, {}).get("definition", {}).get("mask", {})
+    return found
+
+
+def check_mask(source: Store, backup: Store, states: Mapping[str, Any]) -> bool:
+    """Whether columns are masked otherwise than was written down.
+
+    Raises PairingRefused if so while the copy or one of its histories still holds them as they were; nobody can accept that.
+    """
+    service = backup.service
+    before = {without_case(name): kind for name, kind in masked(states).items()}
+    now = {without_case(name): kind for name, kind in _masks(source, service).items()}
+    excluded = set(map(without_case, service.exclude))
+    names = [name for name in {**before, **now} if before.get(name) != now.get(name) and name not in excluded]
+    if names and backup.holding and (tables := backup.holding(names)):
+        raise PairingRefused(
+            f"{backup.label}: 'mask' or its key is another one than when {', '.join(tables)} there {'was' if len(tables) == 1 else 'were'} "
+            f"filled, so that {', '.join(names)} is held otherwise; drop {'it' if len(tables) == 1 else 'them'} and run "
+            "backup_initialize, which begins anew"
+        )
+    return bool(names)
 
 
 def _tells_more(now: Mapping[str, Any], recorded: Mapping[str, Any]) -> bool:
@@ -133,9 +167,11 @@ def _tells_more(now: Mapping[str, Any], recorded: Mapping[str, Any]) -> bool:
     )
 
 
-def _definition(service: Service) -> dict[str, Any]:
-    """What decides which records belong into the copy, and by which key."""
+def _definition(source: Store, service: Service) -> dict[str, Any]:
+    """What decides which records belong into the copy, by which key, and what it must not hold."""
+    masks = {"mask": _masks(source, service)} if service.mask else {}
     return {
+        **masks,
         "table": service.table,
         "container": service.container,
         "key": sorted(service.key) if service.key else None,

@@ -15,8 +15,8 @@ from backup_sync.model.names import parse_table, without_case
 from backup_sync.model.result import SyncResult
 from backup_sync.model.wish import CHANGED, EXTRA, MISSING, Planned, Wish
 from backup_sync.stores.base import Reader, Store, batches
+from backup_sync.walk import pairing, unfinished
 from backup_sync.walk import stop as stopping
-from backup_sync.walk import unfinished
 from backup_sync.walk.find import Finder
 from backup_sync.walk.points import RESTORES
 from backup_sync.walk.progress import Progress
@@ -39,7 +39,8 @@ class Planner:
         self._stop = stop
         self.file = private_file()
         self._check_place()
-        met = target.catalog.meet(backup.catalog.describe(), self._not_there_then())
+        whole = backup.catalog.describe()
+        met = target.catalog.meet(whole, self._not_there_then() | self._never_there(whole))
         self.shape = shape = met.shape
         self.left, self.notes = met.left, [*met.notes]
         self.there = target.catalog.exists()
@@ -86,6 +87,10 @@ class Planner:
             raise ConfigurationError(
                 f"{self.service.name}: restore {self.wish.undo} wrote to {' '.join(known['place'])}; name that target to undo it"
             )
+
+    def _never_there(self, shape: Any) -> set[str]:
+        """Columns (folded) that the backup has masked, whatever the services file says now."""
+        return {shape.fold(name) for name in pairing.masked(self.backup.journal.states())}
 
     def _not_there_then(self) -> set[str]:
         """Columns (folded) that what is to be restored does not have, or not yet with the source's values."""

@@ -72,6 +72,7 @@ def restore(
         backup.journal.begin(result)
         result.mode = _mode(target, wish)
         if same_place(target, source) and source.catalog.exists():
+            pairing.check_mask(source, backup, states)
             backup.catalog.check_fit(source.catalog.describe())  # or else the copy could not take it over in the end
         with closing(Planner(backup, target, result, wish, stop)) as planner:
             work = _Writing(planner)

@@ -29,12 +29,14 @@ from backup_sync.stores.mssql.content import content_of
 from backup_sync.stores.mssql.ddl import alter_sql, create_table_sql
 from backup_sync.stores.mssql.dialect import DIALECT, quote
 from backup_sync.stores.mssql.errors import translate
+from backup_sync.stores.mssql.masking import HIDING, INTRODUCTION
 from backup_sync.stores.mssql.pairs import NULL, SEPARATOR, JoinedPairs
 from backup_sync.stores.mssql.reader import MssqlReader
 from backup_sync.stores.mssql.session import MssqlSession
 from backup_sync.stores.mssql.undo import MssqlEntries, MssqlUndo
 from backup_sync.stores.mssql.writer import MssqlWriter
 from backup_sync.stores.sql.journal import SqlJournal
+from backup_sync.stores.sql.masking import masked_shape, masks_of
 from backup_sync.stores.sql.ranges import EvenCut, KeyRange
 from backup_sync.stores.sql.shape import Column, Difference, TableShape
 from backup_sync.stores.sql.table import Table
@@ -135,6 +137,16 @@ class Recorder:
         return MssqlReader(self.session, view, Limits())
 
     @property
+    def masked(self) -> MssqlReader:
+        """Reads a source of which some columns are masked."""
+        mask = {"email": "hash", "Balance": "hash", "CreatedAt": "null"}
+        service = self.table.service.model_copy(update={"mask": mask})
+        shape = masked_shape(service, "b", self.shape, HIDING)
+        masks = masks_of(service, self.shape, shape, HIDING)
+        view = View.of(DIALECT, self.table, shape, masks=masks, content=content_of(shape.columns))
+        return MssqlReader(self.session, view, Limits())
+
+    @property
     def whole(self) -> MssqlReader:
         view = View.of(DIALECT, self.table, self.shape, content=content_of(self.shape.columns))
         return MssqlReader(self.session, view, Limits())
@@ -219,6 +231,10 @@ def statements() -> dict[str, tuple[str, Any]]:
             calls["boundaries of chosen rows"] = partial(some.cutter.boundaries, within, 1000)
             calls["count chosen rows"] = some.count
             calls["are there chosen rows"] = some.empty
+            calls["pairs of whole masked rows"] = partial(drain, store.masked.pairs, within)
+            calls["read masked rows"] = partial(drain, store.masked.read, within)
+            calls["read keys of masked rows"] = partial(drain, store.masked.read_keys, [key])
+            calls["say the key of a mask"] = partial(run, INTRODUCTION, ["k"])
             whole = store.chosen(WHERE, content=content_of(shape.columns))
             calls["pairs of whole chosen rows"] = partial(drain, whole.pairs, within)
             anywhere = store.chosen(WHERE, everywhere=True)

@@ -15,6 +15,7 @@ from backup_sync.stores.mssql import types
 from backup_sync.stores.mssql.ddl import alter_sql, create_table_sql
 from backup_sync.stores.mssql.dialect import DIALECT, MSSQL_TYPES, escaped, quote
 from backup_sync.stores.mssql.literals import comparable, literal
+from backup_sync.stores.mssql.masking import HIDING
 from backup_sync.stores.mssql.session import MssqlSession
 from backup_sync.stores.sql.catalog import SqlCatalog
 from backup_sync.stores.sql.journal import SqlJournal
@@ -88,6 +89,7 @@ class MssqlCatalog(SqlCatalog):
     """See :class:`backup_sync.stores.base.Catalog`. ``database``: the one of the connection, which may not be there yet."""
 
     dialect = DIALECT
+    hiding = HIDING
     session: MssqlSession
 
     def __init__(self, session: MssqlSession, table: Table, journal: SqlJournal, database: str, *, copy: bool) -> None:

@@ -20,12 +20,19 @@ class MssqlSession:
     :param label: how messages call this end: the connection id.
     :param connect: opens a DB-API connection to the named database (None: the one of the Airflow connection).
     :param address: host and port, for messages about a server that is away.
+    :param introduction: a statement and its parameters, which each connection begins with.
     """
 
     def __init__(
-        self, label: str, connect: Callable[[str | None], Any], address: str = "", limits: Limits | None = None
+        self,
+        label: str,
+        connect: Callable[[str | None], Any],
+        address: str = "",
+        limits: Limits | None = None,
+        introduction: tuple[str, Sequence[Any]] | None = None,
     ) -> None:
         self.label, self.address, self.limits = label, address, limits or Limits()
+        self._introduction = introduction
         self._connect = connect
         self._first: MssqlConnection | None = None
         self._second: MssqlConnection | None = None
@@ -51,9 +58,18 @@ class MssqlSession:
         if not self._closed:
             made = MssqlConnection(self.label, partial(self._connected, database), self.address, self.limits)
             if not self._closed:
-                return made
+                return self._introduced(made)
             made.close()
         raise RetriableError(f"{self.label}: the run has ended, and with it the connection")
+
+    def _introduced(self, made: MssqlConnection) -> MssqlConnection:
+        if self._introduction is not None:
+            try:
+                made.run(*self._introduction)
+            except BaseException:
+                made.close()
+                raise
+        return made
 
     def _connected(self, database: str | None) -> Any:
         try:

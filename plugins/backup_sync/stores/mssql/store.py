@@ -7,7 +7,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from backup_sync.model.errors import ConfigurationError
 from backup_sync.model.limits import Limits
+from backup_sync.model.mask import print_of
 from backup_sync.model.names import as_written
 from backup_sync.model.service import LOG, UNDO, Service
 from backup_sync.stores.base import Filtered, Keep, Record, Store
@@ -16,10 +18,12 @@ from backup_sync.stores.mssql.content import content_of
 from backup_sync.stores.mssql.dialect import DIALECT, quote
 from backup_sync.stores.mssql.lock import MssqlLock
 from backup_sync.stores.mssql.log import MssqlLog
+from backup_sync.stores.mssql.masking import INTRODUCTION
 from backup_sync.stores.mssql.reader import MssqlReader
 from backup_sync.stores.mssql.session import MssqlSession
 from backup_sync.stores.mssql.undo import MssqlEntries, MssqlUndo
 from backup_sync.stores.mssql.writer import MssqlWriter
+from backup_sync.stores.sql.catalog import holding
 from backup_sync.stores.sql.journal import SqlJournal
 from backup_sync.stores.sql.shape import TableShape
 from backup_sync.stores.sql.table import Table
@@ -34,6 +38,7 @@ def mssql_store(
     address: str = "",
     *,
     copy: bool,
+    mask_key: str | None = None,
     joined: bool = True,
     limits: Limits | None = None,
 ) -> Store:
@@ -41,10 +46,11 @@ def mssql_store(
 
     ``connect``, ``address``: see :class:`MssqlSession`. ``label``: how messages call this end, the connection id.
     ``copy``: it is the backup, where this package keeps more than the source's columns. ``joined``: read rows with their
-    columns joined (``rows.py``).
+    columns joined (``rows.py``). ``mask_key``: of the hashes of masked columns, for a source that has some.
     """
     limits = limits or Limits()
-    session = MssqlSession(label, connect, address, limits)
+    introduction = (INTRODUCTION, (mask_key,)) if mask_key else None
+    session = MssqlSession(label, connect, address, limits, introduction)
     table = Table.of(service, label, lambda schema, name: f"{quote(schema)}.{quote(name)}")
     journal = SqlJournal(session, DIALECT, table)
     catalog = MssqlCatalog(session, table, journal, database, copy=copy)
@@ -61,6 +67,11 @@ def mssql_store(
         # A copy may hold NULL in what is not filled in yet, whatever the source's column is.
         columns = [replace(one, nullable=one.nullable or copy) for one in shape.columns]
         whole = content_of(columns) if content else ""
+        masks = catalog.masks(shape)
+        if masks and service.needs_key and mask_key is None:
+            raise ConfigurationError(
+                f"{label}: the key of 'mask' of service {service.name} is missing; name its 'mask_key'"
+            )
         view = View.of(
             DIALECT,
             table,
@@ -69,6 +80,7 @@ def mssql_store(
             stamps=stamps,
             condition="" if filtered == "none" else catalog.condition(),
             everywhere=filtered == "ranges",
+            masks=masks,
             **options,
         )
         return MssqlReader(session, view, limits, joined=joined)
@@ -101,6 +113,8 @@ def mssql_store(
         writer=writer,
         close=session.close,
         unfilled=catalog.unfilled if copy else None,
+        holding=partial(holding, (catalog, beside(UNDO), beside(LOG))) if copy else None,
+        mask_print=print_of(mask_key) if mask_key else "",
         check_fields=None if copy or not service.where else catalog.check_fields,
         undo=undo if copy else None,
         log=MssqlLog(session, catalog, beside(LOG), open_reader, write_log) if copy else None,

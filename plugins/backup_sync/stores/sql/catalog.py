@@ -14,6 +14,7 @@ from backup_sync.model.where import Value
 from backup_sync.stores.base import Met
 from backup_sync.stores.sql.dialect import Dialect
 from backup_sync.stores.sql.journal import SqlJournal
+from backup_sync.stores.sql.masking import Hiding, masked_shape, masks_of
 from backup_sync.stores.sql.session import SqlSession
 from backup_sync.stores.sql.shape import SYNCED_AT, Column, Difference, TableShape, difference
 from backup_sync.stores.sql.table import Table
@@ -33,6 +34,7 @@ class SqlCatalog(ABC):
     """
 
     dialect: Dialect
+    hiding: Hiding
 
     def __init__(self, session: SqlSession, table: Table, journal: SqlJournal, *, copy: bool) -> None:
         self.session, self.table, self.journal, self.copy = session, table, journal, copy
@@ -118,6 +120,11 @@ class SqlCatalog(ABC):
                 f"is {column.type or 'of no type'}, for what it cannot be compared with; {error}"
             ) from None
 
+    def masks(self, shape: TableShape) -> dict[str, str]:
+        """See :func:`masks_of`. Of the copy nothing is masked: it holds what it was given."""
+        own = self.own_shape() if self.service.mask and not self.copy else None
+        return masks_of(self.service, own, shape, self.hiding) if own else {}
+
     def check_fields(self, *, matched: bool) -> None:
         """Raise ConfigurationError where no row is one of the service's while the table holds others. ``matched``: some were
         before, so that it is right though none is now."""
@@ -193,7 +200,10 @@ class SqlCatalog(ABC):
             raise ConfigurationError(
                 f"{self.label}: {self.service.table} has a column {SYNCED_AT}, which the backup's copy needs for itself"
             )
-        return replace(shape, key=tuple(shape.column(name).name for name in shape.key))
+        shape = replace(shape, key=tuple(shape.column(name).name for name in shape.key))
+        if self.copy or not self.service.mask:
+            return shape
+        return masked_shape(self.service, self.label, shape, self.hiding)
 
     def _must_have(self, shape: TableShape, name: str) -> None:
         try:
@@ -248,9 +258,14 @@ class SqlCatalog(ABC):
     def meet(self, shape: TableShape, without: Set[str]) -> Met:
         own = self.own_shape() if self.exists() else None
         computed = {own.fold(name) for name in self.computed()} if own else set[str]()
+        masked = {shape.fold(name) for name in self.service.mask}
         columns, left = list[Column](), list[str]()
         for column in shape.columns:
-            if shape.fold(column.name) in without:
+            if shape.fold(column.name) in masked:
+                needed = own is not None and own.has(column.name) and not own.column(column.name).nullable
+                default = "; it is NOT NULL there, so that a new row needs its default" if needed else ""
+                left.append(f"column {column.name} is masked in the backup, so it is not restored{default}")
+            elif shape.fold(column.name) in without:
                 left.append(f"column {column.name} is not part of that state of the backup, so it is left as it is")
             elif own is None:
                 columns.append(column)
@@ -360,3 +375,13 @@ class SqlCatalog(ABC):
         self._own = None
         own = self.own_shape()
         return self.difference(shape, own) if own else Difference()
+
+
+def holding(catalogs: Sequence[SqlCatalog], names: Sequence[str]) -> list[str]:
+    """The tables that hold rows and have one of these columns."""
+    found = []
+    for catalog in catalogs:
+        own = catalog.own_shape() if catalog.exists() else None
+        if own is not None and any(map(own.has, names)) and not catalog.empty():
+            found.append(catalog.table.full_name)
+    return found

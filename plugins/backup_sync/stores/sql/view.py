@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from backup_sync.stores.sql.dialect import Dialect
 from backup_sync.stores.sql.shape import Column, TableShape
 from backup_sync.stores.sql.table import Table
 from backup_sync.stores.sql.where import ALIAS
 
+NO_MASKS: Mapping[str, str] = MappingProxyType({})
 CHOSEN = " filtered"
 """What a derived table of chosen rows is called: T-SQL has none without a name."""
 
@@ -23,7 +25,8 @@ class View:
     whatever they hold. ``compared``: what keys and stamps are selected from.
 
     ``condition``: of the rows that are read, on the table as ``f``; empty: all are. ``chosen``: a derived table of these, if there
-    is a condition. ``everywhere``: rows are looked up by their keys among all there are.
+    is a condition or a mask. ``found``: in what rows are looked up by their keys, with an alias to follow. ``masked``: whether some
+    columns are not read as they are.
     """
 
     table: Table
@@ -35,7 +38,8 @@ class View:
     content: Column | None = None
     condition: str = ""
     chosen: str = ""
-    everywhere: bool = False
+    found: str = ""
+    masked: bool = False
 
     @classmethod
     def of(
@@ -50,19 +54,23 @@ class View:
         stamps: bool = True,
         condition: str = "",
         everywhere: bool = False,
+        masks: Mapping[str, str] = NO_MASKS,
     ) -> View:
         """``compare_also``: columns to be hashed. ``lacking``: columns that the table is yet to get, read as NULL.
         ``content``: the expression of a whole number that stands for the whole row; empty: it is not compared. ``stamps``: whether the
         configured fields are. ``condition``: the rows that are read are those that fulfil it; with ``everywhere`` they are
-        looked up by their keys among all."""
+        looked up by their keys among all. ``masks``: what is read in place of a column, on the table as ``f``."""
         fields = [shape.column(name) for name in table.service.fields] if stamps else []
         whole = Column(_free_name(shape), dialect.kinds["count"], nullable=False) if content else None
-        base, alias, chosen = table.name, "", ""
-        if condition:
+        base, alias, chosen, found = table.name, "", "", table.name
+        if condition or masks:
             # Column by column, since those that are excluded may be forbidden.
-            names = ", ".join(f"{ALIAS}.{dialect.quote(column.name)}" for column in shape.columns)
-            chosen = f"(SELECT {names} FROM {table.name} {ALIAS} WHERE {condition})"
-            base, alias = chosen, CHOSEN
+            names = [(column.name, dialect.quote(column.name)) for column in shape.columns]
+            taken = [f"{masks[name]} AS {quoted}" if name in masks else f"{ALIAS}.{quoted}" for name, quoted in names]
+            everything = f"SELECT {', '.join(taken)} FROM {table.name} {ALIAS}"
+            base = chosen = f"({everything} WHERE {condition})" if condition else f"({everything})"
+            alias = CHOSEN
+            found = chosen if not everywhere else f"({everything})" if masks else table.name
         if lacking:
             missing = [f"{dialect.no_value(shape.column(name))} AS {dialect.quote(name)}" for name in lacking]
             base, alias = f"(SELECT t.*, {', '.join(missing)} FROM {base} t)", " planned"
@@ -79,7 +87,8 @@ class View:
             content=whole,
             condition=condition,
             chosen=chosen,
-            everywhere=everywhere,
+            found=found,
+            masked=bool(masks),
         )
 
     @property
@@ -91,11 +100,6 @@ class View:
     def mine(self) -> str:
         """The same, with an alias to follow."""
         return self.chosen or self.table.name
-
-    @property
-    def found(self) -> str:
-        """In what rows are looked up by their keys, with an alias to follow."""
-        return self.table.name if self.everywhere else self.mine
 
     @property
     def stamp(self) -> tuple[Column, ...]:

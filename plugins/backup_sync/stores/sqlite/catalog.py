@@ -16,6 +16,7 @@ from backup_sync.stores.sql.shape import SYNCED_AT, Column, Difference, TableSha
 from backup_sync.stores.sql.table import Table
 from backup_sync.stores.sqlite.dialect import DIALECT, SQLITE_TYPES, affinity, columns_of, in_main, quote, written
 from backup_sync.stores.sqlite.literals import literal
+from backup_sync.stores.sqlite.masking import HIDING
 from backup_sync.stores.sqlite.session import SqliteSession
 
 BUSY = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 4.0)
@@ -26,6 +27,7 @@ class SqliteCatalog(SqlCatalog):
     """See :class:`backup_sync.stores.base.Catalog`."""
 
     dialect = DIALECT
+    hiding = HIDING
     session: SqliteSession
 
     def __init__(self, session: SqliteSession, table: Table, journal: SqlJournal, *, copy: bool) -> None:

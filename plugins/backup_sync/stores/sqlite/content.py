@@ -66,7 +66,7 @@ class SqliteContent:
         self._quick_row = _row(list(map(_quick, columns)))
         self._any_row = _row([_any(quote(column.name)) for column in columns])
         # Asked for when it is needed. The rows of a condition come by one index from one range, and by another from the next.
-        self._in_order: bool | None = False if view.condition else None
+        self._in_order: bool | None = False if view.chosen else None
 
     def digest(self, within: KeyRange, *, short: bool = False) -> tuple[int, str]:
         """(rows, hash of them in the order of their keys) of a range; ``short``: of up to ``ROWS`` of them."""

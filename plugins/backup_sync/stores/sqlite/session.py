@@ -19,6 +19,8 @@ from backup_sync.stores.sqlite.values import hashed, is_broken, mark, text
 
 MARK, HASH = "backup_sync_mark", "backup_sync_hash"
 """Functions of SQL: :func:`backup_sync.stores.sqlite.values.mark` and :func:`backup_sync.stores.sqlite.values.hashed`."""
+HIDE = "backup_sync_hide"
+"""Function of SQL, of a connection to a source that is masked (``masking.py``)."""
 
 
 class SqliteSession:
@@ -26,10 +28,17 @@ class SqliteSession:
 
     :param label: how messages call this end: the connection id.
     :param connect: opens the file; called with ``"create"`` if it may be made. Raises ConfigurationError if it is not there.
+    :param hide: what stands in place of a value that is masked.
     """
 
-    def __init__(self, label: str, connect: Callable[[str | None], sqlite3.Connection], limits: Limits) -> None:
-        self.label, self.limits = label, limits
+    def __init__(
+        self,
+        label: str,
+        connect: Callable[[str | None], sqlite3.Connection],
+        limits: Limits,
+        hide: Callable[[Any], str | None] | None = None,
+    ) -> None:
+        self.label, self.limits, self._hide = label, limits, hide
         self._connect = connect
         self._connection: sqlite3.Connection | None = None
 
@@ -42,6 +51,8 @@ class SqliteSession:
                 connection.text_factory = text
                 connection.create_function(MARK, 2, mark, deterministic=True)
                 connection.create_function(HASH, 1, hashed, deterministic=True)
+                if self._hide is not None:
+                    connection.create_function(HIDE, 1, self._hide, deterministic=True)
                 self._connection = connection
         return self._connection
 

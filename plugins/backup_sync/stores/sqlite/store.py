@@ -10,9 +10,12 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from backup_sync.model.errors import ConfigurationError
 from backup_sync.model.limits import Limits
+from backup_sync.model.mask import print_of
 from backup_sync.model.service import LOG, UNDO, Service
 from backup_sync.stores.base import Filtered, Keep, Record, Store
+from backup_sync.stores.sql.catalog import holding
 from backup_sync.stores.sql.journal import SqlJournal
 from backup_sync.stores.sql.shape import TableShape
 from backup_sync.stores.sql.table import Table
@@ -22,6 +25,7 @@ from backup_sync.stores.sqlite.content import content_of
 from backup_sync.stores.sqlite.dialect import DIALECT, in_main
 from backup_sync.stores.sqlite.lock import SqliteLock
 from backup_sync.stores.sqlite.log import SqliteLog
+from backup_sync.stores.sqlite.masking import hider
 from backup_sync.stores.sqlite.reader import SqliteReader
 from backup_sync.stores.sqlite.session import SqliteSession
 from backup_sync.stores.sqlite.undo import SqliteEntries, SqliteUndo
@@ -34,15 +38,17 @@ def sqlite_store(
     label: str,
     *,
     copy: bool,
+    mask_key: str | None = None,
     limits: Limits | None = None,
 ) -> Store:
     """A table in a SQLite file.
 
     ``connect``: see :class:`SqliteSession`. ``label``: how messages call this end, the connection id. ``copy``: it is the
-    backup, where this package keeps more than the source's columns.
+    backup, where this package keeps more than the source's columns. ``mask_key``: of the hashes of masked columns, for a source
+    that has some.
     """
     limits = limits or Limits()
-    session = SqliteSession(label, connect, limits)
+    session = SqliteSession(label, connect, limits, hider(mask_key) if mask_key else None)
     # With the database's own name: a bare one would be that of a temporary table first.
     table = Table.of(service, label, lambda _, name: in_main(name))
     journal = SqlJournal(session, DIALECT, table, copy=table.table)
@@ -58,6 +64,11 @@ def sqlite_store(
         **options: Sequence[str],
     ) -> SqliteReader:
         whole = content_of(session, shape.columns) if content else ""
+        masks = catalog.masks(shape)
+        if masks and service.needs_key and mask_key is None:
+            raise ConfigurationError(
+                f"{label}: the key of 'mask' of service {service.name} is missing; name its 'mask_key'"
+            )
         view = View.of(
             DIALECT,
             table,
@@ -66,6 +77,7 @@ def sqlite_store(
             stamps=stamps,
             condition="" if filtered == "none" else catalog.condition(),
             everywhere=filtered == "ranges",
+            masks=masks,
             **options,
         )
         return SqliteReader(session, view, limits)
@@ -98,6 +110,8 @@ def sqlite_store(
         writer=writer,
         close=session.close,
         unfilled=catalog.unfilled if copy else None,
+        holding=partial(holding, (catalog, beside(UNDO), beside(LOG))) if copy else None,
+        mask_print=print_of(mask_key) if mask_key else "",
         check_fields=None if copy or not service.where else catalog.check_fields,
         undo=undo if copy else None,
         log=SqliteLog(session, catalog, beside(LOG), open_reader, write_log) if copy else None,

@@ -62,6 +62,8 @@ class SqliteWriter(SqlWriter):
         """Both files are on this machine: SQLite reads the source itself, attached to the backup's connection."""
         if source.session.encoding != self.session.encoding:
             return None  # one is UTF-8 and the other UTF-16, and such files cannot be attached to each other
+        if source.view.masked:
+            return None  # the key of the mask stays with the source's connection
         return self._pull(source, source.cut(within, self.limits.pull_rows))
 
     def _pull(self, source: SqliteReader, cut: Cut) -> Generator[Applied, None, None]:
@@ -102,7 +104,8 @@ class SqliteWriter(SqlWriter):
         return Applied(inserted=inserted, updated=updated)
 
     def write_updates(self, rows: Sequence[Record]) -> Applied:
-        return Applied(updated=self._upsert(rows))
+        # Another's table may have columns that are not written; an insert would need a value for them, whatever follows.
+        return Applied(updated=self._upsert(rows) if self.copy else self._update(rows))
 
     def write_deletes(self, keys: Sequence[Key]) -> int:
         # Twice: by the column's own index, and so that 'a' is not 'A' even where somebody gave the copy such a collation.
@@ -111,6 +114,15 @@ class SqliteWriter(SqlWriter):
             for n, column in enumerate(self._key, start=1)
         )
         return self.session.run_many(f"DELETE FROM {self.table.name} WHERE {where}", keys)
+
+    def _update(self, rows: Sequence[Record]) -> int:
+        def sql(marks: Sequence[str]) -> str:
+            values = dict(zip(self._columns, marks, strict=True))
+            settings = ", ".join(f"{name} = {mark}" for name, mark in values.items())
+            found = " AND ".join(f"{name} = {values[name]}" for name in (quote(column.name) for column in self._key))
+            return f"UPDATE {self.table.name} SET {settings} WHERE {found}"
+
+        return self.session.run_each(sql, rows)
 
     def _upsert(self, rows: Sequence[Record]) -> int:
         return self._many("INSERT", self._on_conflict(), rows)
