@@ -66,10 +66,21 @@ def _dump(sql: SqliteBackend) -> Iterator[str]:
         yield from db.iterdump()
 
 
+@pytest.fixture(autouse=True)
+def keyed(sql: Backend) -> None:
+    sql.mask_key = key_of(SECRET)
+    sql.small(bulk_rows=1, bulk_rows_again=1)
+
+
+def needs_hex(sql: Backend) -> None:
+    """Skip what updates a hash where the server at hand cannot read one: Babelfish takes hex digits for bytes."""
+    if isinstance(sql, MssqlBackend) and sql.run_backup("SELECT CONVERT(BINARY(1), '0A', 2)")[0][0] != b"\x0a":
+        pytest.skip("this server reads no hex")
+
+
 @pytest.fixture
 def people(sql: Backend) -> Backend:
     """Rows 0 to 23 with an e-mail address and a telephone number; not copied yet."""
-    sql.mask_key = key_of(SECRET)
     sql.put(*((key, 1, f"text {key}") for key in range(MANY)))
     text = "NVARCHAR(50)" if isinstance(sql, MssqlBackend) else "TEXT"
     run_source(sql, f"ALTER TABLE {table(sql)} ADD Email {text}")
@@ -118,6 +129,7 @@ def test_a_hash_is_that_of_key_and_value_and_null_is_nothing(filled: Backend) ->
 def test_what_is_the_same_is_left_alone_and_what_changes_is_written(filled: Backend, changed: Any) -> None:
     asked = service(filled, changed=changed)
     assert filled.counts(service=asked) == (0, 0, 0, MANY)
+    needs_hex(filled)
     name = table(filled)
     run_source(filled, f"UPDATE {name} SET Email = 'new@x.org', Version = 2 WHERE Id IN (1, 2)")
     run_source(filled, f"UPDATE {name} SET Phone = 'new', Version = 2 WHERE Id = 3")
@@ -159,7 +171,6 @@ def test_nothing_of_the_values_is_in_the_backup_or_in_the_log(
 
 
 def test_numbers_moments_and_fractions_have_hashes_too(sql: Backend) -> None:
-    sql.mask_key = key_of(SECRET)
     remake(
         sql,
         "Id INT NOT NULL PRIMARY KEY, Version INT NOT NULL, N INT, D DECIMAL(9, 2), F FLOAT, Day DATE, [Te xt] CHAR(3)",
@@ -261,6 +272,7 @@ def test_another_key_is_another_mask(filled: Backend) -> None:
 
 
 def test_a_new_column_may_come_with_its_mask(filled: Backend) -> None:
+    needs_hex(filled)
     run_source(
         filled, f"ALTER TABLE {table(filled)} ADD Fax {'NVARCHAR(50)' if isinstance(filled, MssqlBackend) else 'TEXT'}"
     )
@@ -321,7 +333,7 @@ def test_a_mask_that_was_taken_out_since_lets_no_hash_into_the_source_and_no_val
 
 
 def test_a_not_null_column_without_a_default_keeps_rows_from_being_restored(sql: Backend) -> None:
-    sql.mask_key = key_of(SECRET)
+    sql.small(bulk_rows=1_000)  # Babelfish lets a bulk copy write NULL there
     text = "NVARCHAR(50)" if isinstance(sql, MssqlBackend) else "TEXT"
     remake(sql, f"Id INT NOT NULL PRIMARY KEY, Version INT NOT NULL, Email {text} NOT NULL")
     run_source(sql, f"INSERT INTO {table(sql)} VALUES (1, 1, 'a'), (2, 1, 'b')")
@@ -340,7 +352,6 @@ def test_a_not_null_column_without_a_default_keeps_rows_from_being_restored(sql:
 
 
 def test_a_row_that_is_there_is_restored_around_a_not_null_column(sql: Backend) -> None:
-    sql.mask_key = key_of(SECRET)
     text = "NVARCHAR(50)" if isinstance(sql, MssqlBackend) else "TEXT"
     remake(sql, f"Id INT NOT NULL PRIMARY KEY, Version INT NOT NULL, Email {text} NOT NULL, [Te xt] {text}")
     run_source(sql, f"INSERT INTO {table(sql)} VALUES (1, 1, 'a', 'good'), (2, 1, 'b', 'good')")

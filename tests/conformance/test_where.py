@@ -226,7 +226,7 @@ def test_a_view_is_filtered_as_a_table_is(sql: Backend) -> None:
     run_source(sql, f"CREATE VIEW {name}_v AS SELECT Id, Version, Status FROM {name}")
     try:
         asked = service(sql, OPEN, table=f"{'app.' * ('.' not in name)}{name}_v", key=["Id"])
-        if isinstance(sql, MssqlBackend):
+        if isinstance(sql, MssqlBackend) and "Babelfish" in sql.run_backup("SELECT @@VERSION")[0][0]:
             pytest.skip("views are always nullable on the server at hand, so that none has a key")
         sql.initialize(service=asked)
         assert sql.counts(service=asked) == (MANY // 3, 0, 0, 0)
@@ -285,13 +285,16 @@ def test_a_column_that_is_of_another_type_now_fails_the_run_and_deletes_nothing(
 
 
 def test_a_column_that_goes_while_a_run_reads_deletes_nothing(filled: Backend) -> None:
-    def drop(point: str) -> None:
+    def rename(point: str) -> None:
         if point == "after cut":
-            run_source(filled, f"ALTER TABLE {table(filled)} RENAME COLUMN Status TO State")
+            server = isinstance(filled, MssqlBackend)
+            to_state = f"EXEC sp_rename '{table(filled)}.Status', 'State', 'COLUMN'"
+            run_source(filled, to_state if server else "ALTER TABLE Things RENAME COLUMN Status TO State")
 
-    if isinstance(filled, MssqlBackend):
-        pytest.skip("a statement that waits for the run's own schema lock would wait for ever")
-    with installed(drop), pytest.raises(FatalError, match="no such column"):
+    with (
+        installed(rename),
+        pytest.raises(BackupSyncError, match=r"no such column|does not know a column|error 33557097"),
+    ):
         filled.sync(service=service(filled))
     assert keys(filled.backup_rows()) == set(range(0, MANY, 3))
 
@@ -429,6 +432,21 @@ def test_a_restore_into_an_empty_place_is_all_of_a_state_whatever_where_says_now
         assert there(filled, name) == before
     finally:
         drop(filled, name)
+
+
+def test_an_older_state_comes_back_though_another_where_is_in_force_and_the_copy_lets_go_of_it(filled: Backend) -> None:
+    now = {"Status": "closed"}
+    filled.initialize(service=service(filled, now), accept_source=True, run_id="meant")
+    filled.sync(service=service(filled, now), allow_deletes=MANY)
+    filled.remove(0, 3)
+    run_source(filled, f"UPDATE {table(filled)} SET Amount = 99 WHERE Id IN (6, 7)")
+    filled.sync(service=service(filled, now))
+    found, run = bring_back(filled, Wish(number=1, delete=True, only="missing"), where=now)
+    assert sorted(found.keys["missing"]) == [[0], [3]]
+    assert (run.inserted, run.updated, run.deleted) == (2, 0, 0)
+    assert {0, 3} <= keys(filled.source_rows())
+    assert keys(filled.backup_rows()) == set(range(1, MANY, 3))
+    assert filled.counts(service=service(filled, now))[:3] == (0, 0, 0)
 
 
 def test_a_restore_into_a_table_that_others_use_too_leaves_theirs_alone(filled: Backend) -> None:

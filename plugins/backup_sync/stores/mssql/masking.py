@@ -25,13 +25,11 @@ def _hashed(column: Column) -> Column:
 
 def _hash_of(column: Column, name: str) -> str:
     """The SHA-256 of key and value, both as the bytes of their UTF-16. All keys are of one length."""
-    value = (
-        f"CONVERT(VARCHAR(40), {name}, 3)"
-        if types.base(column.type) in types.FLOATS
-        else types.outgoing(name, column.type)
-    )
+    floats = types.base(column.type) in types.FLOATS
+    value = f"CONVERT(VARCHAR(40), {name}, 3)" if floats else types.outgoing(name, column.type)
     key = f"CONVERT(NVARCHAR(MAX), SESSION_CONTEXT(N'{CONTEXT}'))"
-    return f"CONVERT(BINARY(32), HASHBYTES('SHA2_256', {key} + CONVERT(NVARCHAR(MAX), {value})))"
+    bytes_ = f"CONVERT(VARBINARY(MAX), {key} + CONVERT(NVARCHAR(MAX), {value}))"
+    return f"CONVERT(BINARY(32), HASHBYTES('SHA2_256', {bytes_}))"
 
 
 def _nothing(column: Column) -> str:
