@@ -205,6 +205,51 @@ def test_a_copy_is_what_matches_whatever_happened_in_between(sql: Backend, seed:
         sql.remove(rng.randrange(MANY))
 
 
+TYPES: dict[str, tuple[str, str, Any]] = {
+    "TINYINT": ("7", "8", 7),
+    "BIGINT": ("7000000000", "8", 7_000_000_000),
+    "BIT": ("1", "0", True),
+    "DECIMAL(9, 2)": ("9.99", "9.98", 9.99),
+    "MONEY": ("9.99", "9.98", 9.99),
+    "FLOAT": ("0.1", "0.2", 0.1),
+    "REAL": ("0.1", "0.2", 0.1),
+    "CHAR(5)": ("'ab'", "'abc'", "ab"),
+    "VARCHAR(9)": ("'o''k %s'", "'ok'", "o'k %s"),
+    "NVARCHAR(9)": ("N'żó %d'", "N'zo'", "żó %d"),
+    "NVARCHAR(MAX)": ("N'żó'", "N'zo'", "żó"),
+    "NTEXT": ("N'żó'", "N'zo'", "żó"),
+    "DATE": ("'2026-11-27'", "'2026-11-28'", "2026-11-27"),
+    "TIME(3)": ("'06:30:01.5'", "'06:30:01'", "06:30:01.5"),
+    "DATETIME": ("'2026-11-27T06:30:00'", "'2026-11-27T06:30:01'", "2026-11-27 06:30"),
+    "SMALLDATETIME": ("'2026-11-27T06:30:00'", "'2026-11-27T06:31:00'", "2026-11-27T06:30"),
+    "DATETIME2(7)": ("'2026-11-27T06:30:00.123456'", "'2026-11-27T06:30:00.123457'", "2026-11-27 06:30:00.123456"),
+    "DATETIMEOFFSET(7)": ("'2026-11-27T06:30:00+01:00'", "'2026-11-27T06:30:00'", "2026-11-27T05:30:00Z"),
+    "UNIQUEIDENTIFIER": (
+        "'6F9619FF-8B86-D011-B42D-00C04FC964FF'",
+        "'7F9619FF-8B86-D011-B42D-00C04FC964FF'",
+        "6f9619ff-8b86-d011-b42d-00c04fc964ff",
+    ),
+}
+
+
+def test_values_of_every_type_of_sql_server_are_found_as_they_are_written(mssql: MssqlBackend) -> None:
+    columns = ", ".join(f"C{number} {type_} NULL" for number, type_ in enumerate(TYPES))
+    remake(mssql, f"Id INT NOT NULL PRIMARY KEY, Version INT NOT NULL, {columns}")
+    for key, values in enumerate(zip(*((one, other, "NULL") for one, other, _ in TYPES.values()), strict=True)):
+        mssql.run_source(f"INSERT INTO {mssql.table} VALUES ({key}, 1, {', '.join(values)})")
+    for number, (type_, (_, _, value)) in enumerate(TYPES.items()):
+        for wanted, found in (
+            (value, {0}),
+            ({"in": [value]}, {0}),
+            ({"not": value}, {1, 2}),
+            ({"is_null": True}, {2}),
+        ):
+            source, _ = mssql.open(service(mssql, {f"C{number}": wanted}))
+            with closing(source):
+                reader = source.reader(source.catalog.describe())
+                assert {key for (key,) in reader.present([(0,), (1,), (2,)])} == found, (type_, wanted)
+
+
 def test_composite_keys_are_filtered_in_ranges_and_one_by_one(sql: Backend) -> None:
     sql.small(range_records=3, posted_keys=2, asked_keys=2, pending_keys=2)
     remake(sql, "Tenant VARCHAR(10) NOT NULL, Line INT NOT NULL, Version INT NOT NULL, PRIMARY KEY (Tenant, Line)")
