@@ -263,6 +263,13 @@ def test_another_mask_is_refused_while_the_backup_holds_what_the_other_one_gave_
     assert people.counts(service=service(people, now)) == (0, 0, 0, MANY)
 
 
+def test_nobody_is_told_to_drop_what_is_another_services(filled: Backend) -> None:
+    other = service(filled, {"Phone": "null"}).model_copy(update={"name": "other"})
+    for accept in False, True:
+        with pytest.raises(PairingRefused, match="'mask' or its key" if accept else "it belongs to service thing"):
+            filled.initialize(service=other, accept_source=accept, run_id="accepts")
+
+
 def test_another_key_is_another_mask(filled: Backend) -> None:
     filled.mask_key = key_of("another secret of some length")
     with pytest.raises(PairingRefused, match="'mask' or its key is another one"):

@@ -43,12 +43,13 @@ def check(source: Store, backup: Store, states: Mapping[str, Any], *, accept: bo
             f"{service.name}: connections {source.label} and {backup.label} lead to the same place, {_place(source.catalog.identity())}; "
             "a store cannot be its own backup"
         )
-    recorded = states.get(STATE)
-    masked_anew = check_mask(source, backup, states)
     if not backup.catalog.exists():
+        check_mask(source, backup, states)
         return True
+    recorded = states.get(STATE)
     if recorded is None:
         if accept or backup.catalog.vacant() or backup.journal.has_success():
+            check_mask(source, backup, states)
             return True
         raise PairingRefused(
             f"{backup.label}: what is there at {_place(backup.catalog.identity())} was not made by backup_sync for service "
@@ -64,6 +65,8 @@ def check(source: Store, backup: Store, states: Mapping[str, Any], *, accept: bo
             f"{'; '.join(found)}. Correct the connection or the services file; if the change is meant, run "
             f"backup_initialize once with accept_source=true{again}"
         )
+    # Last: it says what to drop, which has to be this service's.
+    masked_anew = check_mask(source, backup, states)
     if found:
         log.warning("%s: accepted another source for this run: %s", backup.label, "; ".join(found))
     return bool(found) or masked_anew or _tells_more(_value(source, backup), recorded)

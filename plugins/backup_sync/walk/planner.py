@@ -50,13 +50,10 @@ class Planner:
         self.wanted.check_names([*wish.columns, *wish.where])
         # What a restore makes itself holds nothing else. Elsewhere a record that is wanted is found whatever it holds now.
         self.theirs = target.reader(shape, content=True, stamps=False, filtered="ranges" if self.there else "none")
-        if lost := [
-            name
-            for name in {one.column for one in self.service.conditions}
-            if without_case(name) in map(without_case, self.left)
-        ]:
+        left = set(map(without_case, self.left))
+        if lost := [one.column for one in self.service.conditions if without_case(one.column) in left]:
             self.notes.append(
-                f"'where' goes by {', '.join(lost)}, which is not restored: what is inserted may be no record of the service's there"
+                f"'where' goes by {', '.join(dict.fromkeys(lost))}, which is not restored: what is inserted may be no record of the service's there"
             )
         if not self.there:
             self.notes += target.catalog.create(shape, dry_run=True)
