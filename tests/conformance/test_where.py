@@ -486,12 +486,35 @@ def test_an_older_state_comes_back_though_another_where_is_in_force_and_the_copy
     filled.remove(0, 3)
     run_source(filled, f"UPDATE {table(filled)} SET Amount = 99 WHERE Id IN (6, 7)")
     filled.sync(service=service(filled, now))
-    found, run = bring_back(filled, Wish(number=1, delete=True, only="missing"), where=now)
+    found, run = bring_back(filled, Wish(number=1, only="missing"), where=now)
     assert sorted(found.keys["missing"]) == [[0], [3]]
     assert (run.inserted, run.updated, run.deleted) == (2, 0, 0)
     assert {0, 3} <= keys(filled.source_rows())
     assert keys(filled.backup_rows()) == set(range(1, MANY, 3))
     assert filled.counts(service=service(filled, now))[:3] == (0, 0, 0)
+
+
+def test_what_a_state_was_never_to_have_is_not_deleted_for_it(filled: Backend) -> None:
+    rows, refused = filled.source_rows(), "that state was made with another 'where'"
+    for now in ({}, {"Status": "closed"}, {"Status": {"not": "x"}}):
+        for number in 1, None:  # the services file was changed, and no run has accepted it yet
+            with pytest.raises(ConfigurationError, match=refused):
+                bring_back(filled, Wish(delete=True, number=number), "refused", where=now)
+    now = {"Status": {"in": ["open", "closed"]}}
+    filled.initialize(service=service(filled, now), accept_source=True, run_id="meant")
+    for number in 1, None:
+        with pytest.raises(ConfigurationError, match=refused):
+            bring_back(filled, Wish(delete=True, number=number), "refused", where=now)
+    assert bring_back(filled, Wish(number=1), "without delete", where=now)[0].staying == MANY // 3
+    with pytest.raises(ConfigurationError, match=refused):  # a restore brings the copy in step with nothing
+        bring_back(filled, Wish(delete=True), "refused", where=now)
+    point = filled.sync(service=service(filled, now)).run_number
+    run_source(filled, f"INSERT INTO {table(filled)} (Id, Version, Status) VALUES (100, 1, 'open')")
+    filled.sync(service=service(filled, now))
+    with pytest.raises(ConfigurationError, match=refused):
+        bring_back(filled, Wish(delete=True, number=1), "refused", where=now)
+    assert bring_back(filled, Wish(delete=True, number=point), "meant", where=now)[1].deleted == 1
+    assert filled.source_rows() == rows
 
 
 def test_a_restore_into_a_table_that_others_use_too_leaves_theirs_alone(filled: Backend) -> None:

@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 STATE = "pairing"
 """Its name among the backup's states."""
 
+WHERE_SINCE = "whereSince"
+"""In a pairing whose 'where' was another one before: the first sync that ended with this one, by its number; None: none has yet."""
+
 REMEMBERED_RUNS = 100
 """Runs that have accepted another source and may not do so again."""
 
@@ -113,6 +116,10 @@ def write(source: Store, backup: Store, seen: Mapping[str, Any], *, accepted_by:
     if backup.journal.states().get(STATE) != before:
         check(source, backup, backup.journal.states())
         return
+    if _typed(before["definition"]["where"]) != _typed(value["definition"]["where"]):
+        value[WHERE_SINCE] = None
+    elif WHERE_SINCE in before:
+        value[WHERE_SINCE] = before[WHERE_SINCE]
     value["acceptedBy"] = [*before["acceptedBy"], *value["acceptedBy"]][-REMEMBERED_RUNS:]
     for end in ("source", "backup"):  # what a server does not say tonight is kept
         value[end] = {**before[end], **{name: said for name, said in value[end].items() if said is not None}}
@@ -159,6 +166,23 @@ def check_mask(source: Store, backup: Store, states: Mapping[str, Any]) -> bool:
             "backup_initialize, which begins anew"
         )
     return bool(names)
+
+
+def where_held(backup: Store, states: Mapping[str, Any], number: int | None) -> bool:
+    """Whether the state at the end of a run (None: the backup as it is) was made with the 'where' that the services file has now.
+    If not, what it lacks may never have been asked for."""
+    recorded = states[STATE]
+    if _typed(recorded["definition"]["where"]) != _typed(dict(backup.service.where)):
+        return False
+    since = recorded.get(WHERE_SINCE, 0)
+    return since is not None and (number is None or number >= since)
+
+
+def where_used(backup: Store, seen: Mapping[str, Any], number: int) -> None:
+    """The sync of this number brought the copy in step with its source by the 'where' that the pairing has. ``seen``: the states
+    as it began."""
+    if seen.get(STATE, {}).get(WHERE_SINCE, 0) is None:
+        backup.journal.keep_state(STATE, {**backup.journal.states()[STATE], WHERE_SINCE: number})
 
 
 def _tells_more(now: Mapping[str, Any], recorded: Mapping[str, Any]) -> bool:

@@ -39,6 +39,7 @@ class Planner:
         self._stop = stop
         self.file = private_file()
         self._check_place()
+        self._check_delete()
         whole = backup.catalog.describe()
         met = target.catalog.meet(whole, self._not_there_then() | self._never_there(whole))
         self.shape = shape = met.shape
@@ -83,6 +84,14 @@ class Planner:
         if known["place"] != place_of(self.target):
             raise ConfigurationError(
                 f"{self.service.name}: restore {self.wish.undo} wrote to {' '.join(known['place'])}; name that target to undo it"
+            )
+
+    def _check_delete(self) -> None:
+        """Raise ConfigurationError where records would be removed because a state lacks them that it was never to have."""
+        if self.wish.delete and not pairing.where_held(self.backup, self.backup.journal.states(), self.wish.number):
+            raise ConfigurationError(
+                f"{self.service.name}: that state was made with another 'where', so what the target has beyond it may never have "
+                "been backed up; restore without delete, or a state that a run has left since"
             )
 
     def _never_there(self, shape: Any) -> set[str]:

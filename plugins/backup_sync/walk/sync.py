@@ -131,6 +131,7 @@ def sync(
         with closing(_Sync(service, source, reader, backup, target, result, options, content, check, heard)) as run:
             run.run(first)
         if not options.dry_run:
+            pairing.where_used(backup, before, result.run_number)
             result.note(drill.overdue(service, before))
             _verify(source, backup, shape, result, check, heard, content=content, loaded=target.empty)
         if target.keeping is not None:
