@@ -257,7 +257,7 @@ class Planner:
 
     def own(self, keys: Sequence[Key]) -> Collection[Key]:
         """Those of the keys in the target whose records are the service's: all, unless it has a ``where``."""
-        return self.theirs.present(keys) if keys and self.service.conditions else keys
+        return self.theirs.present(keys) if keys and self.service.where else keys
 
     def prints(self, reader: Reader, keys: Iterable[Key], asked: set[Key] | None = None) -> dict[Key, int]:
         """For each key that there is a record of, a number that stands for it. ``asked``: those that are asked for are put in."""

@@ -19,7 +19,7 @@ from backup_sync.model.errors import ConfigurationError
 from backup_sync.model.limits import Limits
 from backup_sync.model.service import Service
 from backup_sync.stores import weight
-from backup_sync.stores.base import Record
+from backup_sync.stores.base import Filtered, Record
 from backup_sync.stores.cosmos.account import Connection
 from backup_sync.stores.cosmos.catalog import ContainerShape, any_document
 from backup_sync.stores.cosmos.documents import (
@@ -61,6 +61,7 @@ class CosmosReader:
         *,
         content: bool = False,
         stamps: bool = True,
+        filtered: Filtered = "all",
     ) -> None:
         self.connection, self.service, self.limits = connection, service, limits
         self.shape, self.label = shape, connection.label
@@ -72,8 +73,13 @@ class CosmosReader:
         self._key_names = [f"k{number}" for number in range(len(shape.names))]
         parts = zip(shape.names, self._key_names, strict=True)
         self._key_columns = ", ".join(['c["id"] AS i', *(f"{property_of(names)} AS {name}" for names, name in parts)])
-        self._question = partial(question, service.where)
-        self._by_key = ByKey(connection, shape.names, self._question, self._feed_ranges, limits.page)
+        self._where = {} if filtered == "none" else service.where
+        self._question = partial(question, self._where)
+        self._mine = ByKey(connection, shape.names, self._question, self._feed_ranges, limits.page)
+        self._by_key = self._mine
+        if filtered == "ranges":
+            whatever = partial(question, {})
+            self._by_key = ByKey(connection, shape.names, whatever, self._feed_ranges, limits.page)
 
     # cutting
 
@@ -84,7 +90,7 @@ class CosmosReader:
             return FeedCut(ranges, 1, not spans)
         share = share_of(spans) if spans else 1
         pieces = math.ceil(self._documents * share / records) if self._documents else 0
-        if not pieces or (pieces > self.limits.few_slices and self.service.where):
+        if not pieces or (pieces > self.limits.few_slices and self._where):
             pieces = max(1, math.ceil(self.count() * share / records))
         return self.readable(FeedCut(ranges, pieces, not spans))
 
@@ -233,14 +239,14 @@ class CosmosReader:
             return (row.get("i"), key_text([row.get(name, MISSING) for name in self._key_names]))
 
         # Asked everywhere: what is believed to be absent will be deleted.
-        return set(self._run(self._by_key.rows_anywhere(f"SELECT {self._key_columns} FROM c", keys, key_of)))
+        return set(self._run(self._mine.rows_anywhere(f"SELECT {self._key_columns} FROM c", keys, key_of)))
 
     def count(self) -> int:
         found = self._pages("SELECT VALUE COUNT(1) FROM c", None, size=self.limits.page)
         return sum(itertools.chain.from_iterable(found))
 
     def empty(self) -> bool:
-        return not any_document(self.connection, self.service.where)
+        return not any_document(self.connection, self._where)
 
     def _pages(
         self, select: str, within: EpkRange | None, *, size: int, eager: bool = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from backup_sync.model.limits import Limits
 from backup_sync.model.service import Service
-from backup_sync.stores.base import Keep, Store
+from backup_sync.stores.base import Filtered, Keep, Store
 from backup_sync.stores.cosmos.account import Account, Connection
 from backup_sync.stores.cosmos.as_of import CosmosAsOf
 from backup_sync.stores.cosmos.catalog import ContainerShape, CosmosCatalog
@@ -30,10 +30,14 @@ def cosmos_store(service: Service, account: Account, label: str, *, copy: bool, 
     catalog = CosmosCatalog(connection, service, history, copy=copy)
     journal = CosmosJournal(connection, service.name, history=history, copy=account.container)
 
-    def reader(shape: ContainerShape, *, content: bool = False, stamps: bool = True, **_: object) -> CosmosReader:
+    def reader(
+        shape: ContainerShape, *, content: bool = False, stamps: bool = True, filtered: Filtered = "all", **_: object
+    ) -> CosmosReader:
         found = catalog.found()
         documents = found.documents if found else None
-        return CosmosReader(connection, service, shape, limits, documents, content=content, stamps=stamps)
+        return CosmosReader(
+            connection, service, shape, limits, documents, content=content, stamps=stamps, filtered=filtered
+        )
 
     def writer(shape: ContainerShape, keep: Keep | None = None, *, told: bool = True) -> CosmosWriter:
         entries = CosmosEntries(undo, keep, reader(shape)) if keep else None
