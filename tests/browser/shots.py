@@ -8,8 +8,6 @@ from typing import Any
 import pytest
 
 from tests.browser import nights
-from tests.browser.conftest import address, chromium, person  # noqa: F401 (fixtures)
-from tests.console.conftest import airflow_app, metadata, past  # noqa: F401 (fixtures)
 from tests.console.past import Past, declare, store_dags
 
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
@@ -22,7 +20,7 @@ SIXTY = [
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("how", ["good", "failing", "sixty"])
-def test_shoot(past: Past, person: Any, theme: str, how: str, tmp_path: Path) -> None:  # noqa: F811
+def test_shoot(past: Past, person: Any, theme: str, how: str, tmp_path: Path) -> None:
     names = ["customer", "order"]
     if how == "sixty":
         declare(tmp_path / "services.yaml", {name: {} for name in SIXTY})

@@ -214,3 +214,15 @@ def test_deletes_that_were_approved_are_no_failure_any_more(past: Past, viewer: 
     past._task("backup_sync", run_id, "customer.sync", "failed", at, at)
     past.write()
     assert "customer good" in plain(viewer.get("/backup/"))
+
+
+def test_the_states_that_can_be_restored_are_listed_newest_first(past: Past, admin: Browser, viewer: Browser) -> None:
+    for days in range(9, 0, -1):
+        at = NOW - days * DAY
+        night(past, at, customer=result("customer", at, run_number=10 - days, restorable_since=NOW - 5 * DAY))
+    past.write()
+    page = admin.get("/backup/service/customer")
+    points = page.text[page.text.index("Restore points") : page.text.index("<h2>Runs")]
+    assert re.findall(r'</th>\s*<td class="number">(\d+)</td>', points) == ["9", "8", "7", "6", "5"]
+    assert points.count("/order/restore?as_of=") == 5
+    assert "/order/restore" not in viewer.get("/backup/service/customer").text

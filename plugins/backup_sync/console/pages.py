@@ -12,10 +12,11 @@ from airflow.api_fastapi.common.db.common import SessionDep
 from fastapi import APIRouter, Form, HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from sqlalchemy.orm import Session
 
 from backup_sync.console import access, chart, runs
 from backup_sync.console.actions import Airflow
-from backup_sync.console.board import GOOD, Known, headline, sentence
+from backup_sync.console.board import GOOD, Event, Known, headline, sentence
 from backup_sync.console.declared import DRILL, OTHERS, RESTORE, VERIFY
 from backup_sync.console.orders import ORDERS, order
 from backup_sync.console.overview import known
@@ -23,8 +24,8 @@ from backup_sync.model.fresh import span
 from backup_sync.model.moments import parse, utc_now
 
 HERE = Path(__file__).parent
-PAGE = 50
-"""Runs on a page of a service."""
+PAGE, POINTS = 50, 10
+"""Runs on a page of a service, and restore points."""
 
 router = APIRouter(default_response_class=HTMLResponse)
 
@@ -100,8 +101,9 @@ def show_service(
         charts=_charts(told, now),
         attempts=[attempt for row in rows if (attempt := attempts.get((row.id, name))) is not None],
         older=rows[-1].id if len(rows) == PAGE else None,
+        points=_points(session, one),
         orders=[found for found in ORDERS if access.may_start(user, [found.dag(one.dag_id)])],
-        paused=one.paused,
+        may_restore=bool(access.may_start(user, [RESTORE])),
         form_token=access.form_token(user),
         running=one.running is not None,
     )
@@ -176,6 +178,13 @@ def _one(session: Any, readable: set[str], name: str) -> Known:
     if not found:
         raise HTTPException(404, "There is no such service, or you may not look at it")
     return found[0]
+
+
+def _points(session: Session, one: Known) -> list[Event]:
+    """The newest runs whose end can be restored, as far as Airflow knows: the backup may have thinned some out since."""
+    since = one.restorable_since
+    found = runs.newest_of(session, f"backup_sync.{one.service}", since, POINTS) if since else []
+    return [point for point in found if point.extra.get("RunNumber")]
 
 
 def _charts(told: Sequence[Any], now: datetime) -> list[Mapping[str, Any]]:

@@ -187,6 +187,19 @@ def measures(session: Session, alias: str, since: datetime) -> Sequence[Row[Any]
     return session.execute(wanted).all()
 
 
+def newest_of(session: Session, alias: str, since: datetime, limit: int) -> list[Event]:
+    """The newest events that an asset alias led to since then, newest first."""
+    wanted = (
+        _events()
+        .join(asset_alias_asset_event_association_table, _link.event_id == AssetEvent.id)
+        .join(AssetAliasModel, AssetAliasModel.id == _link.alias_id)
+        .where(AssetAliasModel.name == alias, AssetEvent.timestamp >= since)
+        .order_by(AssetEvent.id.desc())
+        .limit(limit)
+    )
+    return [_event(row) for row in session.execute(wanted)]
+
+
 def _events() -> Any:
     return select(
         *(AssetEvent.id, AssetEvent.timestamp, AssetEvent.extra, AssetEvent.source_dag_id, AssetEvent.source_run_id)
