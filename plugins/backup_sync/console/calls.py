@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from airflow.api_fastapi.common.db.common import SessionDep
+from airflow.utils.session import create_session
 from fastapi import APIRouter, Body, Depends, HTTPException, Query, Request
 from fastapi.responses import JSONResponse, Response
 
@@ -36,7 +37,7 @@ KNOWN = {"service": "service", "force": "force", "forceFullSync": "force"}
 
 @router.post("/sync")
 async def sync_all(
-    request: Request, user: Caller, bearer: access.Bearer, session: SessionDep, asked: Asked = None,
+    request: Request, user: Caller, bearer: access.Bearer, asked: Asked = None,
     force: bool | None = None, wait: Wait = False, seconds: Seconds = 3_600,
 ) -> Response:  # fmt: skip
     """Sync all services, or the one named in the body (``{"service": "customer", "forceFullSync": true}``)."""
@@ -51,17 +52,15 @@ async def sync_all(
         raise HTTPException(400, 'the body has to be like {"service": "customer", "forceFullSync": true}')
     service = settings.get("service")
     how = {"force": bool(settings.get("force", False) if force is None else force)}
-    return await _sync(
-        request, user, bearer, session, None if service in (None, "", "all") else service, how, wait, seconds
-    )
+    return await _sync(request, user, bearer, None if service in (None, "", "all") else service, how, wait, seconds)
 
 
 @router.post("/sync/{service}")
 async def sync_one(
-    request: Request, service: str, user: Caller, bearer: access.Bearer, session: SessionDep,
+    request: Request, service: str, user: Caller, bearer: access.Bearer,
     force: bool = False, wait: Wait = False, seconds: Seconds = 3_600,
 ) -> Response:  # fmt: skip
-    return await _sync(request, user, bearer, session, service, {"force": force}, wait, seconds)
+    return await _sync(request, user, bearer, service, {"force": force}, wait, seconds)
 
 
 @router.post("/initialize")
@@ -69,7 +68,6 @@ async def initialize(
     request: Request,
     user: Caller,
     bearer: access.Bearer,
-    session: SessionDep,
     wait: Wait = False,
     seconds: Seconds = 3_600,
 ) -> Response:
@@ -122,17 +120,22 @@ def _all(user: Any, session: Any) -> list[Known]:
     return known(session, declared.all_dags(session) if user is None else access.readable(user))
 
 
+def _services(user: Any) -> list[declared.Declared]:
+    # In a session of its own: that of the request would be held as long as somebody waits.
+    with create_session() as session:
+        return declared.services(session, access.readable(user))
+
+
 async def _sync(
     request: Request,
     user: Any,
     bearer: Any,
-    session: Any,
     service: str | None,
     how: dict[str, Any],
     wait: bool,
     seconds: float,
 ) -> Response:
-    found = await asyncio.to_thread(lambda: declared.services(session, access.readable(user)))
+    found = await asyncio.to_thread(_services, user)
     wanted = [one for one in found if service in (None, one.service)]
     if not wanted:
         raise HTTPException(

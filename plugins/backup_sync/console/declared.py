@@ -39,11 +39,13 @@ _lock = threading.Lock()
 
 def services(session: Session, readable: Collection[str]) -> list[Declared]:
     """The services of the DAGs that are there, in the order of their names. ``readable``: ids of DAGs that may be looked at."""
-    rows = session.execute(
-        select(DagModel.dag_id, DagModel.is_paused).where(
-            DagModel.dag_id.in_(readable), DagModel.dag_id.startswith(PREFIX, autoescape=True), ~DagModel.is_stale
-        )
-    )
+    ours = DagModel.dag_id.startswith(PREFIX, autoescape=True)
+    # All of them in one list could be more than a statement takes.
+    rows = [
+        row
+        for row in session.execute(select(DagModel.dag_id, DagModel.is_paused).where(ours, ~DagModel.is_stale))
+        if row.dag_id in readable
+    ]
     found = [
         Declared(service, dag_id, timedelta(seconds=seconds), bool(paused))
         for dag_id, paused in rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Annotated, Any
 from urllib.parse import quote, urlencode
 
 from airflow.api_fastapi.common.db.common import SessionDep
+from airflow.utils.session import create_session
 from fastapi import APIRouter, Form, HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -148,12 +150,11 @@ async def start(
     verb: str,
     user: access.User,
     bearer: access.Bearer,
-    session: SessionDep,
     form_token: Annotated[str, Form()],
 ) -> Response:
     """Start what was ordered, as the caller."""
     access.check_form(request, form_token, user)
-    one = _one(session, access.readable(user), name)
+    one = await asyncio.to_thread(_asked, user, name)
     found = order(verb)
     if found is None:
         raise HTTPException(404, "There is no such order")
@@ -178,6 +179,12 @@ def _one(session: Any, readable: set[str], name: str) -> Known:
     if not found:
         raise HTTPException(404, "There is no such service, or you may not look at it")
     return found[0]
+
+
+def _asked(user: Any, name: str) -> Known:
+    # In a session of its own, which has ended when Airflow makes the run in another one.
+    with create_session() as session:
+        return _one(session, access.readable(user), name)
 
 
 def _points(session: Session, one: Known) -> list[Event]:
