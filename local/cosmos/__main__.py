@@ -26,9 +26,10 @@ def main() -> None:
     )
     parser.add_argument("--throughput", type=int, help="request units per second; above it requests get 429")
     parser.add_argument("--with-parent", action="store_true", help="end when standard input ends")
+    parser.add_argument("--tls", action="store_true", help="serve by https, which tokens of Entra ID need")
     given = parser.parse_args()
     try:
-        run(given.data, given.host, given.port, given.partitions, given.key, given.throughput, given.with_parent)
+        run(**vars(given))
     except (OSError, ValueError) as problem:
         raise SystemExit(f"The Cosmos development server cannot start: {problem}") from None
 

@@ -1,4 +1,4 @@
-"""The HTTP side: signature, faults, counting, and the headers that every answer carries."""
+"""The HTTP side: who asks, faults, counting, and the headers that every answer carries."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from . import auth, charges
+from . import charges
+from .access import Access
 from .answer import Answer, Call
 from .connections import Connections
 from .control import Control
@@ -35,9 +36,9 @@ class Cut(Exception):
 class Front:
     """Takes requests in and sends answers out."""
 
-    def __init__(self, service: Service, key: str, faults: Faults, connections: Connections):
+    def __init__(self, service: Service, access: Access, faults: Faults, connections: Connections):
         self._service = service
-        self._key = key
+        self._access = access
         self._faults = faults
         self._connections = connections
 
@@ -54,7 +55,7 @@ class Front:
             [unquote(segment) for segment in raw_path.split("/") if segment],
             headers,
             body,
-            f"http://{request.headers.get('host', '')}/",
+            f"{request.url.scheme}://{request.headers.get('host', '')}/",
         )
         try:
             answer = await self._answer(call, raw_path)
@@ -70,9 +71,9 @@ class Front:
         return _response(answer, activity)
 
     async def _answer(self, call: Call, raw_path: str) -> Answer:
-        auth.verify(self._key, call.method, raw_path, call.headers)
-        check_request_size(len(call.body))
         operation, path = operation_name(call), "/" + "/".join(call.segments)
+        self._access.check(call, raw_path, operation)
+        check_request_size(len(call.body))
         self._faults.requests[operation] += 1
         rule = self._faults.due(call.method, path, operation)
         if self._faults.delay_ms:
@@ -117,10 +118,10 @@ class Dated:
         await self._app(scope, receive, dated)
 
 
-def build(service: Service, key: str, faults: Faults, connections: Connections) -> ASGIApp:
+def build(service: Service, access: Access, faults: Faults, connections: Connections) -> ASGIApp:
     """The application: control routes for this machine, and the protocol for all else."""
-    control = Control(service, faults)
-    front = Front(service, key, faults, connections)
+    control = Control(service, access, faults)
+    front = Front(service, access, faults, connections)
     return Dated(
         Starlette(
             routes=[

@@ -14,9 +14,8 @@ from .errors import CosmosError
 DEFAULT_KEY = "FGG/T8McSvjMG9ZDmSeHt69uVKEaZoP//aXVnlyfSw+loJWQvGdMfF9BMqjYR99AC9nJzk1qplxmKvOciI86Ow=="
 
 
-def verify(key: str, method: str, raw_path: str, headers: Mapping[str, str]) -> None:
-    """Raise 401 unless the request is signed with `key`."""
-    token = dict(part.partition("=")[::2] for part in unquote(headers.get("authorization", "")).split("&"))
+def verify(key: str, method: str, raw_path: str, token: Mapping[str, str], headers: Mapping[str, str]) -> None:
+    """Raise 401 unless the request is signed with `key`. `token`: the parts of its header Authorization."""
     if token.get("type") != "master":
         raise CosmosError(401, "Required Header authorization is missing or is not a master-key token.")
     date = headers.get("x-ms-date", "").lower()

@@ -1,4 +1,4 @@
-"""Control routes: faults, counters, damaged input and splits. For this machine only, and without a signature."""
+"""Control routes: faults, counters, roles, damaged input and splits. For this machine only, and without a signature."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from . import documents
+from .access import Access
 from .errors import CosmosError, bad_request
 from .faults import Faults, Rule
 from .jsontext import loads, members
@@ -20,8 +21,9 @@ from .service import Service
 class Control:
     """Answers what EmbeddedCosmos asks."""
 
-    def __init__(self, service: Service, faults: Faults):
+    def __init__(self, service: Service, access: Access, faults: Faults):
         self._service = service
+        self._access = access
         self._faults = faults
         self._routes: dict[str, Callable[[str], Any]] = {
             "throttle": self._throttle,
@@ -33,6 +35,8 @@ class Control:
             "reset_stats": lambda body: faults.reset_stats(),
             "split": self._split,
             "put_raw": self._put_raw,
+            "grant": self._grant,
+            "keys": self._keys,
         }
 
     async def handle(self, request: Request) -> Response:
@@ -73,6 +77,12 @@ class Control:
         if key.kind != "MultiHash":
             raise bad_request("Only a container with a hierarchical key can be split within a key.")
         return [one.id for one in store.split_within(key.effective([value]))]
+
+    def _grant(self, body: str) -> None:
+        self._access.grant(**json.loads(body))
+
+    def _keys(self, body: str) -> None:
+        self._access.keys = bool(json.loads(body)["taken"])
 
     def _put_raw(self, body: str) -> dict[str, Any]:
         parts = members(body)

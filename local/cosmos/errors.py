@@ -54,6 +54,21 @@ class CosmosError(Exception):
         return headers
 
 
+class Blocked(CosmosError):
+    """401 or 403 because of who asks, in the form in which the service says so. ``account``: empty where it is not named."""
+
+    def __init__(self, status: int, account: str, message: str, sub_status: int | None = None):
+        learn = " Learn more: https://aka.ms/cosmos-native-rbac." if status == 403 else ""
+        super().__init__(
+            status, f"Request blocked by Auth {account} : {message}{learn}" if account else message, sub_status
+        )
+
+    def body(self, activity_id: str) -> str:
+        """Without the list of errors that other answers have."""
+        text = f"{self.message}\r\nActivityId: {activity_id}"
+        return json.dumps({"code": _CODES[self.status], "message": text}, ensure_ascii=False)
+
+
 def bad_request(message: str, sub_status: int | None = None) -> CosmosError:
     """400: the request itself is wrong, or asks for something this server does not do."""
     return CosmosError(400, message, sub_status)

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from .auth import DEFAULT_KEY
+from .certificate import certificate_of
 
 _START_SECONDS = 20.0
 _ROOT = Path(__file__).resolve().parents[2]
@@ -35,18 +37,20 @@ class EmbeddedCosmos:
         partitions: int = 4,
         key: str = DEFAULT_KEY,
         throughput: int | None = None,
+        tls: bool = False,
     ):
         self.data = Path(data)
         self.port = port
         self.partitions = partitions
         self.key = key
         self.throughput = throughput
+        self.tls = tls
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def endpoint(self) -> str:
         """The address for CosmosClient."""
-        return f"http://127.0.0.1:{self.port}/"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}/"
 
     @property
     def log(self) -> Path:
@@ -76,6 +80,8 @@ class EmbeddedCosmos:
         command += ["--data", str(self.data), "--partitions", str(self.partitions), "--with-parent"]
         if self.throughput is not None:
             command += ["--throughput", str(self.throughput)]
+        if self.tls:
+            command.append("--tls")
         path = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         # The key goes by the environment: a command line can be read by others.
         environment = {**os.environ, "PYTHONPATH": path, "LOCAL_COSMOS_KEY": self.key}
@@ -84,7 +90,7 @@ class EmbeddedCosmos:
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=environment,
                 start_new_session=True,
             )  # fmt: skip
-        match = re.search(rb"http://[^/]*:(\d+)/", self._first_line())
+        match = re.search(rb"https?://[^/]*:(\d+)/", self._first_line())
         if match is None:
             self.kill()
             raise RuntimeError(f"the server did not start:\n{self.log.read_text(errors='replace')[-2000:]}")
@@ -186,6 +192,14 @@ class EmbeddedCosmos:
         stored: dict[str, Any] = self._send("put_raw", f'{{{names},"document":{text}}}')
         return stored
 
+    def grant(self, principal: str, role: str | None) -> None:
+        """Let tokens of this principal (an object id) do what the built-in "reader" or "contributor" may; None: nothing."""
+        self._control("grant", principal=principal, role=role)
+
+    def take_keys(self, taken: bool) -> None:
+        """Whether the account's key is taken; False is the service's `disableLocalAuth`."""
+        self._control("keys", taken=taken)
+
     def _fault(
         self, kind: str, method: str | None, path: str | None, operation: str | None, rule: dict[str, Any]
     ) -> None:
@@ -196,9 +210,13 @@ class EmbeddedCosmos:
 
     def _send(self, route: str, body: str) -> Any:
         request = urllib.request.Request(f"{self.endpoint}_control/{route}", body.encode(), method="POST")
+        # No proxy: this is always the same machine.
+        handlers: list[Any] = [urllib.request.ProxyHandler({})]
+        if self.tls:
+            trust = ssl.create_default_context(cafile=str(certificate_of(self.data)))
+            handlers.append(urllib.request.HTTPSHandler(context=trust))
         try:
-            # No proxy: this is always the same machine.
-            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as response:
+            with urllib.request.build_opener(*handlers).open(request, timeout=30) as response:
                 return json.load(response)
         except urllib.error.HTTPError as problem:
             with problem:

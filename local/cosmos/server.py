@@ -11,7 +11,9 @@ from pathlib import Path
 
 import uvicorn
 
+from .access import Access
 from .app import build
+from .certificate import certificate
 from .connections import Connections
 from .faults import Faults
 from .service import Service
@@ -36,14 +38,27 @@ class _Server(uvicorn.Server):
         print(self._line, flush=True)
 
 
-def run(data: Path, host: str, port: int, partitions: int, key: str, throughput: int | None, with_parent: bool) -> None:
-    """Serve until SIGTERM or SIGINT (or, with `with_parent`, until standard input ends)."""
+def run(
+    data: Path,
+    host: str,
+    port: int,
+    partitions: int,
+    key: str,
+    throughput: int | None,
+    with_parent: bool,
+    tls: bool = False,
+) -> None:
+    """Serve until SIGTERM or SIGINT (or, with `with_parent`, until standard input ends).
+
+    `tls`: by https, with a certificate of its own.
+    """
     store = Store(data, partitions)
     faults = Faults()
     faults.set_throughput(throughput)
     connections = Connections()
     listener = listen(host, port)
-    app = build(Service(store, faults), key, faults, connections)
+    app = build(Service(store, faults), Access(key, store.account), faults, connections)
+    file = certificate(data) if tls else None
     config = uvicorn.Config(
         app,
         http=connections.protocol(),
@@ -57,10 +72,11 @@ def run(data: Path, host: str, port: int, partitions: int, key: str, throughput:
         # A client that finds a connection closed while it sends must not take this for a failed write.
         timeout_keep_alive=600,
         timeout_graceful_shutdown=2,
+        ssl_certfile=file,
     )
     shown = f"[{host}]" if ":" in host else host
-    number = listener.getsockname()[1]
-    server = _Server(config, f"Cosmos development server ready on http://{shown}:{number}/ (data: {data})")
+    number, scheme = listener.getsockname()[1], "https" if tls else "http"
+    server = _Server(config, f"Cosmos development server ready on {scheme}://{shown}:{number}/ (data: {data})")
     if with_parent:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
     try:
