@@ -50,18 +50,11 @@ COSMOS_OPTIONS: dict[str, extras.Reader] = {
 COSMOS_EXTRA: dict[str, extras.Reader] = {
     "database_name": extras.text,
     "collection_name": extras.text,
+    "managed_identity_client_id": extras.text,
+    "workload_identity_tenant_id": extras.text,
     **COSMOS_OPTIONS,
     # Of Airflow's own form, for its hook and not for us:
-    **dict.fromkeys(
-        (
-            "partition_key",
-            "subscription_id",
-            "resource_group_name",
-            "managed_identity_client_id",
-            "workload_identity_tenant_id",
-        ),
-        str,
-    ),
+    **dict.fromkeys(("partition_key", "subscription_id", "resource_group_name"), str),
 }
 
 MSSQL_EXTRA: dict[str, extras.Reader] = {
@@ -281,6 +274,7 @@ def _sqlite(service: Service, conn_id: str, connection: Connection, copy: bool) 
 
 def _cosmos(service: Service, conn_id: str, connection: Connection, copy: bool, container: str = "") -> Store:
     from backup_sync.stores.cosmos.account import Account
+    from backup_sync.stores.cosmos.identity import Identity
     from backup_sync.stores.cosmos.store import cosmos_store
 
     extra = extras.read(conn_id, connection.extra, COSMOS_EXTRA)
@@ -288,16 +282,21 @@ def _cosmos(service: Service, conn_id: str, connection: Connection, copy: bool, 
         what
         for what, value in (
             ("login (the account's endpoint)", connection.login),
-            ("password (the account's key)", connection.password),
             ("database_name in extra", extra.get("database_name")),
         )
         if not value
     ]
     if missing:
         raise ConnectionMistake(f"connection {conn_id} lacks {' and '.join(missing)}")
+    if not connection.password and urlsplit(connection.login or "").scheme != "https":
+        raise ConnectionMistake(
+            f"connection {conn_id} has no password, and a token of Microsoft Entra ID may only go to an endpoint that begins "
+            "with https://; correct its login, or set its password to the account's key"
+        )
+    identity = Identity(extra.get("managed_identity_client_id"), extra.get("workload_identity_tenant_id"))
     account = Account(
         endpoint=connection.login or "",
-        key=connection.password or "",
+        key=connection.password or identity,
         database=extra["database_name"],
         container=container or extra.get("collection_name") or service.container or "",
         options={name: extra[name] for name in COSMOS_OPTIONS if name in extra},

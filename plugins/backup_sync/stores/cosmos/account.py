@@ -27,8 +27,10 @@ from azure.core.pipeline.transport import AioHttpTransport
 from azure.cosmos.aio import CosmosClient
 from azure.cosmos.exceptions import CosmosBatchOperationError, CosmosHttpResponseError
 
-from backup_sync.model.errors import BackupSyncError, ConnectionMistake, FatalError, RetriableError
+from backup_sync.model.errors import ConnectionMistake, FatalError, RetriableError
 from backup_sync.stores.base import Usage
+from backup_sync.stores.cosmos.identity import Identity, NoToken, Tokens
+from backup_sync.stores.cosmos.statuses import PASSING, refusal
 
 T = TypeVar("T")
 
@@ -38,10 +40,6 @@ log = logging.getLogger(__name__)
 # value is one of them.
 for _noisy in ("azure.cosmos", "azure.core.pipeline.policies.http_logging_policy"):
     logging.getLogger(_noisy).setLevel(logging.WARNING)
-
-# https://learn.microsoft.com/rest/api/cosmos-db/http-status-codes-for-cosmosdb: throttled, timed out, retry with,
-# partition gone (split), and the server's own troubles.
-PASSING = {408, 410, 429, 449, 500, 502, 503, 504}
 
 CUT = (ServiceRequestError, ServiceResponseError, IncompleteReadError, OSError, asyncio.TimeoutError)
 """The connection was not made, or ended before the whole answer had come."""
@@ -55,10 +53,10 @@ _writing: ContextVar[bool] = ContextVar("writing", default=False)
 
 @dataclass(frozen=True)
 class Account:
-    """Where a container is, from an ``azure_cosmos`` connection."""
+    """Where a container is, from an ``azure_cosmos`` connection. ``key``: the account's, or who asks for tokens instead."""
 
     endpoint: str
-    key: str = field(repr=False)
+    key: str | Identity = field(repr=False)
     database: str
     container: str
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -183,6 +181,7 @@ class Connection:
         self._account_id: str | None = None
         self._own_loop: asyncio.AbstractEventLoop | None = None
         self._client: CosmosClient | None = None
+        self._tokens: Tokens | None = None
         self.pace = Pace(concurrency)
 
     @property
@@ -207,11 +206,9 @@ class Connection:
     def client(self) -> CosmosClient:
         if self._client is None:
             try:
-                # The SDK finds out only when it signs the first request, and then as a bare ValueError.
-                base64.b64decode(self.account.key, validate=True)
                 self._client = CosmosClient(
                     self.account.endpoint,
-                    credential=self.account.key,
+                    credential=self._credential(),
                     raw_response_hook=self._meter,
                     # Where no proxy is set, looking for one (and for ~/.netrc, in a thread) is a fifth of a request's cost.
                     transport=_Transport(self._check, use_env_settings=bool(getproxies())),
@@ -228,6 +225,21 @@ class Connection:
                     f"{self.label}: login (endpoint) or password (key) is malformed ({type(error).__name__})"
                 ) from None
         return self._client
+
+    def _credential(self) -> Any:
+        key = self.account.key
+        if isinstance(key, Identity):
+            try:
+                self._tokens = Tokens(key, self.label)
+            except ValueError:
+                raise ConnectionMistake(
+                    f"{self.label}: azure-identity cannot take this worker's environment; correct AZURE_TOKEN_CREDENTIALS and "
+                    "the other variables that begin with AZURE_"
+                ) from None
+            return self._tokens
+        # The SDK finds out only when it signs the first request, and then as a bare ValueError.
+        base64.b64decode(key, validate=True)
+        return key
 
     def database(self) -> Any:
         return self.client().get_database_client(self.account.database)
@@ -276,6 +288,7 @@ class Connection:
         _writing.set(write)  # of this task, and of those that the SDK makes for it
         deadline = math.inf
         wait = 0.1
+        renewed = not isinstance(self.account.key, Identity)
         while True:
             try:
                 async with self.pace:
@@ -286,7 +299,9 @@ class Connection:
                     return await request()
             except (CosmosHttpResponseError, CosmosBatchOperationError) as error:
                 status = int(error.status_code or 0)
-                if status not in PASSING or time.monotonic() + wait > deadline:
+                again = status == 401 and not renewed  # the SDK has dropped the token, and asks for another one
+                renewed = renewed or again
+                if not (status in PASSING or again) or time.monotonic() + wait > deadline:
                     raise self._refused(status, error) from None
                 pause = float((error.headers or {}).get("x-ms-retry-after-ms") or 0) / 1000
             except CUT as error:
@@ -300,6 +315,10 @@ class Connection:
                         f"{self.label}: cannot reach Cosmos DB at {self.account.address}, or the connection was cut "
                         f"({type(error).__name__})"
                     ) from None
+                pause = 0.0
+            except NoToken as error:
+                if not isinstance(error.problem, RetriableError) or time.monotonic() + wait > deadline:
+                    raise error.problem from None
                 pause = 0.0
             except AzureError as error:
                 raise FatalError(f"{self.label}: the Cosmos client reports {type(error).__name__}") from None
@@ -319,38 +338,25 @@ class Connection:
 
     def _refused(self, status: int, error: Exception) -> Exception:
         sub_status = int(getattr(error, "sub_status", 0) or 0)
-        if (status, sub_status) == (403, 1014):
-            return FatalError(
-                f"{self.label}: a partition key value of container {self.account.container} holds 20 GB of documents, which "
-                "is all that Cosmos DB takes (403, sub-status 1014); a hierarchical partition key has room for more"
-            )
-        return self.refusal(status) or CosmosError(status, sub_status)
-
-    def refusal(self, status: int) -> BackupSyncError | None:
-        """What a status says of the account as a whole; None for those that are about one request."""
-        if status == 401:
-            return ConnectionMistake(f"{self.label}: Cosmos DB refused the key; correct the connection's password")
-        if status == 403:
-            return ConnectionMistake(
-                f"{self.label}: Cosmos DB forbids this (403): the key may be read-only, or the firewall closed to this address"
-            )
-        if status == 429:
-            return RetriableError(
-                f"{self.label}: Cosmos DB throttles requests (429) for longer than {self.retry_seconds:.0f} s; "
-                "raise its throughput or lower 'concurrency'"
-            )
-        if status in PASSING:
-            return RetriableError(f"{self.label}: Cosmos DB keeps answering {status}")
-        return None
+        found = refusal(
+            self.label,
+            status,
+            sub_status,
+            tokens=isinstance(self.account.key, Identity),
+            container=self.account.container,
+            retry_seconds=self.retry_seconds,
+        )
+        return found or CosmosError(status, sub_status)
 
     def close(self) -> None:
         """Give up what is still under way, and the connections. Waits CLOSE_SECONDS for that at most, three times."""
         loop = self._own_loop
         if (loop is None and self._client is None) or (loop is not None and loop.is_running()):
             return  # running: a thread that was left behind is in it, and closes nothing that is not its own
-        client, self._client = self._client, None
+        open_ = [one for one in (self._client, self._tokens) if one is not None]
+        self._client = self._tokens = None
         try:
-            self._end([self._loop.create_task(client.close())] if client is not None else [])
+            self._end([self._loop.create_task(one.close()) for one in open_])
             self._end(asyncio.all_tasks(self._loop), cancel=True)
             self._end([self._loop.create_task(self._loop.shutdown_asyncgens())])
         finally:

@@ -12,8 +12,8 @@ from backup_sync.model.diff import Key
 from backup_sync.stores import weight
 from backup_sync.stores.base import Record, batches
 from backup_sync.stores.cosmos.beside import OURS, bound, key_json
-from backup_sync.stores.cosmos.catalog import ContainerShape
 from backup_sync.stores.cosmos.documents import weight_of_document
+from backup_sync.stores.cosmos.making import ContainerShape
 from backup_sync.stores.cosmos.ranges import EpkRange, FeedCut, Span
 from backup_sync.stores.cosmos.reader import CosmosReader
 from backup_sync.stores.cosmos.undo import CosmosUndo

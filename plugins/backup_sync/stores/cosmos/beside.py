@@ -16,8 +16,9 @@ from backup_sync.model.limits import Limits
 from backup_sync.model.service import Service
 from backup_sync.stores.base import Record, batches
 from backup_sync.stores.cosmos.account import Connection
-from backup_sync.stores.cosmos.catalog import ContainerShape, check_keeps, find, make
+from backup_sync.stores.cosmos.catalog import check_keeps, find
 from backup_sync.stores.cosmos.documents import Names, key_text, value_at
+from backup_sync.stores.cosmos.making import ContainerShape, make
 from backup_sync.stores.cosmos.queries import pages
 from backup_sync.stores.cosmos.writes import delete_all
 

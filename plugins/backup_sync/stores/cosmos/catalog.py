@@ -1,14 +1,11 @@
-"""What an account says of its databases and containers, and making those that are missing."""
+"""What an account says of its databases and containers, and which of them are missing."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Set
+from collections.abc import Collection, Mapping, Set
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
-
-from azure.cosmos import PartitionKey
 
 from backup_sync.model.declaring import Declarable
 from backup_sync.model.errors import ConfigurationError, FatalError
@@ -16,23 +13,8 @@ from backup_sync.model.service import Service
 from backup_sync.stores.base import Met
 from backup_sync.stores.cosmos import checks
 from backup_sync.stores.cosmos.account import Connection, CosmosError
-from backup_sync.stores.cosmos.documents import Names, names_of
+from backup_sync.stores.cosmos.making import ContainerShape, drop, make
 from backup_sync.stores.cosmos.queries import pages, question
-
-
-@dataclass(frozen=True)
-class ContainerShape:
-    """A container's partition key definition; ``kind`` is Hash or MultiHash (hierarchical)."""
-
-    paths: tuple[str, ...]
-    kind: str
-    version: int
-
-    @property
-    def names(self) -> tuple[Names, ...]:
-        """The paths as the names of their properties; the same path may be written in more ways than one."""
-        return tuple(map(names_of, self.paths))
-
 
 HISTORY_SHAPE = ContainerShape(("/serviceName",), "Hash", 2)
 
@@ -56,10 +38,13 @@ class Found:
 
 
 class CosmosCatalog:
-    """See :class:`backup_sync.stores.base.Catalog`. ``history``: the container beside the copy. ``copy``: this end holds it."""
+    """See :class:`backup_sync.stores.base.Catalog`. ``history``: the container beside the copy. ``copy``: this end holds it.
+    ``later``: names of containers with the copy's partition key that are made after it."""
 
-    def __init__(self, connection: Connection, service: Service, history: str, *, copy: bool) -> None:
-        self.connection, self.service, self.history, self.copy = connection, service, history, copy
+    def __init__(
+        self, connection: Connection, service: Service, history: str, *, copy: bool, later: Collection[str] = ()
+    ) -> None:
+        self.connection, self.service, self.history, self.copy, self.later = connection, service, history, copy, later
         self.account, self.label = connection.account, connection.label
         self._found: Found | None = None
 
@@ -153,7 +138,8 @@ class CosmosCatalog:
             return []
         made = [] if database_exists(self.connection) else [f"database {self.account.database}"]
         if not dry_run:
-            make(self.connection, missing, database=bool(made))
+            later = {name: shape for name in self.later if find(self.connection, name) is None}
+            make(self.connection, missing, database=bool(made), later=later)
         return made + [f"container {name}" for name in missing]
 
     def meet(self, shape: ContainerShape, without: Set[str]) -> Met:
@@ -175,8 +161,7 @@ class CosmosCatalog:
         name = self.account.container
         self._found = None
         if find(self.connection, name) is not None:
-            database = self.connection.database()
-            self.connection.run(self.connection.call(lambda: database.delete_container(name), write=True))
+            drop(self.connection, name)
 
     def _check_history(self, found: Found) -> None:
         check_keeps(found, self.label, self.history)
@@ -258,24 +243,3 @@ def database_exists(connection: Connection) -> bool:
         if error.status == 404:
             return False
         raise connection.unexpected(error, f"reading database {connection.account.database}") from None
-
-
-def make(connection: Connection, containers: Mapping[str, ContainerShape], *, database: bool) -> None:
-    """Make containers, and with ``database`` the database first. What somebody else made meanwhile is left as it is."""
-    client = connection.client()
-    if database:
-        _make(connection, lambda: client.create_database(connection.account.database))
-    for name, shape in containers.items():
-        # No default TTL: a copy's clock would restart, and a backup that expires is none.
-        paths: Any = list(shape.paths) if shape.kind == "MultiHash" else shape.paths[0]
-        kind: Any = shape.kind
-        key = PartitionKey(path=paths, kind=kind, version=shape.version)
-        _make(connection, partial(connection.database().create_container, name, key))
-
-
-def _make(connection: Connection, request: Callable[[], Awaitable[Any]]) -> None:
-    try:
-        connection.run(connection.call(request))
-    except CosmosError as error:
-        if error.status != 409:
-            raise connection.unexpected(error, "creating a database or container") from None

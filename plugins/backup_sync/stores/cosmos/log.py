@@ -13,9 +13,9 @@ from backup_sync.stores import weight
 from backup_sync.stores.base import Keep, Record, batches
 from backup_sync.stores.cosmos.account import Connection
 from backup_sync.stores.cosmos.beside import OURS, CosmosBeside, bound, key_json
-from backup_sync.stores.cosmos.catalog import ContainerShape
 from backup_sync.stores.cosmos.documents import Names, weight_of_document
 from backup_sync.stores.cosmos.entries import CosmosEntries
+from backup_sync.stores.cosmos.making import ContainerShape
 from backup_sync.stores.cosmos.ranges import EpkRange
 from backup_sync.stores.cosmos.reader import CosmosReader
 

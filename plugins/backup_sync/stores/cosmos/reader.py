@@ -21,7 +21,7 @@ from backup_sync.model.service import Service
 from backup_sync.stores import weight
 from backup_sync.stores.base import Filtered, Record
 from backup_sync.stores.cosmos.account import Connection
-from backup_sync.stores.cosmos.catalog import ContainerShape, any_document
+from backup_sync.stores.cosmos.catalog import any_document
 from backup_sync.stores.cosmos.documents import (
     bundled,
     content_of,
@@ -35,6 +35,7 @@ from backup_sync.stores.cosmos.documents import (
     weight_of_document,
     without_system,
 )
+from backup_sync.stores.cosmos.making import ContainerShape
 from backup_sync.stores.cosmos.pairs import DocumentPairs
 from backup_sync.stores.cosmos.queries import pages, question
 from backup_sync.stores.cosmos.ranges import EpkRange, FeedCut, portion, share_of

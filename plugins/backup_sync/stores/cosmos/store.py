@@ -7,11 +7,12 @@ from backup_sync.model.service import Service
 from backup_sync.stores.base import Filtered, Keep, Store
 from backup_sync.stores.cosmos.account import Account, Connection
 from backup_sync.stores.cosmos.as_of import CosmosAsOf
-from backup_sync.stores.cosmos.catalog import ContainerShape, CosmosCatalog
+from backup_sync.stores.cosmos.catalog import CosmosCatalog
 from backup_sync.stores.cosmos.entries import CosmosEntries
 from backup_sync.stores.cosmos.journal import CosmosJournal
 from backup_sync.stores.cosmos.lease import Lease
 from backup_sync.stores.cosmos.log import CosmosLog
+from backup_sync.stores.cosmos.making import ContainerShape
 from backup_sync.stores.cosmos.reader import CosmosReader
 from backup_sync.stores.cosmos.undo import CosmosUndo
 from backup_sync.stores.cosmos.writer import CosmosWriter
@@ -27,7 +28,9 @@ def cosmos_store(service: Service, account: Account, label: str, *, copy: bool, 
     limits = limits or Limits()
     history = service.history or HISTORY
     connection = Connection(account, label, service.concurrency, service.retry_seconds)
-    catalog = CosmosCatalog(connection, service, history, copy=copy)
+    undo = CosmosUndo(connection, service, limits, account.container, CosmosAsOf)
+    later = [undo.name] if copy and service.keep else []
+    catalog = CosmosCatalog(connection, service, history, copy=copy, later=later)
     journal = CosmosJournal(connection, service.name, history=history, copy=account.container)
 
     def reader(
@@ -44,8 +47,6 @@ def cosmos_store(service: Service, account: Account, label: str, *, copy: bool, 
         return CosmosWriter(
             connection, shape, limits, (journal.count if told else journal.fence) if copy else None, entries
         )
-
-    undo = CosmosUndo(connection, service, limits, account.container, CosmosAsOf)
 
     return Store(
         kind="azure_cosmos",

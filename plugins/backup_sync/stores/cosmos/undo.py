@@ -18,8 +18,9 @@ from backup_sync.model.service import Service
 from backup_sync.stores.base import Reader
 from backup_sync.stores.cosmos.account import Connection
 from backup_sync.stores.cosmos.beside import OURS, CosmosBeside, key_json
-from backup_sync.stores.cosmos.catalog import ContainerShape, find
+from backup_sync.stores.cosmos.catalog import find
 from backup_sync.stores.cosmos.documents import key_text
+from backup_sync.stores.cosmos.making import ContainerShape
 
 
 class CosmosUndo(CosmosBeside):

@@ -8,8 +8,8 @@ from backup_sync.model.diff import Key
 from backup_sync.model.limits import Limits
 from backup_sync.stores.base import Applied, Record
 from backup_sync.stores.cosmos.account import Connection, all_of
-from backup_sync.stores.cosmos.catalog import ContainerShape
 from backup_sync.stores.cosmos.entries import CosmosEntries
+from backup_sync.stores.cosmos.making import ContainerShape
 from backup_sync.stores.cosmos.writes import delete_all, upsert_all
 
 
