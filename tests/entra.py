@@ -11,13 +11,13 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from backup_sync.stores.cosmos.identity import Identity
 from local.cosmos.tokens import issue
 
 VARIABLES = (
@@ -116,16 +116,19 @@ class IdentityEndpoint:
         return 200, {"access_token": token, "expires_on": ends, "resource": resource, "token_type": "Bearer"}
 
 
-@dataclass(frozen=True)
-class Known:
-    """An identity whose credential makes its tokens itself, in place of :class:`backup_sync.stores.cosmos.identity.Identity`.
+class Known(Identity):
+    """An identity whose credential makes its tokens itself and asks nobody.
 
-    ``make``: a token for an audience. ``believed``: seconds for which its bearer takes it to be good.
+    ``make``: a token for an audience. ``believed``: seconds for which its bearer takes it to be good; then it asks anew.
     """
 
+    def __init__(self, make: Callable[[str], str], believed: float = 3600) -> None:
+        super().__init__()
+        self.__dict__.update(make=make, believed=believed, credentials=[])
+
     make: Callable[[str], str]
-    believed: float = 3600
-    credentials: list[Credential] = field(default_factory=list)
+    believed: float
+    credentials: list[Credential]
 
     def credential(self) -> Any:
         self.credentials.append(Credential(self))
@@ -143,7 +146,8 @@ class Credential:
 
         self.asked += 1
         token = self._identity.make(scopes[0].removesuffix("/.default"))
-        return AccessTokenInfo(token, int(time.time() + self._identity.believed))
+        ends = int(time.time() + self._identity.believed)
+        return AccessTokenInfo(token, ends, refresh_on=ends)
 
     async def close(self) -> None:
         self.closed += 1

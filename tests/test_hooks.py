@@ -19,6 +19,7 @@ from backup_sync.model.service import Service, parse_service
 from backup_sync.stores.base import Store
 from backup_sync.stores.cosmos.account import Account
 from backup_sync.stores.cosmos.catalog import CosmosCatalog
+from backup_sync.stores.cosmos.identity import Identity
 from backup_sync.stores.sql.shape import Column, TableShape
 from tests.reliability.proxy import Fault, Proxy
 
@@ -215,6 +216,49 @@ def test_a_malformed_endpoint_or_key_is_a_configuration_error_without_the_key(mo
     with closing(open_store(service(CONTAINER), "src")) as store, pytest.raises(ConfigurationError) as caught:
         store.catalog.describe()
     assert "not base64" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {},
+        {"managed_identity_client_id": "a client"},
+        {"workload_identity_tenant_id": "a tenant"},
+        {
+            "managed_identity_client_id": "a client",
+            "workload_identity_tenant_id": "a tenant",
+            "resource_group_name": "g",
+        },
+    ],
+)
+def test_a_cosmos_connection_without_a_password_asks_for_tokens_as_the_identity_that_it_names(monkeypatch, named):
+    extra = {"database_name": "db", **named}
+    connect(monkeypatch, "src", cosmos(login="https://a.example.com:443/", password=None, extra=extra))
+    account = account_of(open_store(service(CONTAINER), "src"))
+    assert account.key == Identity(named.get("managed_identity_client_id"), named.get("workload_identity_tenant_id"))
+
+
+def test_a_password_goes_before_an_identity_as_it_does_with_airflows_own_hook(monkeypatch):
+    connect(monkeypatch, "src", cosmos(extra={"database_name": "db", "managed_identity_client_id": "a client"}))
+    assert account_of(open_store(service(CONTAINER), "src")).key == KEY
+
+
+@pytest.mark.parametrize("login", ["http://localhost:1/", "orders.documents.azure.com"])
+def test_no_token_goes_to_an_endpoint_that_anybody_can_listen_to(monkeypatch, login):
+    connect(monkeypatch, "src", cosmos(login=login, password=""))
+    with pytest.raises(ConnectionMistake, match=r"connection src has no password, and .* begins with https://"):
+        open_store(service(CONTAINER), "src")
+
+
+def test_an_environment_that_azure_identity_cannot_take_is_said_in_one_sentence(monkeypatch):
+    monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "hunter2")
+    connect(monkeypatch, "src", cosmos(login="https://a.example.com/", password=""))
+    with closing(open_store(service(CONTAINER), "src")) as store, pytest.raises(ConnectionMistake) as caught:
+        store.catalog.describe()
+    assert "src: azure-identity cannot take this worker's environment; correct AZURE_TOKEN_CREDENTIALS" in str(
+        caught.value
+    )
+    assert "hunter2" not in str(caught.value)
 
 
 def sql_server(**changes: Any) -> dict[str, Any]:

@@ -359,6 +359,8 @@ class Connection:
             self._end([self._loop.create_task(one.close()) for one in open_])
             self._end(asyncio.all_tasks(self._loop), cancel=True)
             self._end([self._loop.create_task(self._loop.shutdown_asyncgens())])
+            # A connection by TLS that was given up is closed a few turns of the loop later.
+            self._end([self._loop.create_task(asyncio.sleep(0.01))])
         finally:
             self._loop.close()
             self._own_loop = None
