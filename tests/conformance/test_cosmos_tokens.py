@@ -303,8 +303,8 @@ def test_initialize_names_all_that_is_to_be_made_and_the_commands_that_make_it(
             own.initialize(service=service)
         names = [own.container, own.history, f"{own.container}-undo"]
         assert str(caught.value) == (
-            "backup: Cosmos DB lets this connection make no database and no container (403), and there is no database "
-            f"{own.backup_database}, no container {names[0]}, no container {names[1]}, no container {names[2]} yet; make that "
+            "backup: Cosmos DB lets this connection create no database and no container (403), and there is no database "
+            f"{own.backup_database}, no container {names[0]}, no container {names[1]}, no container {names[2]} yet; create that "
             "with the commands in the log, or give the connection a key that may"
         )
         assert own.made() == set(), "nothing was made"

@@ -71,8 +71,8 @@ def make(
         missing = [f"database {connection.account.database}"] * database + [f"container {name}" for name in left]
         _tell(connection, commands(connection.account, left, database=database))
         raise ConnectionMistake(
-            f"{connection.label}: Cosmos DB lets this connection make no database and no container (403), and there is no "
-            f"{', no '.join(missing)} yet; make that with the commands in the log, or give the connection a key that may"
+            f"{connection.label}: Cosmos DB lets this connection create no database and no container (403), and there is no "
+            f"{', no '.join(missing)} yet; create that with the commands in the log, or give the connection a key that may"
         ) from None
 
 
