@@ -65,7 +65,10 @@ class IdentityEndpoint:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                status, answer = endpoint._answer(self.path, self.headers.get("X-IDENTITY-HEADER"))
+                known = (
+                    self.headers.get("X-IDENTITY-HEADER") == endpoint.secret or self.headers.get("Metadata") == "true"
+                )
+                status, answer = endpoint._answer(self.path, known)
                 body = json.dumps(answer).encode()
                 try:
                     self.send_response(status)
@@ -100,14 +103,19 @@ class IdentityEndpoint:
         monkeypatch.setenv("IDENTITY_ENDPOINT", self.url)
         monkeypatch.setenv("IDENTITY_HEADER", self.secret)
 
-    def _answer(self, path: str, secret: str | None) -> tuple[int, dict[str, Any]]:
+    def use_as_a_machine(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Make it the one of this process as a virtual machine has it, at a fixed address and without a secret."""
+        forget(monkeypatch)
+        monkeypatch.setattr("azure.identity._credentials.imds.IMDS_AUTHORITY", self.url.removesuffix("/msi/token"))
+
+    def _answer(self, path: str, known: bool) -> tuple[int, dict[str, Any]]:
         parameters = {name: values[0] for name, values in parse_qs(urlsplit(path).query).items()}
         self.asked.append(parameters)
         time.sleep(self.delay)
         if self.status != 200:
             return self.status, {"statusCode": self.status, "message": self.reason}
         principal = self.principals.get(parameters.get("client_id", ""))
-        if secret != self.secret or principal is None:
+        if not known or principal is None:
             return 400, {"statusCode": 400, "message": f"No managed identity was found for {parameters}."}
         resource = parameters["resource"]
         token = issue(principal, resource, self.lifetime)

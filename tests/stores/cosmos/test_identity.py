@@ -67,6 +67,26 @@ def test_the_client_id_of_the_connection_chooses_the_identity(endpoint: Identity
     assert endpoint.asked[0]["client_id"] == CLIENT
 
 
+def test_the_identity_of_a_virtual_machine_gets_a_token(
+    endpoint: IdentityEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint.use_as_a_machine(monkeypatch)
+    [token] = asked(Identity(CLIENT))
+    assert token.token == endpoint.given[-1]
+    assert {one["client_id"] for one in endpoint.asked} == {CLIENT}
+
+
+def test_a_virtual_machine_without_that_identity_is_a_mistake_and_one_in_trouble_is_not(
+    endpoint: IdentityEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint.use_as_a_machine(monkeypatch)
+    problem = problem_of(Identity("66666666-2222-3333-4444-555555555555"))
+    assert type(problem) is ConnectionMistake
+    assert "since ManagedIdentityCredential was refused (400)" in str(problem)
+    endpoint.status = 503
+    assert type(problem_of(Identity())) is RetriableError
+
+
 def test_the_library_keeps_a_token_and_asks_once(endpoint: IdentityEndpoint) -> None:
     assert len({token.token for token in asked(Identity(), 5)}) == 1
     assert len(endpoint.asked) == 1
