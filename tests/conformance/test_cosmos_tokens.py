@@ -165,6 +165,22 @@ def test_each_connection_has_one_credential_and_closes_it(own: Ends) -> None:
         assert [(one.asked, one.closed) for one in identity.credentials] == [(1, 1), (1, 1)]
 
 
+def test_the_lease_is_renewed_by_a_token_too(own: Ends) -> None:
+    own.make_backup()
+    own.initialize()
+    own.small(lease_seconds=3)
+    own.keys[1] = token_of(WRITER)
+
+    def act(name: str) -> None:
+        if name == "before apply":
+            time.sleep(4)
+
+    with faults.installed(act):
+        assert own.sync().inserted == 20
+    # The thread that renews it has a loop of its own, to which a credential belongs.
+    assert [(one.asked, one.closed) for one in own.keys[1].credentials] == [(1, 1), (1, 1)]
+
+
 def test_a_connection_by_https_leaves_no_socket_behind(own: Ends) -> None:
     for _ in range(5):
         with closing(own.store(1, own.service())) as store:
