@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from backup_sync.model.errors import ConfigurationError
 from backup_sync.model.limits import Limits
 from backup_sync.model.mask import print_of
 from backup_sync.model.names import as_written
@@ -27,7 +26,6 @@ from backup_sync.stores.sql.catalog import holding
 from backup_sync.stores.sql.journal import SqlJournal
 from backup_sync.stores.sql.shape import TableShape
 from backup_sync.stores.sql.table import Table
-from backup_sync.stores.sql.view import View
 
 
 def mssql_store(
@@ -67,22 +65,7 @@ def mssql_store(
         # A copy may hold NULL in what is not filled in yet, whatever the source's column is.
         columns = [replace(one, nullable=one.nullable or copy) for one in shape.columns]
         whole = content_of(columns) if content else ""
-        masks = catalog.masks(shape)
-        if masks and service.needs_key and mask_key is None:
-            raise ConfigurationError(
-                f"{label}: the key of 'mask' of service {service.name} is missing; name its 'mask_key'"
-            )
-        view = View.of(
-            DIALECT,
-            table,
-            shape,
-            content=whole,
-            stamps=stamps,
-            condition="" if filtered == "none" else catalog.condition(),
-            everywhere=filtered == "ranges",
-            masks=masks,
-            **options,
-        )
+        view = catalog.view(table, shape, filtered, keyed=mask_key is not None, content=whole, stamps=stamps, **options)
         return MssqlReader(session, view, limits, joined=joined)
 
     def writer(shape: TableShape, keep: Keep | None = None, *, told: bool = True) -> MssqlWriter:

@@ -6,12 +6,13 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence, Set
 from dataclasses import replace
+from typing import Any
 
 from backup_sync.model.declaring import Declarable
 from backup_sync.model.errors import BackupSyncError, ConfigurationError, FatalError, PairingRefused
 from backup_sync.model.names import Fold
 from backup_sync.model.where import Value
-from backup_sync.stores.base import Met
+from backup_sync.stores.base import Filtered, Met
 from backup_sync.stores.sql.dialect import Dialect
 from backup_sync.stores.sql.journal import SqlJournal
 from backup_sync.stores.sql.masking import Hiding, masked_shape, masks_of
@@ -19,6 +20,7 @@ from backup_sync.stores.sql.session import SqlSession
 from backup_sync.stores.sql.shape import SYNCED_AT, Column, Difference, TableShape, difference
 from backup_sync.stores.sql.table import Table
 from backup_sync.stores.sql.unfilled import SqlUnfilled
+from backup_sync.stores.sql.view import View
 from backup_sync.stores.sql.where import ALIAS, condition_sql
 
 log = logging.getLogger(__name__)
@@ -119,6 +121,18 @@ class SqlCatalog(ABC):
                 f"{self.label}: 'where' of service {self.service.name} asks column {column.name} of {self.service.table}, which "
                 f"is {column.type or 'of no type'}, for what it cannot be compared with; {error}"
             ) from None
+
+    def view(self, table: Table, shape: TableShape, filtered: Filtered, *, keyed: bool, **options: Any) -> View:
+        """What a reader reads of ``table``, this one or one that looks like it. ``keyed``: the session has the key of the hashes.
+        ``options``: see :meth:`View.of`. Raises ConfigurationError where it is needed and missing."""
+        masks = self.masks(shape)
+        if masks and self.service.needs_key and not keyed:
+            raise ConfigurationError(
+                f"{self.label}: the key of 'mask' of service {self.service.name} is missing; name its 'mask_key'"
+            )
+        condition = "" if filtered == "none" else self.condition()
+        everywhere = filtered == "ranges"
+        return View.of(self.dialect, table, shape, condition=condition, everywhere=everywhere, masks=masks, **options)
 
     def masks(self, shape: TableShape) -> dict[str, str]:
         """See :func:`masks_of`. Of the copy nothing is masked: it holds what it was given."""

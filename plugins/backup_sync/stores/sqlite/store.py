@@ -10,7 +10,6 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from backup_sync.model.errors import ConfigurationError
 from backup_sync.model.limits import Limits
 from backup_sync.model.mask import print_of
 from backup_sync.model.service import LOG, UNDO, Service
@@ -64,22 +63,7 @@ def sqlite_store(
         **options: Sequence[str],
     ) -> SqliteReader:
         whole = content_of(session, shape.columns) if content else ""
-        masks = catalog.masks(shape)
-        if masks and service.needs_key and mask_key is None:
-            raise ConfigurationError(
-                f"{label}: the key of 'mask' of service {service.name} is missing; name its 'mask_key'"
-            )
-        view = View.of(
-            DIALECT,
-            table,
-            shape,
-            content=whole,
-            stamps=stamps,
-            condition="" if filtered == "none" else catalog.condition(),
-            everywhere=filtered == "ranges",
-            masks=masks,
-            **options,
-        )
+        view = catalog.view(table, shape, filtered, keyed=mask_key is not None, content=whole, stamps=stamps, **options)
         return SqliteReader(session, view, limits)
 
     def writer(shape: TableShape, keep: Keep | None = None, *, told: bool = True) -> SqliteWriter:
