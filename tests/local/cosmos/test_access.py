@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import stat
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +180,17 @@ def test_the_asynchronous_client_gets_the_same_answers(tls: EmbeddedCosmos) -> N
 
     tls.grant(ME, "reader")
     asyncio.run(_both(tls))
+
+
+def test_the_role_that_the_docs_define_allows_what_a_backup_does_and_no_more() -> None:
+    text = (Path(__file__).resolve().parents[3] / "docs" / "connections.md").read_text(encoding="utf-8")
+    [definition] = re.findall(r"<<'END'\n(\{.*?\n\})\nEND", text, re.DOTALL)
+    [permission] = json.loads(definition)["Permissions"]
+    allowed = permission["DataActions"]
+    assert {action for action in ROLES["contributor"] if any(fnmatchcase(action, one) for one in allowed)} == ROLES[
+        "contributor"
+    ]
+    assert all(any(fnmatchcase(action, one) for action in ROLES["contributor"]) for one in allowed)
 
 
 # tokens

@@ -283,12 +283,12 @@ class Connection:
 
         Only for requests that may be repeated: reads, upserts, deletes, and those whose caller looks what became of them
         when their answer was lost. Raises CosmosError for a status that is an answer (404, 409, 412, 413, 400), what the
-        guard raises, and the tree's errors for all others.
+        guard raises, and the tree's errors for all others. A token that was refused is replaced once.
         """
         _writing.set(write)  # of this task, and of those that the SDK makes for it
         deadline = math.inf
         wait = 0.1
-        renewed = not isinstance(self.account.key, Identity)
+        may_renew = isinstance(self.account.key, Identity)
         while True:
             try:
                 async with self.pace:
@@ -299,8 +299,8 @@ class Connection:
                     return await request()
             except (CosmosHttpResponseError, CosmosBatchOperationError) as error:
                 status = int(error.status_code or 0)
-                again = status == 401 and not renewed  # the SDK has dropped the token, and asks for another one
-                renewed = renewed or again
+                again = status == 401 and may_renew  # the SDK has dropped the token, and asks for another one
+                may_renew = may_renew and not again
                 if not (status in PASSING or again) or time.monotonic() + wait > deadline:
                     raise self._refused(status, error) from None
                 pause = float((error.headers or {}).get("x-ms-retry-after-ms") or 0) / 1000
