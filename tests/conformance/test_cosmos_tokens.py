@@ -13,6 +13,7 @@ import logging
 import re
 import shlex
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -512,3 +513,26 @@ def test_a_run_of_the_tasks_goes_by_tokens_alone_and_tells_none_of_them(
     assert len(entra.given) == 2
     for secret in (*entra.given, entra.secret):
         assert secret not in caplog.text
+
+
+@pytest.mark.parametrize("status", [400, 401, 500])
+def test_nothing_that_an_identity_endpoint_says_is_told(
+    own: Ends, entra: IdentityEndpoint, services: Path, caplog: pytest.LogCaptureFixture, status: int
+) -> None:
+    from structlog.tracebacks import ExceptionDictTransformer
+
+    from backup_sync.hooks import open_stores
+    from backup_sync.model.config import load_service
+    from backup_sync.walk.initialize import initialize
+
+    own.make_backup()
+    entra.status, entra.reason = status, f"hunter2 {issue(WRITER, 'https://127.0.0.1')} {entra.secret}"
+    with caplog.at_level(logging.DEBUG), caplog.at_level(logging.DEBUG, "azure"):
+        source, backup = open_stores(load_service(services, "thing"))
+        with closing(source), closing(backup), pytest.raises((ConnectionMistake, RetriableError)) as caught:
+            initialize(source, backup)
+    error = caught.value
+    told = "".join(traceback.format_exception(error))
+    told += repr(ExceptionDictTransformer(show_locals=False)((type(error), error, error.__traceback__)))
+    for secret in entra.reason.split():
+        assert secret not in told + caplog.text
