@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from backup_sync.model.result import SyncResult, sync_id
     from backup_sync.model.service import Service, parse_service
     from backup_sync.operators import (
+        ApproveDeletesOperator,
         ApproveRestoreOperator,
         CarryOutRestoreOperator,
+        DeleteApprovedOperator,
         DrillOperator,
         HoldOperator,
         InitializeBackupOperator,
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
         SummaryOperator,
         SyncOperator,
         VerifyOperator,
+        WatchOperator,
         refuse_mistakes,
     )
     from backup_sync.walk.drill import drill
@@ -39,9 +42,11 @@ if TYPE_CHECKING:
     from backup_sync.walk.verify import verify
 
 __all__ = [
+    "ApproveDeletesOperator",
     "ApproveRestoreOperator",
     "BackupSyncError",
     "CarryOutRestoreOperator",
+    "DeleteApprovedOperator",
     "DrillOperator",
     "HoldOperator",
     "InitializeBackupOperator",
@@ -54,6 +59,7 @@ __all__ = [
     "SyncOperator",
     "SyncResult",
     "VerifyOperator",
+    "WatchOperator",
     "config_path",
     "drill",
     "initialize",
