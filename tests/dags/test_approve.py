@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -199,3 +200,100 @@ def test_people_are_told_when_they_are_asked_and_where_to_answer(
 def test_other_services_keep_their_chain(asking: World, answers: Answers) -> None:
     outcome = asking.run(conf={"service": "order"})
     assert not [task for task in outcome.tasks if task in ("order.approve", "order.delete")]
+
+
+class Between:
+    """Calls what is in ``then`` after the answer and before the deletes, as a person does who clears some of the tasks."""
+
+    then: Any = None
+
+
+@pytest.fixture
+def between(monkeypatch: pytest.MonkeyPatch) -> Between:
+    from backup_sync.operators import DeleteApprovedOperator
+
+    found, execute = Between(), DeleteApprovedOperator.execute
+
+    def first(self: Any, context: Any) -> Any:
+        if found.then is not None:
+            found.then(context)
+        return execute(self, context)
+
+    monkeypatch.setattr(DeleteApprovedOperator, "execute", first)
+    return found
+
+
+def left(context: Any, task: str, key: str, change: Any) -> None:
+    """What a task of this run left under a key becomes what ``change`` makes of it; None: it leaves nothing."""
+    from airflow.models.xcom import XComModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        run_id = context["dag_run"].run_id
+        row = session.scalars(select(XComModel).filter_by(run_id=run_id, task_id=task, key=key)).one()
+        value = change(dict(XComModel.deserialize_value(row)))
+        if value is None:
+            session.delete(row)
+        else:
+            row.value = value
+
+
+def test_an_approval_is_of_what_was_asked_and_not_of_what_a_cleared_sync_finds_later(
+    asking: World, answers: Answers, between: Between
+) -> None:
+    """Clearing only what failed runs the sync again, and not the answer."""
+
+    def again(context: Any) -> None:
+        asking.customers.delete([16, 17, 18])
+        question = {"Deletes": 18, "Of": 20, "Keys": []}
+        left(context, "customer.sync", "failure", lambda found: {**found, "Question": question})
+
+    answers.append("Approve")
+    between.then = again
+    outcome = asking.run(conf=CUSTOMER)
+    assert outcome.state == "failed"
+    assert len(ids(asking)) == 20
+    assert "this run may delete 15 at most" in str(outcome.summary["Results"][0]["ErrorMessage"])
+
+
+def test_a_sync_that_is_cleared_and_withholds_nothing_leaves_nothing_to_delete(
+    asking: World, answers: Answers, between: Between
+) -> None:
+    def again(context: Any) -> None:
+        asking.customers.insert(range(1, 16))
+        left(context, "customer.sync", "failure", lambda _: None)
+
+    answers.append("Approve")
+    between.then = again
+    assert states(asking.run(conf=CUSTOMER))["delete"] == "skipped"
+
+
+@pytest.mark.parametrize("key", ["return_value", "asked"])
+def test_an_approval_without_an_answer_deletes_nothing(
+    asking: World, answers: Answers, between: Between, key: str
+) -> None:
+    """Whoever may mark tasks may mark the question as a success."""
+    answers.append("Approve")
+    between.then = lambda context: left(context, "customer.approve", key, lambda _: None)
+    outcome = asking.run(conf=CUSTOMER)
+    assert outcome.state == "failed"
+    assert len(ids(asking)) == 20
+    assert "has no answer of a person" in str(outcome.summary["Results"][0]["ErrorMessage"])
+
+
+def test_what_the_run_deleted_before_it_asked_is_not_counted_against_the_approval(
+    asking: World, answers: Answers, between: Between
+) -> None:
+    """A run that is cleared once its deletes were approved asks anew, and goes on."""
+
+    def earlier(context: Any) -> None:
+        sql = "UPDATE SyncHistory SET DeletedCount = 5 WHERE RunId = ?"
+        with sqlite3.connect(asking.places.customer_backup) as db:
+            assert db.execute(sql, [context["dag_run"].run_id]).rowcount == 1
+        left(context, "customer.approve", "asked", lambda found: {**found, "Deleted": 5})
+
+    answers.append("Approve")
+    between.then = earlier
+    assert asking.run(conf=CUSTOMER).state == "success"
+    assert ids(asking) == [16, 17, 18, 19, 20]

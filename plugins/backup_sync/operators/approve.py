@@ -10,6 +10,7 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
 from backup_sync.links import required_action
+from backup_sync.model.errors import FatalError
 from backup_sync.operators.base import FAILURE, flag
 from backup_sync.operators.notify import tell
 from backup_sync.operators.sync import SyncOperator
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from backup_sync.walk.sync import Options
 
 log = logging.getLogger(__name__)
+
+ASKED = "asked"
+"""XCom key of what was asked for. The answer is to that, and not to what a sync that was cleared meanwhile found."""
 
 
 class ApproveDeletesOperator(ApprovalOperator):
@@ -52,6 +56,7 @@ class ApproveDeletesOperator(ApprovalOperator):
         if not question or flag(found.get("DryRun")):
             raise AirflowSkipException("there is nothing to approve: the sync withheld no deletes that may be allowed")
         self.body = told(found["ErrorMessage"], question)
+        ti.xcom_push(key=ASKED, value={"Deletes": question["Deletes"], "Deleted": found["DeletedCount"]})
         tell(context, [found], "sync", read_settings(), [f"Approve or reject: {required_action(ti)}"])
         return super().execute(context)
 
@@ -75,11 +80,19 @@ class DeleteApprovedOperator(SyncOperator):
 
     def options(self, context: Context) -> Options:
         ti = context["ti"]
-        found = ti.xcom_pull(task_ids=self.asked, key=FAILURE)
-        by = (ti.xcom_pull(task_ids=self.approve) or {}).get("responded_by_user") or {}
+        if not (ti.xcom_pull(task_ids=self.asked, key=FAILURE) or {}).get("Question"):
+            raise AirflowSkipException("there is nothing left to delete: the sync ran again and withheld nothing")
+        answer = ti.xcom_pull(task_ids=self.approve) or {}
+        asked = ti.xcom_pull(task_ids=self.approve, key=ASKED)
+        if not asked or not answer.get("chosen_options"):
+            raise FatalError(
+                f"{self.service}: {self.approve} has no answer of a person, so nothing was deleted; clear that task to ask again"
+            )
+        by = answer.get("responded_by_user") or {}
         name = str(by.get("name") or by.get("id") or "somebody")
-        allowed = int(found["Question"]["Deletes"])
-        log.info("%s: %d deletes were approved by %s", self.service, allowed, name)
+        log.info("%s: %d deletes were approved by %s", self.service, asked["Deletes"], name)
+        # An allowance is that of the whole run, with what it had deleted before it asked.
+        allowed = int(asked["Deletes"]) + int(asked["Deleted"])
         return replace(super().options(context), allow_deletes=allowed, approved_by=name)
 
 
