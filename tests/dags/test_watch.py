@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -84,3 +85,52 @@ def test_each_service_has_its_own_promise(watched: World, clock: Any, tmp_path: 
     assert "order: the last success is 3 h old, and 2 h is promised" in outcome.said
     assert "customer: the last" not in outcome.said
     assert [subject for subject, _ in Told.seen] == ["backup_sync: order is stale"]
+
+
+def watch(logical_date: datetime | None, told: Any = None) -> dict[str, Any]:
+    """A watch of a backup that was never made; what it remembers. ``told``: what an earlier one remembered."""
+    from airflow.sdk.exceptions import AirflowFailException
+
+    from backup_sync.operators import WatchOperator
+    from backup_sync.operators.assets import alias
+
+    class Nothing(list[Any]):
+        def ascending(self, _: bool) -> Nothing:
+            return self
+
+        def limit(self, _: int) -> Nothing:
+            return self
+
+    kept: dict[str, Any] = {}
+    ti = SimpleNamespace(xcom_pull=lambda **_: told, xcom_push=lambda key, value: kept.update({key: value}))
+    context: Any = {
+        "ti": ti,
+        "dag_run": SimpleNamespace(logical_date=logical_date),
+        "inlet_events": {alias("customer"): Nothing()},
+    }
+    with pytest.raises(AirflowFailException, match="1 of 1 backups are stale"):
+        WatchOperator(task_id="watch", promises={"customer": 60.0}).execute(context)
+    return kept
+
+
+MIDNIGHT = datetime(2026, 3, 1, tzinfo=timezone.utc)
+
+
+def test_whoever_could_not_be_told_is_told_the_next_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    Told.seen.clear()
+    monkeypatch.setenv("AIRFLOW__BACKUP_SYNC__ON_STALE", "tests.test_notify.Broken")
+    kept = watch(MIDNIGHT)
+    assert kept == {"told": {}}
+    monkeypatch.setenv("AIRFLOW__BACKUP_SYNC__ON_STALE", "tests.test_notify.Told")
+    kept = watch(MIDNIGHT, kept["told"])
+    assert len(Told.seen) == 1
+    assert watch(MIDNIGHT, kept["told"]) == kept
+    assert len(Told.seen) == 1
+
+
+def test_a_watch_by_hand_tells_and_leaves_nothing_to_remember(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no logical date, and PostgreSQL sorts that as the newest: every later watch would go by what this one knew."""
+    Told.seen.clear()
+    monkeypatch.setenv("AIRFLOW__BACKUP_SYNC__ON_STALE", "tests.test_notify.Told")
+    assert watch(None) == {}
+    assert len(Told.seen) == 1

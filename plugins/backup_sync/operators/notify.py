@@ -53,12 +53,12 @@ def tell(
         _send(context, option, spec, subject, [*lines, *more, f"Run {found[0]['RunId']}"])
 
 
-def tell_stale(context: Context, services: Sequence[str], lines: Sequence[str], settings: Settings) -> None:
-    """Use the notifier for backups that are stale. ``lines``: a sentence on each."""
+def tell_stale(context: Context, services: Sequence[str], lines: Sequence[str], settings: Settings) -> bool:
+    """Use the notifier for backups that are stale; whether people were told. ``lines``: a sentence on each."""
     more = f" and {len(services) - NAMED} more" if len(services) > NAMED else ""
     subject = f"backup_sync: {', '.join(services[:NAMED])}{more} {'is' if len(services) == 1 else 'are'} stale"
     what_to_do = f"What to do: {settings.docs}/{STALE_PAGE}"
-    _send(context, "on_stale", settings.on_stale, subject, [*lines, what_to_do])
+    return _send(context, "on_stale", settings.on_stale, subject, [*lines, what_to_do])
 
 
 def late(context: Any) -> None:
@@ -71,9 +71,10 @@ def late(context: Any) -> None:
     _send(context, "on_stale", settings.on_stale, f"backup_sync: a run of {dag_id} is late", lines)
 
 
-def _send(context: Context, option: str, spec: str, subject: str, lines: Sequence[str]) -> None:
+def _send(context: Context, option: str, spec: str, subject: str, lines: Sequence[str]) -> bool:
     try:
         _call(context, spec, subject, "\n".join(lines))
+        return True
     except Exception as error:
         # Its text may quote what the notifier was given, a password among it.
         log.error(
@@ -82,6 +83,7 @@ def _send(context: Context, option: str, spec: str, subject: str, lines: Sequenc
             notifier.path_of(spec),
             type(error).__name__,
         )
+        return False
 
 
 def _lines(result: dict[str, Any], docs: str) -> list[str]:
