@@ -227,6 +227,16 @@ def test_a_share_on_demand_is_the_one_that_comes_next(sliced: Backend) -> None:
     assert sum(run.verified["Records"] for run in runs if run.verified) == MANY
 
 
+def test_a_share_that_is_right_says_that_others_drifted(sliced: Backend) -> None:
+    service = sliced.service(**settings())
+    sliced.put_in_backup((MANY // 2, 1, "other"))
+    assert sliced.verify(service).drift == 1
+    run = sliced.verify(service, of=20)
+    assert run.success
+    assert (run.drift, run.verified["Left"]) == (0, 1)
+    assert "only one of all records can say" in str(run.notice)
+
+
 # repair
 
 

@@ -68,6 +68,13 @@ def test_drift_that_comparing_everything_found_is_not_forgotten_for_a_share_that
     assert Rolling.from_value(rolling.to_value(), 1).after(0, None, START).drift == 0
 
 
+def test_drift_of_a_share_is_not_forgotten_where_the_next_share_is_another_one() -> None:
+    drifted = nights(nights(Rolling(7), 3), 1, START + 3 * DAY, drift=5)
+    rolling = Rolling.from_value(drifted.to_value(), 30)
+    assert nights(rolling, 40).drift == 5
+    assert Rolling.from_value(rolling.to_value(), 1).after(0, None, START).drift == 0
+
+
 def test_another_number_of_shares_begins_anew_and_remembers_since_when_all_were_compared() -> None:
     rolling = Rolling.from_value(nights(Rolling(7), 9).to_value(), 30)
     assert (rolling.of, rolling.position, rolling.times, rolling.share) == (30, None, (), 1.0)

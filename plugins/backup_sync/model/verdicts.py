@@ -18,6 +18,9 @@ VERDICTS = (LAG, DRIFT, MISSING, EXTRA)
 SAMPLES = 20
 """Keys that are named for each verdict."""
 
+BY_SEAL = "verified by its seal"
+"""The mode of a run that asked the seal and not the source."""
+
 STATE = "verify"
 """Among a backup's states: a :class:`Rolling`."""
 
@@ -80,7 +83,10 @@ class Rolling:
         if found.of == of:
             return found
         since = found.since
-        return cls(of, before=(since,) if since else (), drift=found.drift, anywhere=found.anywhere)
+        # The next share is another one than that which drifted, and cannot say that it no longer does.
+        return cls(
+            of, before=(since,) if since else (), drift=found.drift, anywhere=found.anywhere or bool(found.drift)
+        )
 
     def to_value(self) -> dict[str, Any]:
         """JSON-ready."""

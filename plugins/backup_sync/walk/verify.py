@@ -18,7 +18,7 @@ from backup_sync.model.errors import DriftFound
 from backup_sync.model.faults import point
 from backup_sync.model.moments import utc_now
 from backup_sync.model.result import PAIRING_CHECKED, SyncResult
-from backup_sync.model.verdicts import DRIFT, EXTRA, LAG, MISSING, STATE, VERDICTS, Rolling, Verified
+from backup_sync.model.verdicts import BY_SEAL, DRIFT, EXTRA, LAG, MISSING, STATE, VERDICTS, Rolling, Verified
 from backup_sync.stores.base import Reader, Store, batches
 from backup_sync.walk import hold, pairing, seal
 from backup_sync.walk import stop as stopping
@@ -79,7 +79,7 @@ def verify_seal(backup: Store, result: SyncResult, *, stop: threading.Event | No
 
     Raises DriftFound if so. ``result`` is filled in, and Completed on return.
     """
-    result.mode = "verified by its seal"
+    result.mode = BY_SEAL
     states = pairing.check_ours(backup)
     result.pairing = PAIRING_CHECKED
     found = Verified()
@@ -127,6 +127,12 @@ def check_share(
         seal.place(backup, number, len(rolling.times), of, rolling.position, upto, unchanged)
     now = rolling.after(found.counts[DRIFT], upto, utc_now())
     result.verified_share, result.verified_since = now.share, now.since
+    if now.drift and not result.drift:
+        result.verified["Left"] = now.drift
+        result.note(
+            f"{now.drift} records drifted before, and this comparison was of others: only one of all records can say that they no longer "
+            "do; run backup_verify"
+        )
     if remember:
         backup.journal.keep_state(STATE, now.to_value())
     if result.drift:
