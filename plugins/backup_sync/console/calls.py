@@ -142,7 +142,10 @@ async def _sync(
             404, f"unknown service {service}" if service else "no service is declared, or you may not see any"
         )
     conf = how if service is None else {**how, "service": service}
-    return await _start(request, bearer, sorted({one.dag_id for one in wanted}), conf, wait, seconds)
+    dag_ids = sorted({one.dag_id for one in wanted})
+    if denied := sorted(set(dag_ids) - await asyncio.to_thread(access.may_start, user, dag_ids)):
+        raise HTTPException(403, f"you may not start {', '.join(denied)}, so nothing was started")
+    return await _start(request, bearer, dag_ids, conf, wait, seconds)
 
 
 async def _start(
