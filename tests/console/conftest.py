@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.console.past import Past, declare, store_dags
+from tests.console.past import NOW, Past, declare, store_dags
 
 
 @pytest.fixture(scope="session")
@@ -76,7 +76,11 @@ def nobody(airflow_app: Any) -> Browser:
 
 @pytest.fixture
 def past(airflow_app: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Past:
-    """The services ``customer`` and ``order`` are declared, and nothing has run yet."""
+    """The services ``customer`` and ``order`` are declared, and nothing has run yet. It is NOW, however long other tests took."""
+    from backup_sync.console import calls, pages
+
+    for room in (calls, pages):
+        monkeypatch.setattr(room, "utc_now", lambda: NOW)
     path = tmp_path / "services.yaml"
     monkeypatch.setenv("BACKUP_SYNC_CONFIG", str(path))
     monkeypatch.setenv("AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL", "0")

@@ -85,7 +85,8 @@ class Past:
         progress: Mapping[str, Any] | None = None,
         kind: str = "scheduled",
     ) -> str:
-        """A run with what came of it: for each service its result (or None) and the state of its tasks. The id of the run."""
+        """A run with what came of it: for each service its result (or None) and the state of its tasks, one for all or one for each.
+        The id of the run."""
         self.next_run += 1
         run_id, run = f"{kind}__{at.isoformat()}", self.next_run
         end = None if state == "running" else at + timedelta(seconds=60)
@@ -94,10 +95,10 @@ class Past:
             queued_at=at, start_date=at, end_date=end, conf=dict(conf or {}), created_dag_version_id=self.versions.get(dag_id),
         )  # fmt: skip
         for service, result, of_tasks in results:
-            verbs = list(tasks)
-            for verb in verbs:
+            verbs, states = list(tasks), of_tasks.split()
+            for verb, of_task in zip(verbs, states if len(states) > 1 else states * len(verbs), strict=True):
                 task = f"{service}.{verb}" if verb else service
-                self._task(dag_id, run_id, task, of_tasks, at, end)
+                self._task(dag_id, run_id, task, of_task, at, end)
             last = f"{service}.{verbs[-1]}" if verbs[-1] else service
             if progress:
                 self._xcom(run, dag_id, run_id, f"{service}.sync", "progress", dict(progress), at)

@@ -30,7 +30,16 @@ HOUR = timedelta(hours=1)
 
 
 def attempt(state: str = SUCCEEDED, ago: timedelta = HOUR, **result: Any) -> Attempt:
-    return Attempt("customer", "backup_sync", "run", state, NOW - ago, NOW - ago + timedelta(minutes=1), result or None)
+    return Attempt(
+        "customer",
+        "backup_sync",
+        "run",
+        state,
+        NOW - ago,
+        NOW - ago + timedelta(minutes=1),
+        result or None,
+        tasks=[("customer.sync", state)],
+    )
 
 
 def success(ago: timedelta = HOUR, **extra: Any) -> Event:

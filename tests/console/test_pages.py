@@ -77,7 +77,8 @@ def test_a_dry_run_neither_makes_fresh_nor_hides_a_failure(past: Past, viewer: B
 
 
 def test_a_service_that_never_ran_and_a_task_that_left_no_result_are_not_good(past: Past, viewer: Browser) -> None:
-    past.run("backup_sync", NOW - HOUR, [("customer", None, "failed"), ("order", None, "skipped")], state="failed")
+    results = [("customer", None, "failed"), ("order", None, "skipped")]
+    past.run("backup_sync", NOW - HOUR, results, state="failed", conf={"service": "customer"})
     past.write()
     text = plain(viewer.get("/backup/"))
     assert "2 of 2 need you" in text

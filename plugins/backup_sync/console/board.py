@@ -10,7 +10,7 @@ from typing import Any
 from backup_sync.model.fresh import span, stale_since
 from backup_sync.model.moments import parse
 from backup_sync.model.result import HELD as HELD_STATUS
-from backup_sync.model.verdicts import VERDICTS
+from backup_sync.model.verdicts import BY_SEAL, VERDICTS
 
 RUNNING, SUCCEEDED, FAILED, SKIPPED = "running", "succeeded", "failed", "skipped"
 """What a run came to for a service. A skipped one was not asked for, or is held."""
@@ -71,6 +71,11 @@ class Attempt:
         return not self.dry and (self.state != SKIPPED or self.held)
 
     @property
+    def settles(self) -> bool:
+        """Whether what was found before it no longer counts. A seal that is whole does not take back what a comparison found."""
+        return self.state != RUNNING and not (self.state == SUCCEEDED and (self.result or {}).get("Mode") == BY_SEAL)
+
+    @property
     def seconds(self) -> float | None:
         return (self.ended - self.started).total_seconds() if self.ended else None
 
@@ -84,7 +89,11 @@ class Attempt:
         if self.state != FAILED:
             return ""
         said = (self.result or {}).get("ErrorMessage")
-        return str(said) if said else "A task of it failed and left no message; see its log"
+        if said:
+            return str(said)
+        if all(state == "success" for _, state in self.tasks):
+            return "The run was ended before it was done: by its dagrun_timeout, or by somebody"
+        return "A task of it failed and left no message; see its log"
 
 
 @dataclass(frozen=True)
@@ -106,7 +115,7 @@ class Known:
         """One of :data:`GOOD` …: what is worst first."""
         if self.attempt is not None and self.attempt.state == FAILED:
             return WITHHELD if self.attempt.count("Withheld") else FAILED
-        if self.verify is not None and self.verify.state == FAILED:
+        if (self.verify is not None and self.verify.state == FAILED) or self.drift_left:
             return DRIFTED
         if self.attempt is not None and self.attempt.held:
             return HELD
@@ -150,10 +159,22 @@ class Known:
     @property
     def verdicts(self) -> dict[str, int] | None:
         """Records by verdict, of what compared whole records last; None: nothing did."""
+        found = self._compared
+        if found is None:
+            return None
+        return {verdict: int((found.get(verdict.capitalize()) or {}).get("Count", 0)) for verdict in VERDICTS}
+
+    @property
+    def drift_left(self) -> int:
+        """Records that drifted before the last comparison, which was of others."""
+        return int((self._compared or {}).get("Left") or 0)
+
+    @property
+    def _compared(self) -> Mapping[str, Any] | None:
         for attempt in sorted(filter(None, (self.verify, self.attempt)), key=lambda one: one.started, reverse=True):
-            found = (attempt.result or {}).get("Verified")
+            found: Mapping[str, Any] | None = (attempt.result or {}).get("Verified")
             if found:
-                return {verdict: int((found.get(verdict.capitalize()) or {}).get("Count", 0)) for verdict in VERDICTS}
+                return found
         return None
 
 
@@ -173,8 +194,9 @@ def sentence(known: Known, now: datetime) -> str:
     last = f"last success {span(now - known.success.ended)} ago" if known.success else "it has never succeeded"
     if state in (FAILED, WITHHELD) and known.attempt is not None:
         return f"{known.attempt.problem} ({last})"
-    if state == DRIFTED and known.verify is not None:
-        return known.verify.problem
+    if state == DRIFTED:
+        left = f"{known.drift_left} records drifted, and the last comparison was of others; run backup_verify"
+        return (known.verify.problem if known.verify is not None else "") or left
     if state == HELD and known.attempt is not None:
         return f"Held: {(known.attempt.result or {}).get('Notice') or 'nothing is written'} ({last})"
     if state == NEVER:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import timedelta
 
 from airflow.models.dag import DagModel
@@ -12,14 +12,22 @@ from airflow.models.serialized_dag import SerializedDagModel
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-SYNC = "SyncOperator"
-"""The kind of task that syncs a service."""
+from backup_sync.model import fresh
+from backup_sync.model.keep import parse_time
+from backup_sync.settings import Settings
+
+SYNC, REFUSE = "SyncOperator", "RefuseOperator"
+"""The kind of task that syncs a service, and that which stands for one whose entry cannot be read."""
 
 VERIFY, DRILL, RESTORE = "backup_verify", "backup_drill", "backup_restore"
 OTHERS = (VERIFY, DRILL, RESTORE, "backup_initialize", "backup_plan")
 """The DAGs besides those that sync. Each has tasks for all services."""
 
 PREFIX = "backup_"
+SYNC_DAG = "backup_sync"
+USUAL = parse_time(fresh.USUAL).total_seconds()
+OPTIONS = {"schedule", *(one.name for one in fields(Settings))}
+"""Of the section [backup_sync]."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +82,11 @@ def _in_dag(session: Session, dag_id: str) -> tuple[tuple[str, float], ...]:
         (task.task_id.rpartition(".")[0], float(getattr(task, "fresh_within", 0) or 0))
         for task in tasks
         if task.task_type == SYNC and task.task_id.endswith(".sync")
+    ) + tuple(
+        (name, USUAL)
+        for task in tasks
+        # An option that cannot be read has such a task as well, and is no service.
+        if task.task_type == REFUSE and dag_id == SYNC_DAG and (name := task.task_id.rpartition(".")[0]) not in OPTIONS
     )
     with _lock:
         _known[dag_id] = (row.dag_hash, found)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -11,20 +10,22 @@ from backup_sync.console import declared, runs
 from backup_sync.console.board import RUNNING, Attempt, Known
 from backup_sync.console.declared import DRILL, VERIFY, Declared
 
-FIRST, MORE, MOST = 3, 50, 200
-"""Runs of a DAG that are looked at first, in each further step, and at all."""
+FIRST, MORE, MOST = 3, 50, 1_000
+"""Runs of a DAG that are looked at first, in each further step, and at all. Those that skipped all that is asked for do not count."""
 
 
 def known(session: Session, readable: Collection[str], only: str | None = None) -> list[Known]:
     """Of each service that may be looked at, or of the one called ``only``."""
     found = [one for one in declared.services(session, readable) if only in (None, one.service)]
     names = [one.service for one in found]
-    events = runs.newest_events(session, [f"backup_sync.{drill}{name}" for name in names for drill in ("", "drill.")])
+    # An asset of somebody else may be called as the alias of a service is; it says nothing of the backup.
+    events = runs.newest_events(
+        session, [f"backup_sync.{name}" for name in names], [f"backup_sync.drill.{name}" for name in names]
+    )
     syncs: dict[str, list[Attempt]] = {}
     for dag_id in {one.dag_id for one in found}:
-        here = [one for one in found if one.dag_id == dag_id]
-        syncs |= _newest(session, dag_id, here, {one.service: events.get(f"backup_sync.{one.service}") for one in here})
-    verifies = _newest(session, VERIFY, found, {}) if VERIFY in readable else {}
+        syncs |= _newest(session, dag_id, [one for one in found if one.dag_id == dag_id])
+    verifies = _newest(session, VERIFY, found) if VERIFY in readable else {}
     return [
         Known(
             service=one.service,
@@ -41,36 +42,29 @@ def known(session: Session, readable: Collection[str], only: str | None = None) 
     ]
 
 
-def _newest(
-    session: Session, dag_id: str, wanted: Collection[Declared], successes: dict[str, Any]
-) -> dict[str, list[Attempt]]:
-    """The newest runs of each service, newest first, back to one that ended. A run that was for other services says nothing of
-    this one, so it takes as many runs as it takes; but what is older than a success that is known need not be found."""
+def _newest(session: Session, dag_id: str, wanted: Collection[Declared]) -> dict[str, list[Attempt]]:
+    """The newest runs of each service, newest first, back to one that settles how it is. A run that was for other services says
+    nothing of this one, so it takes as many runs as it takes."""
     open_ = {one.service for one in wanted}
     found: dict[str, list[Attempt]] = {}
     before, seen, step = None, 0, FIRST
     while open_ and seen < MOST:
-        rows = runs.runs(session, [dag_id], step, before=before)
+        tasks = runs.tasks_of(open_)
+        rows = runs.runs(session, [dag_id], step, before=before, of=tasks)
         if not rows:
             break
-        attempts = runs.attempts(session, rows, runs.tasks_of(open_))
+        attempts = runs.attempts(session, rows, tasks)
         for row in rows:
             for service in sorted(open_):
                 attempt = attempts.get((row.id, service))
                 if attempt is None or not attempt.counts:
                     continue
                 found.setdefault(service, []).append(attempt)
-                if attempt.state != RUNNING:
+                if attempt.settles:
                     open_.discard(service)
-        oldest = rows[-1]
-        open_ -= {
-            service
-            for service in open_
-            if (success := successes.get(service)) is not None and success.at > oldest.run_after
-        }
-        before, seen, step = oldest.id, seen + len(rows), MORE
+        before, seen, step = rows[-1].id, seen + len(rows), MORE
     return found
 
 
 def _first(attempts: Iterable[Attempt], *, running: bool) -> Attempt | None:
-    return next((one for one in attempts if (one.state == RUNNING) == running), None)
+    return next((one for one in attempts if (one.state == RUNNING if running else one.settles)), None)

@@ -15,16 +15,19 @@ from airflow.models.asset import (
 from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
-from sqlalchemy import Row, func, select
+from sqlalchemy import Row, func, or_, select
 from sqlalchemy.orm import Session
 
 from backup_sync.console.board import FAILED, RUNNING, SKIPPED, SUCCEEDED, Attempt, Event
+from backup_sync.model import result as results_of
 
 RESULTS = ("return_value", "failure")
 PROGRESS = "progress"
 """Under these keys tasks leave a result, and how far they are."""
 
 BROKEN = {"failed", "upstream_failed"}
+REMOVED = "removed"
+"""The state of a task that its DAG no longer had when the run came to it."""
 ASKED = "awaiting_input"
 AT_WORK = {
     "running",
@@ -41,11 +44,18 @@ _link = asset_alias_asset_event_association_table.c
 
 
 def runs(
-    session: Session, dag_ids: Collection[str], limit: int, *, before: int | None = None, run_id: str | None = None
+    session: Session,
+    dag_ids: Collection[str],
+    limit: int,
+    *,
+    before: int | None = None,
+    run_id: str | None = None,
+    of: Collection[str] = (),
 ) -> Sequence[Row[Any]]:
     """The newest runs of some DAGs: ``id``, ``dag_id``, ``run_id``, ``state``, ``run_after``, ``start_date``, ``end_date``, ``conf``.
 
-    ``before``: only those with a lower id. ``run_id``: only that one."""
+    ``before``: only those with a lower id. ``run_id``: only that one. ``of``: only those in which one of these tasks was more than
+    skipped, or which failed and may have skipped it for that."""
     wanted = select(
         *(DagRun.id, DagRun.dag_id, DagRun.run_id, DagRun.run_after, DagRun.start_date, DagRun.end_date, DagRun.conf),
         DagRun.state.label("state"),
@@ -54,10 +64,18 @@ def runs(
         wanted = wanted.where(DagRun.id < before)
     if run_id is not None:
         wanted = wanted.where(DagRun.run_id == run_id)
+    if of:
+        at_it = select(TaskInstance.id).where(
+            TaskInstance.dag_id == DagRun.dag_id,
+            TaskInstance.run_id == DagRun.run_id,
+            TaskInstance.task_id.in_(of),
+            or_(TaskInstance.state.is_(None), TaskInstance.state.not_in(("skipped", REMOVED))),
+        )
+        wanted = wanted.where(or_(at_it.exists(), DagRun.state == "failed"))
     return session.execute(wanted.order_by(DagRun.id.desc()).limit(limit)).all()
 
 
-VERBS = ("initialize", "sync", "approve", "delete", "record_history")
+VERBS = ("refused", "initialize", "sync", "approve", "delete", "record_history")
 RESTORING = ("plan", "approve", "restore")
 ORDER = {name: number for verbs in (RESTORING, VERBS) for number, name in enumerate(verbs)}
 
@@ -93,7 +111,7 @@ def attempts(session: Session, found: Sequence[Row[Any]], tasks: Mapping[str, st
     chains: dict[tuple[int, str], list[Any]] = {}
     for task in session.execute(states):
         run = ids.get((task.dag_id, task.run_id))
-        if run is not None:
+        if run is not None and task.state != REMOVED:
             chains.setdefault((run.id, tasks[task.task_id]), []).append(task)
     results: dict[tuple[int, str], list[tuple[Any, ...]]] = {}
     for value in session.execute(values):
@@ -120,10 +138,14 @@ def _attempt(run: Row[Any], service: str, chain: Iterable[Any], values: list[tup
         state = FAILED  # until somebody approves what it withheld
     elif run.state in ("queued", "running") and (states & AT_WORK or None in states):
         state = RUNNING
+    elif result is not None and result.get("Status") == results_of.FAILED:
+        state = FAILED  # also where somebody marked its tasks as a success
     elif result is not None and chain[-1].state == "success" and chain[-1].task_id.endswith(".record_history"):
         state = SUCCEEDED  # whatever failed before has been dealt with
     elif states & BROKEN or (run.state == "failed" and states - {"success", "skipped"}):
         state = FAILED
+    elif result is None and run.state == "failed" and chain[-1].state == "skipped" and _asked(run, service):
+        state = FAILED  # Airflow skips what is left of a run that takes longer than its dagrun_timeout
     elif states <= {"skipped"}:
         state = SKIPPED
     else:
@@ -141,12 +163,17 @@ def _attempt(run: Row[Any], service: str, chain: Iterable[Any], values: list[tup
         progress=going[-1] if going and state == RUNNING else None,
         asks=next((task.task_id for task in chain if task.state == ASKED), ""),
         plan=next((value[3] for value in values if value[2] == RESULTS[0] and "Plan" in value[3]), None),
-        tasks=[(task.task_id, str(task.state)) for task in chain if task.state not in (None, "skipped", "removed")],
+        tasks=[(task.task_id, str(task.state)) for task in chain if task.state not in (None, "skipped")],
     )
 
 
-def newest_events(session: Session, names: Collection[str]) -> dict[str, Event]:
-    """The last event that each of these asset aliases, or assets, led to."""
+def _asked(run: Row[Any], service: str) -> bool:
+    """Whether a run was for this service."""
+    return (run.conf or {}).get("service") in (None, "all", service)
+
+
+def newest_events(session: Session, aliased: Collection[str], named: Collection[str]) -> dict[str, Event]:
+    """The last event that each of the asset aliases called ``aliased``, and of the assets called ``named``, led to."""
     found: dict[str, Event] = {}
     newest = (
         select(func.max(_link.event_id))
@@ -154,7 +181,7 @@ def newest_events(session: Session, names: Collection[str]) -> dict[str, Event]:
         .correlate(AssetAliasModel)
         .scalar_subquery()
     )
-    aliases = session.execute(select(AssetAliasModel.name, newest).where(AssetAliasModel.name.in_(names))).all()
+    aliases = session.execute(select(AssetAliasModel.name, newest).where(AssetAliasModel.name.in_(aliased))).all()
     last = (
         select(AssetEvent.id)
         .where(AssetEvent.asset_id == AssetModel.id)
@@ -163,7 +190,7 @@ def newest_events(session: Session, names: Collection[str]) -> dict[str, Event]:
         .correlate(AssetModel)
         .scalar_subquery()
     )
-    assets = session.execute(select(AssetModel.name, last).where(AssetModel.name.in_(names))).all()
+    assets = session.execute(select(AssetModel.name, last).where(AssetModel.name.in_(named))).all()
     name_of = {event: name for name, event in (*aliases, *assets) if event is not None}
     for event in session.execute(_events().where(AssetEvent.id.in_(name_of))):
         found[name_of[event.id]] = _event(event)
