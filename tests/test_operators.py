@@ -318,3 +318,19 @@ def test_a_number_survives_templating(value, expected):
 def test_what_is_no_whole_number_is_refused(value):
     with pytest.raises(ConfigurationError, match="allow_deletes has to be a whole number, or null"):
         number("allow_deletes", value)
+
+
+def test_progress_that_cannot_be_told_is_not_tried_again_and_ends_nothing() -> None:
+    from types import SimpleNamespace
+
+    tried: list[object] = []
+
+    def push(**_: object) -> None:
+        tried.append(1)
+        raise ConnectionError("away")
+
+    operator = SyncOperator(task_id="sync", service="customer", config="x.yaml")
+    heard = operator.heard({"ti": SimpleNamespace(xcom_push=push)})  # type: ignore[typeddict-item]
+    for _ in range(3):
+        heard({"Done": 1, "Total": None, "Rate": 1, "SecondsLeft": None})
+    assert len(tried) == 1

@@ -297,3 +297,11 @@ def test_what_the_run_deleted_before_it_asked_is_not_counted_against_the_approva
     between.then = earlier
     assert asking.run(conf=CUSTOMER).state == "success"
     assert ids(asking) == [16, 17, 18, 19, 20]
+
+
+def test_a_question_is_one_line_a_key_whatever_the_keys_hold() -> None:
+    from backup_sync.operators.approve import told
+
+    said = told("withheld", {"Deletes": 2, "Of": 4, "Keys": [["a\n# heading"], ["`b`"]]})
+    assert "`a # heading`" in said
+    assert "`'b'`" in said

@@ -99,7 +99,8 @@ class DeleteApprovedOperator(SyncOperator):
 def told(message: str, question: dict[str, Any]) -> str:
     """The question as a person reads it, in Markdown."""
     deletes, of = question["Deletes"], question["Of"]
-    keys = [" ".join(map(str, key)).replace("`", "'") for key in question["Keys"]]
+    # In one line each, and as code: a key may hold anything.
+    keys = [" ".join(" ".join(map(str, key)).split()).replace("`", "'") for key in question["Keys"]]
     more = " …" if deletes > len(keys) else ""
     share = f"{deletes / of:.0%}" if of else "all"
     return "\n".join(

@@ -160,13 +160,18 @@ class ServiceOperator(BaseOperator):
     def heard(self, context: Context) -> Callable[[Mapping[str, Any]], None]:
         """Takes how far the task is, and leaves it where the console finds it."""
         ti = context["ti"]
+        away = False
 
         def push(progress: Mapping[str, Any]) -> None:
+            nonlocal away
+            if away:
+                return
             try:
                 ti.xcom_push(key=PROGRESS, value=dict(progress))
             except Exception as error:
-                # Airflow may be away for a moment; that is no reason to end the work.
-                log.info("how far the task is could not be told (%s)", type(error).__name__)
+                # That Airflow is away is no reason to end the work, nor to wait for it again and again while the run holds its lock.
+                away = True
+                log.info("how far the task is cannot be told any more (%s)", type(error).__name__)
 
         return push
 

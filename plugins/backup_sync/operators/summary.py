@@ -101,8 +101,8 @@ class SummaryOperator(BaseOperator):
             if reported is None and states_of[0] == "skipped" and {*states_of} <= {"skipped", "success"}:
                 continue
             result = SyncResult.from_dict(reported) if reported else SyncResult(sync_id("", "", service), service)
-            # What failed before a task that succeeded has been dealt with: deletes that were withheld and then approved.
-            last = list(takewhile(lambda task: states.get(task) != "success", tasks))
+            # A sync that withheld deletes has failed; once these were approved and done, that is dealt with.
+            last = list(takewhile(lambda task: not (task.endswith(".delete") and states.get(task) == "success"), tasks))
             broken = [task for task in last if states.get(task) in ("failed", "upstream_failed", None)]
             if not reported or (broken and result.status != FAILED):
                 # A failed record_history behind a good sync is a failure too: that run would be missing in history.

@@ -32,7 +32,8 @@
     const answer = main.contains(document.activeElement) ? null : await fetch(window.location.href).catch(() => null);
     if (answer && answer.ok) {
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-      main.replaceWith(page.querySelector("main"));
+      const fresh = page.querySelector("main");
+      if (fresh) main.replaceWith(fresh); // not so the page of a proxy that wants a login
     }
     window.setTimeout(follow, 5000);
   };
