@@ -195,13 +195,17 @@ def _points(session: Session, one: Known) -> list[Event]:
 
 
 def _charts(told: Sequence[Any], now: datetime) -> list[Mapping[str, Any]]:
-    def of(*names: str) -> list[tuple[datetime, float]]:
-        return [(one.timestamp, sum(getattr(one, name) or 0.0 for name in names)) for one in told]
-
+    changes: list[tuple[datetime, float]] = []
+    lasted: list[tuple[datetime, float]] = []
+    records: list[tuple[datetime, float]] = []
+    for at, inserted, updated, deleted, skipped, seconds in told:  # runs.MEASURED
+        changes.append((at, (inserted or 0) + (updated or 0) + (deleted or 0)))
+        records.append((at, (inserted or 0) + (updated or 0) + (skipped or 0)))
+        lasted.append((at, seconds or 0))
     days = {
-        "Changes a day": (chart.by_day(of("InsertedCount", "UpdatedCount", "DeletedCount"), now, total=True), ""),
-        "Longest run of a day": (chart.by_day(of("Seconds"), now), " s"),
-        "Records in the source": (chart.by_day(of("InsertedCount", "UpdatedCount", "SkippedCount"), now), ""),
+        "Changes a day": (chart.by_day(changes, now, total=True), ""),
+        "Longest run of a day": (chart.by_day(lasted, now), " s"),
+        "Records in the source": (chart.by_day(records, now), ""),
     }
     return [
         {"label": label, "most": chart.most(found, unit), "svg": chart.bars(label, found, unit)}
