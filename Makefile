@@ -50,7 +50,7 @@ rehearsal: .venv/.ready  ## The compose stack without Docker (needs npm, Postgre
 browser: .venv/.ready .local/axe/node_modules  ## The console in a real browser (needs Chromium and npm)
 	@BACKUP_SYNC_AXE=$(AXE) $(BIN)/python -m pytest tests/browser
 
-shots: .venv/.ready .local/axe/node_modules  ## The pictures of the console in the docs, taken anew
+shots: .venv/.ready .local/axe/node_modules  ## Take new screenshots of the console for the docs
 	@BACKUP_SYNC_AXE=$(AXE) $(BIN)/python -m pytest tests/browser/shots.py
 
 .local/axe/node_modules:

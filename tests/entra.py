@@ -77,7 +77,7 @@ class IdentityEndpoint:
                     self.end_headers()
                     self.wfile.write(body)
                 except OSError:
-                    pass  # who asked has gone
+                    return  # who asked has gone
 
             def log_message(self, *_: Any) -> None:
                 pass

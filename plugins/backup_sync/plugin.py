@@ -16,12 +16,13 @@ class Console:
     _app: Any = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if self._app is None:
-            from backup_sync.console.app import make
+        from backup_sync.console.actions import AIRFLOW
+        from backup_sync.console.app import make
 
+        if self._app is None:
             self._app = make()
         # Mounted applications replace "app" by themselves; runs are started by the one around them.
-        await self._app({**scope, "backup_sync.airflow": scope.get("app")}, receive, send)
+        await self._app({**scope, AIRFLOW: scope.get("app")}, receive, send)
 
 
 class BackupSyncPlugin(AirflowPlugin):

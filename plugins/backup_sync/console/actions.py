@@ -27,18 +27,23 @@ class Airflow:
             headers["Referer"] = referer
         self._client = httpx.AsyncClient(transport=transport, base_url="http://airflow", headers=headers)
 
+    async def __aenter__(self) -> Airflow:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.aclose()
+
     async def start(self, dag_id: str, conf: Mapping[str, Any]) -> str:
         """Start a run; its id. Raises HTTPException with what Airflow has against it."""
         body = {"logical_date": None, "conf": dict(conf)}
-        answer = await self._client.post(f"/api/v2/dags/{quote(dag_id, safe='')}/dagRuns", json=body)
+        answer = await self._client.post(_runs(dag_id), json=body)
         return str(_good(answer)["dag_run_id"])
 
     async def wait(self, dag_id: str, run_id: str, seconds: float) -> str | None:
         """The state in which a run ends, or None if it has not within so long."""
         deadline = asyncio.get_running_loop().time() + seconds
         while True:
-            answer = await self._client.get(f"/api/v2/dags/{quote(dag_id, safe='')}/dagRuns/{quote(run_id, safe='')}")
-            state = _good(answer)["state"]
+            state = _good(await self._client.get(_run(dag_id, run_id)))["state"]
             if state in ENDED:
                 return str(state)
             if asyncio.get_running_loop().time() >= deadline:
@@ -47,11 +52,17 @@ class Airflow:
 
     async def returned(self, dag_id: str, run_id: str, task_id: str) -> Any:
         """What a task of a run returned; None: nothing."""
-        run = f"/api/v2/dags/{quote(dag_id, safe='')}/dagRuns/{quote(run_id, safe='')}"
-        answer = await self._client.get(
-            f"{run}/taskInstances/{quote(task_id, safe='')}/xcomEntries/return_value", params={"deserialize": True}
-        )
+        path = f"{_run(dag_id, run_id)}/taskInstances/{quote(task_id, safe='')}/xcomEntries/return_value"
+        answer = await self._client.get(path, params={"deserialize": True})
         return None if answer.status_code == 404 else _good(answer)["value"]
+
+
+def _runs(dag_id: str) -> str:
+    return f"/api/v2/dags/{quote(dag_id, safe='')}/dagRuns"
+
+
+def _run(dag_id: str, run_id: str) -> str:
+    return f"{_runs(dag_id)}/{quote(run_id, safe='')}"
 
 
 def _good(answer: httpx.Response) -> dict[str, Any]:

@@ -152,32 +152,38 @@ async def _start(
     request: Request, bearer: Any, dag_ids: Sequence[str], conf: dict[str, Any], wait: bool, seconds: float
 ) -> Response:
     """Start a run of each DAG, one after the other: what is refused of the first one starts nothing of the others."""
-    airflow = Airflow(request, access.token_of(request, bearer))
-    started = [(dag_id, await airflow.start(dag_id, conf)) for dag_id in dag_ids]
-    runs = [{"DagId": dag_id, "RunId": run_id} for dag_id, run_id in started]
-    if not wait:
-        message = f"started {len(started)} run{'s' * (len(started) > 1)}"
-        return JSONResponse(
-            {"Success": True, "Message": message, "Runs": runs, "Results": [], "Timestamp": iso(utc_now())}, 202
-        )
-    ends = await asyncio.gather(*(airflow.wait(dag_id, run_id, seconds) for dag_id, run_id in started))
-    if None in ends:
-        message = f"still running after {seconds:.0f} s"
-        return JSONResponse(
-            {"Success": False, "Message": message, "Runs": runs, "Results": [], "Timestamp": iso(utc_now())}, 202
-        )
-    if dag_ids == [INITIALIZE]:
-        good = ends == ["success"]
-        message = "everything is in place" if good else "a service could not be initialized; see the logs of the run"
-        return JSONResponse(
-            {"Success": good, "Message": message, "Runs": runs, "Results": [], "Timestamp": iso(utc_now())},
-            200 if good else 500,
-        )
-    summaries = [await airflow.returned(dag_id, run_id, "summary") for dag_id, run_id in started]
+    async with Airflow(request, access.token_of(request, bearer)) as airflow:
+        runs = [(dag_id, await airflow.start(dag_id, conf)) for dag_id in dag_ids]
+        if not wait:
+            return _told(202, True, f"started {len(runs)} run{'s' * (len(runs) > 1)}", runs)
+        ends = await asyncio.gather(*(airflow.wait(*run, seconds) for run in runs))
+        if None in ends:
+            return _told(202, False, f"still running after {seconds:.0f} s", runs)
+        good = all(end == "success" for end in ends)
+        if dag_ids == [INITIALIZE]:
+            message = (
+                "everything is in place" if good else "a service could not be initialized; see the logs of the run"
+            )
+            return _told(200 if good else 500, good, message, runs)
+        summaries = [await airflow.returned(*run, "summary") for run in runs]
     told = [summary for summary in summaries if isinstance(summary, dict)]
     body = build_summary([result for summary in told for result in summary["Results"]])
-    if len(told) < len(started) or ends.count("success") < len(ends):
-        body["Success"] = False
-        if not any(not summary["Success"] for summary in told):
-            body["Message"] = "a run ended without a summary; see its tasks"
-    return JSONResponse({**body, "Runs": runs}, 200 if body["Success"] else 500)
+    good = good and len(told) == len(runs) and body["Success"]
+    # A run that ended badly while its summary, if there is one, knows of nothing bad.
+    silent = not good and body["Success"] and all(summary["Success"] for summary in told)
+    message = "a run ended without a summary; see its tasks" if silent else body["Message"]
+    return _told(200 if good else 500, good, message, runs, body["Results"])
+
+
+def _told(
+    status: int, success: bool, message: str, runs: Sequence[tuple[str, str]], results: Sequence[Any] = ()
+) -> Response:
+    """``runs``: DAG and id of each."""
+    body = {
+        "Success": success,
+        "Message": message,
+        "Runs": [{"DagId": dag_id, "RunId": run_id} for dag_id, run_id in runs],
+        "Results": list(results),
+        "Timestamp": iso(utc_now()),
+    }
+    return JSONResponse(body, status)

@@ -1,4 +1,4 @@
-"""What is known of all services, in a number of queries that does not grow with them or with their runs."""
+"""What is known of all services, in a few queries for each DAG, however many services and runs it has."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from backup_sync.console import declared, runs
 from backup_sync.console.board import RUNNING, Attempt, Known
 from backup_sync.console.declared import DRILL, VERIFY, Declared
+from backup_sync.model.traces import alias_of, drill_of
 
 FIRST, MORE, MOST = 3, 50, 1_000
 """Runs of a DAG that are looked at first, in each further step, and at all. Those that skipped all that is asked for do not count."""
@@ -19,9 +20,7 @@ def known(session: Session, readable: Collection[str], only: str | None = None) 
     found = [one for one in declared.services(session, readable) if only in (None, one.service)]
     names = [one.service for one in found]
     # An asset of somebody else may be called as the alias of a service is; it says nothing of the backup.
-    events = runs.newest_events(
-        session, [f"backup_sync.{name}" for name in names], [f"backup_sync.drill.{name}" for name in names]
-    )
+    events = runs.newest_events(session, list(map(alias_of, names)), list(map(drill_of, names)))
     syncs: dict[str, list[Attempt]] = {}
     for dag_id in {one.dag_id for one in found}:
         syncs |= _newest(session, dag_id, [one for one in found if one.dag_id == dag_id])
@@ -32,11 +31,11 @@ def known(session: Session, readable: Collection[str], only: str | None = None) 
             dag_id=one.dag_id,
             promise=one.promise,
             paused=one.paused,
-            success=events.get(f"backup_sync.{one.service}"),
+            success=events.get(alias_of(one.service)),
             attempt=_first(syncs.get(one.service, ()), running=False),
             running=_first(syncs.get(one.service, ()), running=True),
             verify=_first(verifies.get(one.service, ()), running=False),
-            drill=events.get(f"backup_sync.drill.{one.service}") if DRILL in readable else None,
+            drill=events.get(drill_of(one.service)) if DRILL in readable else None,
         )
         for one in found
     ]

@@ -1,4 +1,4 @@
-"""The pages: overview, service, run; and what their forms start. Server-rendered, with no script but for the colours and the links."""
+"""The pages: overview, service, run; and what their forms start. Server-rendered; all that they say is there without a script."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from backup_sync.console.orders import ORDERS, order
 from backup_sync.console.overview import known
 from backup_sync.model.fresh import span
 from backup_sync.model.moments import parse, utc_now
+from backup_sync.model.traces import alias_of
 
 HERE = Path(__file__).parent
 PAGE, POINTS = 50, 10
@@ -92,7 +93,7 @@ def show_service(
     now = utc_now()
     rows = runs.runs(session, [dag for dag in (one.dag_id, VERIFY, DRILL) if dag in readable], PAGE, before=before)
     attempts = runs.attempts(session, rows, runs.tasks_of([name]))
-    told = runs.measures(session, f"backup_sync.{name}", now - timedelta(days=chart.DAYS))
+    told = runs.measures(session, alias_of(name), now - timedelta(days=chart.DAYS))
     return page(
         request,
         "service.html",
@@ -106,7 +107,6 @@ def show_service(
         points=_points(session, one),
         orders=[found for found in ORDERS if access.may_start(user, [found.dag(one.dag_id)])],
         may_restore=bool(access.may_start(user, [RESTORE])),
-        form_token=access.form_token(user),
         running=one.running is not None,
     )
 
@@ -162,7 +162,8 @@ async def start(
     dag_id = found.dag(one.dag_id)
     try:
         conf = found.conf(name, form)
-        run_id = await Airflow(request, access.token_of(request, bearer)).start(dag_id, conf)
+        async with Airflow(request, access.token_of(request, bearer)) as airflow:
+            run_id = await airflow.start(dag_id, conf)
     except (ValueError, HTTPException) as error:
         problem = error.detail if isinstance(error, HTTPException) else str(error)
         status = error.status_code if isinstance(error, HTTPException) else 400
@@ -190,7 +191,7 @@ def _asked(user: Any, name: str) -> Known:
 def _points(session: Session, one: Known) -> list[Event]:
     """The newest runs whose end can be restored, as far as Airflow knows: the backup may have thinned some out since."""
     since = one.restorable_since
-    found = runs.newest_of(session, f"backup_sync.{one.service}", since, POINTS) if since else []
+    found = runs.newest_of(session, alias_of(one.service), since, POINTS) if since else []
     return [point for point in found if point.extra.get("RunNumber")]
 
 

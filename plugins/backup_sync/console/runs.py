@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from airflow.models.asset import (
     AssetAliasModel,
@@ -20,10 +20,21 @@ from sqlalchemy.orm import Session
 
 from backup_sync.console.board import FAILED, RUNNING, SKIPPED, SUCCEEDED, Attempt, Event
 from backup_sync.model import result as results_of
+from backup_sync.model.traces import FAILURE, PROGRESS
 
-RESULTS = ("return_value", "failure")
-PROGRESS = "progress"
-"""Under these keys tasks leave a result, and how far they are."""
+RETURNED = "return_value"
+RESULTS = (RETURNED, FAILURE)
+"""Under these keys tasks leave a result."""
+
+
+class Left(NamedTuple):
+    """What a task left. ``last``: the one that closes a chain did."""
+
+    last: bool
+    at: datetime
+    key: str
+    value: dict[str, Any]
+
 
 BROKEN = {"failed", "upstream_failed"}
 REMOVED = "removed"
@@ -113,26 +124,26 @@ def attempts(session: Session, found: Sequence[Row[Any]], tasks: Mapping[str, st
         run = ids.get((task.dag_id, task.run_id))
         if run is not None and task.state != REMOVED:
             chains.setdefault((run.id, tasks[task.task_id]), []).append(task)
-    results: dict[tuple[int, str], list[tuple[Any, ...]]] = {}
+    left: dict[tuple[int, str], list[Left]] = {}
     for value in session.execute(values):
         read = XComModel.deserialize_value(value)
         if isinstance(read, dict):
             last = value.task_id.endswith(".record_history")
             name = tasks[value.task_id]
-            results.setdefault((value.dag_run_id, name), []).append((last, value.timestamp, value.key, read))
+            left.setdefault((value.dag_run_id, name), []).append(Left(last, value.timestamp, value.key, read))
     by_id = {row.id: row for row in found}
     return {
-        (run, name): _attempt(by_id[run], name, chain, results.get((run, name), []))
+        (run, name): _attempt(by_id[run], name, chain, left.get((run, name), []))
         for (run, name), chain in chains.items()
     }
 
 
-def _attempt(run: Row[Any], service: str, chain: Iterable[Any], values: list[tuple[Any, ...]]) -> Attempt:
+def _attempt(run: Row[Any], service: str, chain: Iterable[Any], left: Sequence[Left]) -> Attempt:
     chain = sorted(chain, key=lambda task: ORDER.get(task.task_id.rpartition(".")[2], 0))
     states = {task.state for task in chain}
-    told = [value for value in values if value[2] in RESULTS and "SyncId" in value[3]]
-    result = max(told, key=lambda value: value[:2])[3] if told else None
-    going = [value[3] for value in sorted(values, key=lambda value: value[1]) if value[2] == PROGRESS]
+    told = [one for one in left if one.key in RESULTS and "SyncId" in one.value]
+    result = max(told, key=lambda one: (one.last, one.at)).value if told else None
+    going = [one.value for one in sorted(left, key=lambda one: one.at) if one.key == PROGRESS]
     waits = any(task.state == ASKED and task.task_id.endswith(".approve") for task in chain)
     if waits:
         state = FAILED  # until somebody approves what it withheld
@@ -162,7 +173,7 @@ def _attempt(run: Row[Any], service: str, chain: Iterable[Any], values: list[tup
         result=result,
         progress=going[-1] if going and state == RUNNING else None,
         asks=next((task.task_id for task in chain if task.state == ASKED), ""),
-        plan=next((value[3] for value in values if value[2] == RESULTS[0] and "Plan" in value[3]), None),
+        plan=next((one.value for one in left if one.key == RETURNED and "Plan" in one.value), None),
         tasks=[(task.task_id, str(task.state)) for task in chain if task.state not in (None, "skipped")],
     )
 

@@ -181,7 +181,7 @@ def _asking(ground: Ground, service: str, cron: str | None, how: dict[str, Any],
         # The sync that withheld something has failed.
         trigger_rule=TriggerRule.ALL_DONE,
         retries=0,
-        execution_timeout=None,
+        execution_timeout=None,  # that of the section would be taken for the time to answer in
     )
     delete = DeleteApprovedOperator(
         task_id="delete",

@@ -40,8 +40,7 @@ class SyncResult:
     (:meth:`backup_sync.model.verdicts.Verified.to_value`); ``verified_share``: how much of the records was compared so at
     least once, 0..1, and ``verified_since``: all of them since then; None: not all yet. ``restorable_since``: when the run ended
     that left the oldest state that can be restored; None: there is no history of records. ``undo_entries``: how many entries
-    it has. ``sync_dag``: the DAG that syncs this service;
-    messages name it in the commands that they suggest. ``question``: what a person may be asked who would let the withheld deletes
+    it has. ``sync_dag``: the DAG that syncs this service; messages name it in the commands that they suggest. ``question``: what a person may be asked who would let the withheld deletes
     through (:func:`backup_sync.walk.withheld.question`); None: nothing, or it is not for an allowance to decide.
     """
 

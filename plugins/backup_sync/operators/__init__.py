@@ -1,7 +1,8 @@
 """The custom operators: an Airflow context in, one call of a job, an XCom out."""
 
+from backup_sync.model.traces import FAILURE
 from backup_sync.operators.approve import ApproveDeletesOperator, DeleteApprovedOperator
-from backup_sync.operators.base import FAILURE, ServiceOperator
+from backup_sync.operators.base import ServiceOperator
 from backup_sync.operators.drill import DrillOperator
 from backup_sync.operators.hold import HoldOperator
 from backup_sync.operators.plan import PlanOperator

@@ -11,7 +11,8 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from backup_sync.links import required_action
 from backup_sync.model.errors import FatalError
-from backup_sync.operators.base import FAILURE, flag
+from backup_sync.model.traces import FAILURE
+from backup_sync.operators.base import flag
 from backup_sync.operators.notify import tell
 from backup_sync.operators.sync import SyncOperator
 from backup_sync.settings import read_settings

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, AssetAlias
 
+from backup_sync.model.traces import alias_of, drill_of
+
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
@@ -50,12 +52,12 @@ RESTORED = AssetAlias(name="backup_sync_restored", group=GROUP)
 
 def alias(service: str) -> AssetAlias:
     """What the syncs of a service make fresh."""
-    return AssetAlias(name=f"backup_sync.{service}", group=GROUP)
+    return AssetAlias(name=alias_of(service), group=GROUP)
 
 
 def drilled(service: str) -> Asset:
     """The asset ``backup_sync.drill.<service>``. What a drill makes is dropped again, so it has no address."""
-    return Asset(name=f"backup_sync.drill.{service}", group=GROUP)
+    return Asset(name=drill_of(service), group=GROUP)
 
 
 def tell(context: Context, outlet: AssetAlias, store: Store, result: SyncResult) -> None:

@@ -28,6 +28,7 @@ from backup_sync.model.errors import (
     RetriableError,
 )
 from backup_sync.model.result import PAIRING_REFUSED, SyncResult, sync_id
+from backup_sync.model.traces import FAILURE, PROGRESS
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -37,12 +38,6 @@ if TYPE_CHECKING:
     from backup_sync.stores.base import Store
 
 log = logging.getLogger(__name__)
-
-FAILURE = "failure"
-"""XCom key under which a task that did not succeed leaves its result for record_history and summary."""
-
-PROGRESS = "progress"
-"""XCom key under which a task that is at work says how far it is, for the console."""
 
 
 class ServiceOperator(BaseOperator):

@@ -16,7 +16,8 @@ from backup_sync.model.errors import ConfigurationError
 from backup_sync.model.result import FAILED, SyncResult, sync_id
 from backup_sync.model.schedules import next_run
 from backup_sync.model.summary import build_summary, render_summary
-from backup_sync.operators.base import FAILURE, pull_result, started_by, task_states
+from backup_sync.model.traces import FAILURE
+from backup_sync.operators.base import pull_result, started_by, task_states
 from backup_sync.operators.counters import count
 from backup_sync.operators.notify import tell
 from backup_sync.settings import Settings, read_settings

@@ -13,8 +13,9 @@ from backup_sync.model.moments import parse
 from backup_sync.model.result import HELD, PAIRING_REFUSED, SyncResult
 from backup_sync.model.schedules import moments_between
 from backup_sync.model.summary import good_lines
+from backup_sync.model.traces import FAILURE
 from backup_sync.operators.assets import alias, tell
-from backup_sync.operators.base import FAILURE, ServiceOperator, flag, number, pull_result, task_states
+from backup_sync.operators.base import ServiceOperator, flag, number, pull_result, task_states
 from backup_sync.operators.lineage import Lineage, place
 
 if TYPE_CHECKING:

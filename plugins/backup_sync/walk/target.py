@@ -52,8 +52,8 @@ def take(
 ) -> Target:
     """Check that this is the backup of this source, and unless this is a dry run lock it and begin the run's record.
 
-    ``states``: those of the backup, as they were read before. ``newest``: only if no other run has begun since this one. ``held``: gives the lock back. ``over``: set when nobody
-    waits for this any more. Raises PairingRefused, Held, LockHeld, and ConfigurationError or FatalError where records of
+    ``states``: those of the backup, as they were read before. ``newest``: only if no other run has begun since this one.
+    ``held``: gives the lock back. ``over``: set when nobody waits for this any more. Raises PairingRefused, Held, LockHeld, and ConfigurationError or FatalError where records of
     ``shape`` cannot be written.
     """
     service = backup.service
